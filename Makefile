@@ -1,0 +1,47 @@
+# Everything starts here: `make demo` and `make test` set up what they need in .venv, from a fresh clone.
+
+VENV ?= .venv
+BIN = $(VENV)/bin
+JOBS ?= $(shell nproc 2>/dev/null || echo 1)
+PYTEST_ARGS ?=
+# One thread for each test worker; results do not depend on the number of threads.
+ONE_THREAD = OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 TOMODIFF_THREADS=1
+
+.PHONY: help demo test check bench test-gpu nightly docs clean
+.DEFAULT_GOAL := help
+
+help: ## this list
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 18
+
+# ---- set-up: a stamp per set of extras, renewed when the package's description changes
+
+$(VENV)/.ready-%: setup.cfg setup.py pyproject.toml .ci/setup
+	@.ci/setup $(VENV) $*
+
+demo: $(VENV)/.ready-medical ## read, reconstruct and report on the sample scan, in about a minute
+	$(BIN)/tomodiff demo
+
+test: $(VENV)/.ready-test ## all tests but the slow ones
+	$(ONE_THREAD) $(BIN)/python -m pytest -n $(JOBS) -m "not slow" $(PYTEST_ARGS)
+
+nightly: $(VENV)/.ready-test ## all tests
+	$(ONE_THREAD) $(BIN)/python -m pytest -n $(JOBS) $(PYTEST_ARGS)
+
+check: $(VENV)/.ready-dev ## style, types, layers, length of files
+	.ci/check $(BIN)
+
+bench: $(VENV)/.ready-medical ## speed, beside other programs where they install
+	@test -f $(VENV)/.ready-peers || .ci/setup $(VENV) peers || echo "not all other programs install here: the table goes without them"
+	$(BIN)/python workflows/benchmarks/xray.py
+
+# Installs nothing: the tree, and whatever this python3 has. Needs numpy, pytest and CuPy with a working GPU.
+test-gpu: ## the kernel and projector tests on CuPy arrays
+	@python3 -c 'import sys, cupy; sys.exit(0 if cupy.cuda.is_available() else "make test-gpu: CuPy finds no GPU here")'
+	PYTHONPATH=. TOMODIFF_TEST_GPU=1 python3 -m pytest -m "not slow" -k gpu $(PYTEST_ARGS) $$(grep -lw xp tests/test_*.py)
+
+docs: $(VENV)/.ready-test ## run the examples in the README, docs/ and docstrings (there is no built manual yet)
+	$(BIN)/python -m pytest --doctest-modules --doctest-glob='*.md' tomodiff README.md docs
+
+clean: ## remove the environment and everything that was built
+	rm -rf $(VENV) build dist *.egg-info tomodiff/_lib/*.so .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .coverage* htmlcov
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,131 @@
+"""Launch every kernel on small and awkward problems: `python kernel_smoke.py float32 OUT.npz`.
+
+The sanitizer, packaging and instruction-set tests run this in processes of their own. It needs the installed package
+and NumPy only, writes what the kernels computed, and fails if a kernel of `cuda_kernels/` was never launched.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+
+import numpy as np
+
+from tomodiff import kernels
+from tomodiff.geometry import ConeBeam, FanBeam, Grid, Helix, Laminography, ParallelBeam, Scan, Vectors
+from tomodiff.kernels import kernel, signatures
+from tomodiff.objective.tv import HuberTotalVariation, TotalVariation
+from tomodiff.projectors import XRay
+from tomodiff.projectors.layout import PAD, Columns, as_table, gather
+from tomodiff.projectors.ray_tables import projection_matrices
+
+ADJOINTS = {
+    "planes": {"column_adjoint": "xray_column_adjoint_planes", "ray_adjoint": "xray_ray_adjoint_planes"},
+    "gather": {"column_adjoint": "xray_column_adjoint_gather", "ray_adjoint": "xray_ray_adjoint_gather"},
+}
+"""Both walks of each adjoint, whichever the CPU prefers."""
+
+LANES = kernels.lanes(np)
+
+
+def problems() -> Iterator[tuple[str, Grid, Scan]]:
+    """Scans of every kind on grids that end in mid-vector, in mid-thread, at one voxel, or beside the beam."""
+    angles = np.linspace(0.1, 6.0, 5)
+    small, tall = Grid((7, 9, 11), (0.9, 1.0, 1.1), (0.3, -0.4, 0.2)), Grid((LANES + 13, 4, 5), 1.0)
+    cube = Grid((17, 19, 18), 1.0)
+    yield "rows", Grid((9, 6, 7), 1.0), ParallelBeam(angles, (9, 13), 1.0)
+    yield "rows, 4 vectors and a rest", Grid((83, 5, 6), 1.0), ParallelBeam(angles, (83, 7), (1.0, 0.7), axis_offset=0.3)
+    yield "parallel", small, ParallelBeam(angles, (6, 14), (1.3, 0.8), axis_offset=0.4)
+    yield "tilted parallel", small, ParallelBeam(angles, (8, 9), 1.1, detector_tilt=(0.1, 0.05, -0.1))
+    yield "tall parallel", tall, ParallelBeam(angles, (LANES + 5, 6), (1.001, 0.9))
+    yield "cone", small, ConeBeam(angles, 40.0, 80.0, (12, 15), (1.7, 1.9), axis_offset=0.7, detector_offset=(1.0, -2.0))
+    yield "tall cone", tall, ConeBeam(angles, 900.0, 1800.0, (LANES + 9, 7), 2.03)
+    yield "fine cone", small, ConeBeam(angles, 40.0, 80.0, (70, 11), (0.11, 1.0))
+    yield "coarse cone", small, ConeBeam(angles, 40.0, 80.0, (3, 5), 9.0)
+    yield "curved cone", small, ConeBeam(angles, 40.0, 80.0, (9, 15), 1.8, curved=True)
+    yield "steep cone", cube, ConeBeam(angles, 16.0, 32.0, (41, 21), 2.4)
+    yield "source in the grid", cube, ConeBeam(angles, 5.0, 30.0, (13, 15), 3.1)
+    yield "rolled cone", cube, ConeBeam(angles, 60.0, 120.0, (37, 20), 2.1, detector_tilt=(0.05, 0.02, -0.03))
+    yield "rolled tall cone", tall, ConeBeam(angles, 900.0, 1800.0, (LANES + 9, 7), 2.0, detector_tilt=(0.02, 0.0, 0.0))
+    yield "rolled curved cone", small, ConeBeam(angles, 40.0, 80.0, (9, 15), 1.8, detector_tilt=(0.1, 0.0, 0.0), curved=True)
+    yield "fan", Grid((1, 9, 10), 1.0), FanBeam(angles, 40.0, 80.0, 23, 1.1)
+    yield "helix", small, Helix(angles * 2, 40.0, 80.0, (9, 15), 1.8, 5.0, -4.0)
+    yield "laminography", small, Laminography(angles, 1.0, (12, 13), 1.0)
+    yield "along z", cube, Laminography(angles, 1.45, (18, 20), 1.0)
+    yield "one pixel", small, ConeBeam(angles, 40.0, 80.0, (1, 1), 5.0)
+    yield "one voxel", Grid((1, 1, 1), 3.0), ConeBeam(angles, 40.0, 80.0, (5, 6), 2.0)
+    yield "beside the beam", Grid((5, 5, 5), 1.0, (300.0, 200.0, 100.0)), ConeBeam(angles, 900.0, 1000.0, (5, 6), 1.0)
+    yield "vectors", small, Vectors(ConeBeam(angles, 40.0, 80.0, (7, 8), 2.0).frames() + 0.01, (7, 8), "cone")
+
+
+def project(name: str, grid: Grid, scan: Scan, precision: str, rng: np.random.Generator) -> Iterator[tuple[str, np.ndarray]]:
+    """Forward and adjoint by every model, path and walk."""
+    x = rng.random(grid.shape).astype(precision)
+    y = rng.random((len(scan), *scan.detector_shape)).astype(precision)
+    for model, path in (("joseph", "auto"), ("joseph", "general"), ("footprint", "auto")):
+        operator = XRay(grid, scan, model=model, path=path, dtype=precision)
+        yield f"{name}: {model} {path} forward", operator.forward(x)
+        for walk, choice in ADJOINTS.items() if model == "joseph" else [("planes", ADJOINTS["planes"])]:
+            kernels.PREFERRED.update({(role, True): kernel_name for role, kernel_name in choice.items()})
+            yield f"{name}: {model} {path} adjoint, {walk}", operator.adjoint(y)
+
+
+def back_project(name: str, grid: Grid, scan: Scan, precision: str, rng: np.random.Generator) -> Iterator[tuple[str, np.ndarray]]:
+    """Filtered back projection's kernels, for flat detectors."""
+    if scan.radius is not None:
+        return
+    (nz, ny, nx), (nv, nu), n_views = grid.shape, scan.detector_shape, len(scan)
+    stack = Columns.of(n_views, nu, nv, PAD)
+    projections = gather(rng.random((n_views, nv, nu)).astype(precision), stack, np, True)
+    matrices = as_table(projection_matrices(grid, scan), np, precision)
+    upright = not matrices[:, [2, 10]].any()
+    for walk in ("backproject", "backproject_columns") if upright else ("backproject",):
+        volume = np.empty((ny, nx, nz), precision)
+        sizes = (nx, ny, nz, nu, nv, n_views, stack.width, nx * nz)
+        kernel(walk, np, precision)((-(-nz // LANES), nx, ny), (1, 1, 1), (volume, projections, matrices, *sizes))
+        yield f"{name}: {walk}", volume
+
+
+def total_variation(precision: str, rng: np.random.Generator) -> Iterator[tuple[str, np.ndarray]]:
+    """Every kernel of tv.cu, on volumes of one voxel, one row, several threads' rows and several slabs."""
+    for shape in ((1, 1, 1), (1, 1, LANES + 3), (3, 4, 5), (37, 2, 3), (2, 3, 2 * LANES)):
+        x = rng.random(shape).astype(precision)
+        yield f"tv {shape}", np.array(TotalVariation(spacing=(0.5, 1.0, 2.0))(x))
+        yield f"tv prox {shape}", TotalVariation(low=0.2, high=0.7, iterations=7).prox(x, 0.3)
+        value, gradient = HuberTotalVariation(0.1).value_and_grad(x)
+        yield f"tv huber {shape}", np.array(value)
+        yield f"tv gradient {shape}", gradient
+
+
+def run_all(precision: str) -> dict[str, np.ndarray]:
+    """What every kernel computes, by name of the problem; fails for a kernel that no problem launches."""
+    launched: set[str] = set()
+    launch = kernels.HostKernel.__call__
+
+    def watched(self: kernels.HostKernel, *args: object) -> None:
+        launched.add(self.name)
+        launch(self, *args)  # type: ignore[arg-type]
+
+    kernels.HostKernel.__call__ = watched  # type: ignore[method-assign]
+    rng = np.random.default_rng(11)
+    results: dict[str, np.ndarray] = {}
+    for name, grid, scan in problems():
+        results.update(project(name, grid, scan, precision, rng))
+        results.update(back_project(name, grid, scan, precision, rng))
+    results.update(total_variation(precision, rng))
+    missed = set(signatures(precision)) - launched
+    assert not missed, f"no problem of {__file__} launches {sorted(missed)}"
+    return results
+
+
+def main() -> None:
+    precision, out = sys.argv[1:]
+    results = run_all(precision)
+    broken = [name for name, value in results.items() if not np.isfinite(value).all()]
+    assert not broken, f"not finite: {broken}"
+    np.savez(out, **results)
+    print(f"{len(results)} results of {len(signatures(precision))} kernels, isa {kernels.cpu_isa()}, {precision}")
+
+
+if __name__ == "__main__":
+    main()

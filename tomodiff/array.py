@@ -1,0 +1,63 @@
+"""Arrays of NumPy and CuPy alike: the module they belong to, leaf-wise maps, inner products.
+
+An *element* is one array or a flat dict of named arrays.  Inner products are the plain real part of
+<a, b>, accumulated in double precision whatever the arrays hold.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+Array = Any
+"""A numpy.ndarray or cupy.ndarray."""
+
+Element = Any
+"""An Array, or a flat mapping of names to Arrays."""
+
+
+def namespace(x: Element) -> ModuleType:
+    """The array module, numpy or cupy, that `x` (an array or a dict of arrays) belongs to."""
+    leaf = next(iter(x.values())) if isinstance(x, Mapping) else x
+    if isinstance(leaf, np.ndarray | np.generic):
+        return np
+    cupy = sys.modules.get("cupy")
+    if cupy is not None and isinstance(leaf, cupy.ndarray):
+        return cupy
+    raise TypeError(f"expected a NumPy or CuPy array, got {type(leaf).__module__}.{type(leaf).__name__}")
+
+
+def tmap(f: Callable[..., Any], *elements: Element) -> Element:
+    """Apply `f` leaf by leaf to elements of one structure."""
+    first = elements[0]
+    if isinstance(first, Mapping):
+        return {name: f(*(e[name] for e in elements)) for name in first}
+    return f(*elements)
+
+
+def inner(a: Element, b: Element) -> float:
+    """The real inner product Re<a, b>, summed in double precision."""
+    if isinstance(a, Mapping):
+        return sum(inner(a[name], b[name]) for name in a)
+    xp = namespace(a)
+    a, b = a.reshape(-1), b.reshape(-1)
+    total, block = 0.0, 1 << 22  # blocks keep the double-precision temporaries small
+    wide = xp.complex128 if a.dtype.kind == "c" or b.dtype.kind == "c" else xp.float64
+    for start in range(0, a.size, block):
+        p, q = a[start : start + block].astype(wide, copy=False), b[start : start + block].astype(wide, copy=False)
+        total += float(xp.vdot(p, q).real) if xp is np else float((p.conj() * q).sum().real)
+    return total
+
+
+def norm(a: Element) -> float:
+    """The Euclidean norm of an element."""
+    return inner(a, a) ** 0.5
+
+
+def to_numpy(x: Array) -> np.ndarray:
+    """`x` in host memory: itself if it is a NumPy array, else a copy."""
+    return x if isinstance(x, np.ndarray) else x.get()

@@ -1,0 +1,51 @@
+"""`tomodiff ct reconstruct`, `center` and `simulate`: X-ray CT from the command line alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tomodiff.cli import simulation
+from tomodiff.cli.console import say
+from tomodiff.cli.options import INPUT, OUTPUT, PREPARE, RECONSTRUCTION, Overrides, with_settings
+
+app = typer.Typer(
+    help="X-ray computed tomography: reconstruct a scan, find its rotation axis, simulate one.",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+)
+
+ScanFile = Annotated[
+    Path, typer.Argument(metavar="SCAN", help="Data Exchange or NXtomo HDF5, a folder or pattern of TIFFs, a TIFF")
+]
+
+
+@app.command()
+@with_settings("output.path", *RECONSTRUCTION, *PREPARE, *INPUT, "preview", *OUTPUT, "seed")
+def reconstruct(scan: ScanFile, given: Overrides) -> None:
+    """Turn a scan into a volume.
+
+    -o vol.h5 writes the volume there and everything else (report, log, settings, checkpoints) to vol.run/;
+    -o NAME without a suffix makes one folder NAME of it all.
+    """
+    from tomodiff.cli.jobs import start
+    from tomodiff.recipes.config_file import settings_from
+
+    start(settings_from({"input.path": (str(scan), "SCAN"), **given}))
+
+
+@app.command()
+@with_settings("prepare.flux", "prepare.dead_pixels", *INPUT)
+def center(scan: ScanFile, given: Overrides) -> None:
+    """Find the rotation axis of a scan and print its detector column (pixels, counted from 0)."""
+    from tomodiff.cli.axis import find
+    from tomodiff.recipes.config_file import settings_from
+
+    settings = settings_from({"input.path": (str(scan), "SCAN"), **given})
+    for line in find(settings):
+        say(line)
+
+
+app.command()(simulation.simulate)

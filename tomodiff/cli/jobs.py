@@ -1,0 +1,77 @@
+"""One job from settings to report, as all commands run it."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tomodiff.cli.console import STATE, say
+from tomodiff.errors import DataError, Stopped
+
+if TYPE_CHECKING:
+    from tomodiff.recipes.run import Run
+    from tomodiff.recipes.settings import CtSettings
+    from tomodiff.result import Result
+
+LOG = logging.getLogger("tomodiff")
+
+
+def start(settings: CtSettings) -> Path:
+    """Run a new job; returns its run directory."""
+    from tomodiff.files import probe
+    from tomodiff.recipes.run import Run
+    from tomodiff.recipes.stopping import terminate_as_interrupt
+
+    with terminate_as_interrupt():
+        probe(settings.input.path, **settings.input.setup())  # what cannot be read should cost no run directory
+        run = Run.create(settings)
+        carry_out(run)
+    return run.path
+
+
+def carry_out(run: Run) -> None:
+    """Reconstruct in a run directory, new or resumed, then compare with the truth, report, and say where all is."""
+    from tomodiff.recipes.ct import reconstruct
+    from tomodiff.recipes.progress import Progress
+
+    progress = Progress(quiet=STATE.quiet)
+    try:
+        with run:
+            try:
+                result = reconstruct(run.settings, run, progress)
+            finally:
+                run.save_timings(progress.timings)
+            if run.status["state"] == "running":
+                run.finish(result)
+            if not run.settings.preview:
+                keep_error(run, result)
+    except KeyboardInterrupt:
+        if run.has_checkpoint():
+            raise Stopped(f"interrupted; the last checkpoint continues with: tomodiff resume {run.path}") from None
+        raise
+    say(f"volume  {run.volume_path}")
+    if run.settings.output.report:
+        from tomodiff.report.run_report import write_report
+
+        say(f"report  {write_report(run)}")
+
+
+def keep_error(run: Run, result: Result) -> None:
+    """Keep the error of the result, where the scan's file carries the truth."""
+    from tomodiff.files import read_truth
+    from tomodiff.report.truth import compare
+
+    try:
+        truth = read_truth(run.settings.input.path)
+    except DataError:  # a real scan
+        return
+    try:
+        measures = compare(result, truth)
+    except ValueError as error:
+        LOG.info("the truth in the scan's file is not compared: %s", error)
+        return
+    run.save_report_data("truth", measures)
+    numbers = {name: float(measures[name]) for name in ("rmse", "psnr_db", "ssim") if name in measures}
+    run.record(**numbers)
+    LOG.info("against the truth: %s", ", ".join(f"{name} {value:.4g}" for name, value in numbers.items()))

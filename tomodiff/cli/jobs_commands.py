@@ -1,0 +1,90 @@
+"""`tomodiff run`, `resume`, `report` and `demo`: commands that start jobs, or end them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tomodiff.cli.console import say
+from tomodiff.cli.options import Overrides, with_settings
+
+SAMPLES = {"ct": "ct_sample.h5"}
+"""Kind of job -> its sample scan in `datasets/`."""
+
+
+def register(app: typer.Typer) -> None:
+    """Add these commands to the application."""
+    for command in (run, resume, report, demo):
+        app.command()(command)
+
+
+@with_settings("output.path", "output.overwrite", "preview", "reconstruction.device")
+def run(
+    config: Annotated[
+        Path, typer.Argument(metavar="CONFIG.yml", help="settings; `tomodiff init ct` writes a template")
+    ],
+    given: Overrides,
+) -> None:
+    """Run the job that a YAML file describes."""
+    from tomodiff.cli.jobs import start
+    from tomodiff.recipes.config_file import load_settings
+
+    start(load_settings(config, given))
+
+
+def resume(run: Annotated[Path, typer.Argument(metavar="RUN", help="run directory")]) -> None:
+    """Continue a run that stopped, from its last checkpoint."""
+    from tomodiff.cli.jobs import carry_out
+    from tomodiff.recipes.run import Run
+    from tomodiff.recipes.stopping import terminate_as_interrupt
+
+    with terminate_as_interrupt():
+        stopped = Run.open(run)
+        stopped.restart()
+        carry_out(stopped)
+
+
+def report(run: Annotated[Path, typer.Argument(metavar="RUN", help="run directory")]) -> None:
+    """Write report.html of a run again, finished or not."""
+    from tomodiff.recipes.run import Run
+    from tomodiff.report.run_report import write_report
+
+    say(f"report  {write_report(Run.open(run))}")
+
+
+def demo(
+    kind: Annotated[str, typer.Argument(metavar="[ct]", help="which demonstration")] = "ct",
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="FOLDER", help="run directory")] = Path("tomodiff-demo"),
+) -> None:
+    """Reconstruct the sample scan that comes with tomodiff, and compare it with the truth."""
+    from tomodiff.cli.jobs import start
+    from tomodiff.errors import ConfigError
+    from tomodiff.recipes.config_file import settings_from
+
+    if kind not in SAMPLES:
+        raise ConfigError(f"demo {kind}: expected {' or '.join(SAMPLES)}")
+    settings = settings_from(
+        {
+            "input.path": (str(sample(kind)), "the sample"),
+            "output.path": (str(out), "--out"),
+            "output.overwrite": (True, "demo"),
+            "reconstruction.method": ("fista-tv", "demo"),
+            "reconstruction.iterations": (40, "demo"),
+        }
+    )
+    start(settings)
+
+
+def sample(kind: str) -> Path:
+    """The sample scan of a kind of job, in an installed package or in a clone."""
+    import tomodiff
+    from tomodiff.errors import ConfigError
+
+    here = Path(tomodiff.__file__).resolve().parent
+    places = [folder / "datasets" / SAMPLES[kind] for folder in (here, here.parent)]
+    found = next((path for path in places if path.is_file()), None)
+    if found is None:
+        raise ConfigError(f"the sample scan {SAMPLES[kind]} is missing; looked in {', '.join(map(str, places))}")
+    return found

@@ -1,0 +1,171 @@
+"""`tomodiff info`, `check` and `doctor`: commands that only look."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from tomodiff.cli.console import rows
+from tomodiff.cli.options import INPUT, Overrides, with_settings
+
+if TYPE_CHECKING:
+    from tomodiff.files import ScanInfo
+
+VOLUMES = (".mrc", ".map", ".rec", ".nii", ".nii.gz", ".npy")
+"""Suffixes of files that are volumes and never scans."""
+
+
+def register(app: typer.Typer) -> None:
+    """Add these commands to the application."""
+    for command in (info, check, doctor):
+        app.command()(command)
+
+
+@with_settings(*INPUT)
+def info(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="scan, volume or run directory")], given: Overrides
+) -> None:
+    """Say what is in a scan, a volume or a run directory."""
+    from tomodiff.errors import DataError
+    from tomodiff.files import probe
+    from tomodiff.recipes.place import read_status
+    from tomodiff.recipes.settings import volume_suffix
+
+    if read_status(file) is not None:
+        print(rows(_run(file)))
+        return
+    if volume_suffix(file) in VOLUMES:
+        print(rows(_volume(file)))
+        return
+    try:
+        found = probe(file, **_settings(file, given).input.setup())
+    except DataError as no_scan:
+        try:
+            print(rows(_volume(file)))
+        except DataError:
+            raise no_scan from None
+        return
+    print(rows(_scan(found)))
+    for text in found.warnings:
+        print(f"warning: {text}")
+
+
+@with_settings(*INPUT)
+def check(
+    file: Annotated[Path, typer.Argument(metavar="CONFIG.yml|SCAN", help="settings file or scan")], given: Overrides
+) -> None:
+    """Look for everything that is wrong with a settings file or a scan, without computing anything."""
+    from tomodiff.recipes.config_file import load_settings
+
+    if file.suffix.lower() in (".yml", ".yaml"):
+        settings = load_settings(file, given)
+        _check_scan(settings)
+        _check_place(settings)
+    else:
+        _check_scan(_settings(file, given))
+
+
+def doctor() -> None:
+    """Print what this installation has and can do: paste it into a bug report."""
+    from tomodiff.cli.diagnosis import diagnosis
+
+    print(diagnosis())
+
+
+def _settings(file: Path, given: Overrides) -> Any:
+    from tomodiff.recipes.config_file import settings_from
+
+    return settings_from({"input.path": (str(file), "FILE"), **given})
+
+
+def _check_scan(settings: Any) -> None:
+    """Print what is found about a scan; raise DataError if it cannot be reconstructed."""
+    from tomodiff.errors import DataError
+    from tomodiff.files import check_dataset, probe, read
+
+    found = probe(settings.input.path, **settings.input.setup())
+    print(rows(_scan(found)))
+    dataset = read(settings.input.path, **settings.input.setup(), **settings.input.selection())
+    problems = check_dataset(dataset)
+    for text in found.warnings:
+        print(f"warning: {text}")
+    for problem in problems:
+        print(problem)
+    errors = [p for p in problems if p.severity == "error"]
+    if errors:
+        raise DataError(
+            settings.input.path, errors[0].field, "a scan without errors", f"{len(errors)}: {errors[0].message}"
+        )
+    if not problems and not found.warnings:
+        print("no problems found")
+
+
+def _check_place(settings: Any) -> None:
+    """Say where results would go; raise ConfigError if something is in the way."""
+    from tomodiff.errors import ConfigError
+    from tomodiff.recipes.place import Place
+
+    place = Place.of(settings.output)
+    print(rows({"run directory": str(place.run), "volume": str(place.volume)}))
+    taken = next((p for p in (place.volume, place.run) if p.exists()), None)
+    if taken is not None and not settings.output.overwrite:
+        raise ConfigError(f"{taken}: exists already; choose another output, or set output.overwrite to true")
+
+
+def _scan(found: ScanInfo) -> dict[str, str]:
+    n, v, u = found.shape
+    angles = found.angles_deg
+    pixel = found.pixel_mm
+    table = {
+        "scan": found.path,
+        "format": found.format,
+        "projections": f"{n} views of {v} rows x {u} columns, {found.dtype}",
+        "numbers are": found.kind or "unknown (say --kind)",
+        "flat, dark fields": f"{found.n_flats}, {found.n_darks}",
+        "angles": f"{angles[0]:.6g} to {angles[1]:.6g} degrees, step {angles[2]:.4g}" if angles else "unknown",
+        "pixel": f"{pixel[0]:.6g} x {pixel[1]:.6g} mm" if pixel else "unknown",
+        "geometry": found.geometry,
+    }
+    return table | {name: str(value) for name, value in found.meta.items() if isinstance(value, str | int | float)}
+
+
+def _volume(file: Path) -> dict[str, str]:
+    import numpy as np
+
+    from tomodiff.files import read_volume
+
+    volume, grid, meta = read_volume(file)
+    finite = volume[np.isfinite(volume)] if volume.dtype.kind == "f" else volume
+    spacing = " x ".join(f"{d:.6g}" for d in grid.spacing)
+    table = {
+        "volume": str(file),
+        "voxels (z, y, x)": " x ".join(str(n) for n in volume.shape) + f", {volume.dtype}",
+        "voxel size (z, y, x)": f"{spacing} mm",
+        "centre (x, y, z)": ", ".join(f"{c:.6g}" for c in grid.center) + " mm",
+        "values": f"{finite.min():.5g} to {finite.max():.5g}, mean {finite.mean():.5g}"
+        if finite.size
+        else "none finite",
+        "not finite": str(volume.size - finite.size) if finite.size < volume.size else "",
+    }
+    return table | {name: str(value) for name, value in meta.items() if isinstance(value, str | int | float)}
+
+
+def _run(folder: Path) -> dict[str, str]:
+    from tomodiff.recipes.run import Run
+
+    run = Run.open(folder)
+    env, metrics = run.environment(), run.metrics()
+    table = {
+        "run": str(run.path),
+        "state": run.status["state"],
+        "message": str(run.status.get("message", "")),
+        "scan": str(run.settings.input.path),
+        "method": run.settings.reconstruction.method,
+        "started": str(env.get("started", "")),
+        "iterations": str(max((m["iteration"] for m in metrics if "iteration" in m), default="")),
+        "volume": str(run.volume_path) if run.volume_path.exists() else "",
+        "warnings": "; ".join(run.warnings),
+    }
+    return table | {name: str(value) for name, value in run.status["facts"].items()}

@@ -1,0 +1,95 @@
+"""The command `tomodiff`.
+
+Exit codes: 0 done, 1 unexpected, 2 usage or settings, 3 data, 4 memory, 5 diverged, 75 stopped with a checkpoint,
+130 interrupted without one.
+"""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from typing import Annotated, Any
+
+import typer
+
+import tomodiff
+from tomodiff.cli import ct, jobs_commands, look, template
+from tomodiff.cli.console import STATE, complain, set_up
+from tomodiff.errors import TomodiffError
+
+MEMORY, INTERRUPTED = 4, 130
+ANYWHERE = ("--debug", "--quiet", "-q")
+"""Switches of the whole command that may stand after a subcommand, too."""
+
+app = typer.Typer(
+    name="tomodiff",
+    help="Differentiable tomography: from a scan file to a volume. Start with: tomodiff demo",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"tomodiff {tomodiff.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def globally(
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error, and log everything.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but warnings and errors.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    set_up(debug, quiet)
+
+
+jobs_commands.register(app)
+look.register(app)
+template.register(app)
+app.add_typer(ct.app, name="ct")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line; returns the exit code."""
+    given = sys.argv[1:] if arguments is None else list(arguments)
+    try:
+        code: Any = app(args=_in_front(given), standalone_mode=False, prog_name="tomodiff")
+        return code if isinstance(code, int) else 0
+    except (typer.Abort, KeyboardInterrupt):
+        complain("interrupted; nothing half-written is left")
+        return INTERRUPTED
+    except BrokenPipeError:  # `tomodiff info ... | head`
+        sys.stderr.close()
+        return 0
+    except Exception as error:
+        return _report(error)
+
+
+def _report(error: Exception) -> int:
+    """Say what went wrong in one message; returns the exit code."""
+    if hasattr(error, "exit_code") and hasattr(error, "show"):  # typer's usage errors
+        error.show()
+        return int(error.exit_code)
+    if STATE.debug:
+        traceback.print_exception(error)
+    if isinstance(error, TomodiffError):
+        complain(str(error))
+        return error.exit_code
+    if isinstance(error, MemoryError):
+        complain(f"not enough memory ({error or 'allocation failed'}); take less at a time with --rows, or --bin")
+        return MEMORY
+    complain(f"{type(error).__name__}: {error}" + ("" if STATE.debug else " (--debug shows where)"))
+    return 1
+
+
+def _in_front(given: list[str]) -> list[str]:
+    """The arguments with the switches of `ANYWHERE` moved before the subcommand."""
+    end = given.index("--") if "--" in given else len(given)
+    switches = [a for a in given[:end] if a in ANYWHERE]
+    return switches + [a for a in given[:end] if a not in ANYWHERE] + given[end:]

@@ -1,0 +1,150 @@
+"""Command-line options that are settings: each is its dotted name, everything else comes from the settings model.
+
+    @with_settings("input.rows", "prepare.center")
+    def center(scan: ..., given: Overrides): ...
+
+gives the command --rows and --center, with the help texts of the settings; what the user typed arrives in `given`.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any, get_args, get_type_hints
+
+import typer
+
+from tomodiff.recipes.settings import CtSettings
+
+Overrides = Mapping[str, tuple[Any, str]]
+"""Dotted name -> (value, the option as it was typed)."""
+
+FLAGS = {"preview": "--try", "output.path": "--out"}
+"""Options that are not called like their setting."""
+
+SHORT = {"output.path": "-o", "reconstruction.method": "-m"}
+
+INPUT = tuple(f"input.{name}" for name in CtSettings.model_fields["input"].annotation.model_fields if name != "path")  # type: ignore[union-attr]
+PREPARE = tuple(f"prepare.{name}" for name in CtSettings.model_fields["prepare"].annotation.model_fields)  # type: ignore[union-attr]
+RECONSTRUCTION = tuple(
+    f"reconstruction.{name}"
+    for name in CtSettings.model_fields["reconstruction"].annotation.model_fields  # type: ignore[union-attr]
+)
+OUTPUT = ("output.format", "output.overwrite", "output.checkpoint_every", "output.checkpoint_seconds")
+
+Command = Callable[..., None]
+
+
+def with_settings(*names: str) -> Callable[[Command], Command]:
+    """Give a command the options of these settings; it receives them as `given`, and --set as well."""
+
+    def decorate(command: Command) -> Command:
+        table = {name.replace(".", "__"): name for name in names}
+        hints = get_type_hints(command, include_extras=True)
+        own = inspect.signature(command).parameters
+        parameters = [p.replace(annotation=hints.get(p.name, p.annotation)) for p in own.values() if p.name != "given"]
+        parameters += [_parameter(key, name) for key, name in table.items()]
+        parameters.append(_set_parameter())
+
+        def run(**values: Any) -> None:
+            from tomodiff.recipes.config_file import set_overrides
+
+            given: dict[str, tuple[Any, str]] = {}
+            for key, name in table.items():
+                value = values.pop(key)
+                if value not in (None, False) or (value is False and _is_switch(name) and name not in FLAGS_ONLY):
+                    given[name] = (_read(name, value), flag(name))
+            given |= set_overrides(values.pop("assignments") or [])
+            command(**values, given=given)
+
+        run.__name__, run.__doc__ = command.__name__, command.__doc__
+        run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        run.__annotations__ = {p.name: p.annotation for p in parameters}
+        return run
+
+    return decorate
+
+
+FLAGS_ONLY = ("preview", "output.overwrite")
+"""Switches that are off unless given; the others can be switched off, too."""
+
+
+def flag(name: str) -> str:
+    """The option of a setting: "--tv-weight" for reconstruction.tv_weight."""
+    return FLAGS.get(name) or "--" + name.rpartition(".")[2].replace("_", "-")
+
+
+def describe(name: str) -> Any:
+    """The field of the settings model with this dotted name."""
+    model: type[Any] = CtSettings
+    *sections, last = name.split(".")
+    for section in sections:
+        model = model.model_fields[section].annotation
+    return model.model_fields[last]
+
+
+def _parameter(key: str, name: str) -> inspect.Parameter:
+    field, option = describe(name), flag(name)
+    kind: Any = str | None
+    names = [option, SHORT[name]] if name in SHORT else [option]
+    extra: dict[str, Any] = {"metavar": _metavar(name)}
+    default: Any = None
+    if _is_switch(name):
+        extra = {}
+        if name in FLAGS_ONLY:
+            kind, default = bool, False
+        else:
+            kind, names = bool | None, [f"{option}/--no-{option[2:]}"]
+    info = typer.Option(
+        default, *names, help=field.description, rich_help_panel=_panel(name), show_default=False, **extra
+    )
+    return inspect.Parameter(key, inspect.Parameter.KEYWORD_ONLY, default=info, annotation=kind)
+
+
+def _set_parameter() -> inspect.Parameter:
+    info = typer.Option(
+        None, "--set", metavar="NAME=VALUE", help="any setting by its full name, such as reconstruction.iterations=50"
+    )
+    return inspect.Parameter("assignments", inspect.Parameter.KEYWORD_ONLY, default=info, annotation=list[str] | None)
+
+
+def _is_switch(name: str) -> bool:
+    return any(part is bool for part in _with_members(describe(name).annotation))
+
+
+def _with_members(annotation: Any) -> list[Any]:
+    """An annotation, the members of its union, and theirs."""
+    members = [inner for part in get_args(annotation) for inner in get_args(part)]
+    return [annotation, *get_args(annotation), *members]
+
+
+def _metavar(name: str) -> str:
+    """What the value is called in the help."""
+    last = name.rpartition(".")[2]
+    known = {"rows": "A:B", "views": "A:B[:STEP]", "flux": "auto|off|A:B", "rings": "auto|off|STRENGTH", "bin": "N"}
+    known |= {"center": "auto|PX", "dead_pixels": "auto|off", "tv_weight": "auto|WEIGHT"}
+    known |= {"path": "PATH", "angles": "FILE", "flats": "FILE", "darks": "FILE", "data_path": "NAME"}
+    if last in known:
+        return known[last]
+    if any(isinstance(c, str) for part in _with_members(describe(name).annotation) for c in get_args(part)):
+        return "NAME"
+    return "MM" if last.endswith("_mm") else "SECONDS" if last.endswith("_seconds") else "N"
+
+
+def _panel(name: str) -> str:
+    section = name.partition(".")[0] if "." in name else "output"
+    titles = {"input": "What the scan is", "prepare": "Correction", "reconstruction": "Reconstruction"}
+    return titles.get(section, "Output")
+
+
+def _read(name: str, value: Any) -> Any:
+    """An option's text as the YAML value that it stands for; texts and paths stay as they are."""
+    if not isinstance(value, str) or name in TEXTS:
+        return value
+    from tomodiff.recipes.yaml_tree import parse_value
+
+    return parse_value(value, flag(name))
+
+
+TEXTS = ("input.angles", "input.flats", "input.darks", "input.data_path", "input.rows", "input.views", "output.path")
+"""Settings whose text is not to be read as a number."""

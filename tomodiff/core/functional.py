@@ -1,0 +1,117 @@
+"""Functionals: real functions of an element, which are likelihoods, priors and their sums."""
+
+from __future__ import annotations
+
+import operator
+from numbers import Real
+from typing import Any
+
+from tomodiff.array import Element, tmap
+from tomodiff.core.operators import Operator
+
+
+class Functional:
+    """One number with a gradient, a proximal map, or both.
+
+    A subclass defines `value_and_grad` if it is differentiable, and `__call__` and `prox` if that map is known. An
+    indicator function (a constraint) is zero inside and infinite outside its set, its prox is the projection.
+    """
+
+    __array_ufunc__ = None
+    __iter__ = None
+
+    def value_and_grad(self, x: Element) -> tuple[float, Element]:
+        """f(x) and its gradient, an array of its own that the caller may write into."""
+        raise NotImplementedError(f"{type(self).__name__} has no gradient; use a solver that takes its prox")
+
+    def __call__(self, x: Element) -> float:
+        return self.value_and_grad(x)[0]
+
+    def prox(self, x: Element, step: float) -> Element:
+        """argmin over z of step * f(z) + |z - x|^2 / 2."""
+        raise NotImplementedError(f"{type(self).__name__} has no prox; use a solver that takes its gradient")
+
+    def prox_warm(self, x: Element, step: float, memory: dict[str, Any]) -> tuple[Element, dict[str, Any]]:
+        """prox(x, step) started from what the last call left, and what the next call may start from.
+
+        `memory` is a flat dict of arrays and numbers, empty at first; a closed-form prox ignores it.
+        """
+        return self.prox(x, step), memory
+
+    def through(self, A: Operator, x: Element) -> tuple[float, Element]:
+        """Value and gradient of x -> f(A(x)); overridden where an operator fuses the two."""
+        y, jacobian = A.linearize(x)
+        value, g_y = self.value_and_grad(y)
+        return value, jacobian.adjoint(g_y)
+
+    def __getitem__(self, views: Any) -> Functional:
+        """The functional of a subset of the data, where that means something."""
+        raise TypeError(f"{type(self).__name__} has no subsets of its data: f[views] is not defined for it")
+
+    def __matmul__(self, A: Operator) -> Functional:
+        return Pulled(self, A) if isinstance(A, Operator) else NotImplemented
+
+    def __add__(self, other: Functional) -> Functional:
+        return FunctionalSum((self, other)) if isinstance(other, Functional) else NotImplemented
+
+    def __rmul__(self, factor: float) -> Functional:
+        return FunctionalScaled(float(factor), self) if isinstance(factor, Real) else NotImplemented
+
+
+class Pulled(Functional):
+    """f @ A: x -> f(A(x))."""
+
+    def __init__(self, f: Functional, A: Operator) -> None:
+        self.f, self.A = f, A
+
+    def __call__(self, x: Element) -> float:
+        return self.f(self.A(x))
+
+    def value_and_grad(self, x: Element) -> tuple[float, Element]:
+        return self.f.through(self.A, x)
+
+    def __getitem__(self, views: Any) -> Functional:
+        return self.f[views] @ self.A[views]
+
+
+class FunctionalSum(Functional):
+    """f + g + ..."""
+
+    def __init__(self, terms: tuple[Functional, ...]) -> None:
+        flat = (f.terms if isinstance(f, FunctionalSum) else (f,) for f in terms)
+        self.terms: tuple[Functional, ...] = tuple(f for group in flat for f in group)
+
+    def __call__(self, x: Element) -> float:
+        return sum(f(x) for f in self.terms)
+
+    def value_and_grad(self, x: Element) -> tuple[float, Element]:
+        value, gradient = self.terms[0].value_and_grad(x)
+        for f in self.terms[1:]:
+            more, g = f.value_and_grad(x)
+            value, gradient = value + more, tmap(operator.add, gradient, g)
+        return value, gradient
+
+
+class FunctionalScaled(Functional):
+    """factor * f with a non-negative factor."""
+
+    def __init__(self, factor: float, f: Functional) -> None:
+        if not factor >= 0:
+            raise ValueError(f"factor * {type(f).__name__}: expected a factor >= 0, got {factor}")
+        self.factor, self.f = float(factor), f
+
+    def __call__(self, x: Element) -> float:
+        return self.factor * self.f(x)
+
+    def value_and_grad(self, x: Element) -> tuple[float, Element]:
+        value, gradient = self.f.value_and_grad(x)
+        return self.factor * value, tmap(lambda g: g * self.factor, gradient)
+
+    def prox(self, x: Element, step: float) -> Element:
+        return self.f.prox(x, self.factor * step)
+
+    def prox_warm(self, x: Element, step: float, memory: dict[str, Any]) -> tuple[Element, dict[str, Any]]:
+        return self.f.prox_warm(x, self.factor * step, memory)
+
+    def __getitem__(self, views: Any) -> Functional:
+        return self.factor * self.f[views]

@@ -1,0 +1,80 @@
+"""Volumes as NIfTI-1 files, for programs of medical imaging (the extra `medical` installs nibabel).
+
+Voxels go in the order (x, y, z), with the affine of the grid in mm and code 1 ("scanner").  NIfTI calls +x right, +y
+anterior and +z superior (RAS+).  The coordinates of a `Grid` know no patient: they are written as they are, so that +x
+of the grid is "right".  Programs that think in LPS (ITK, Slicer on screen) show x and y with the other sign.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tomodiff.errors import ConfigError, DataError
+from tomodiff.geometry import Grid
+from tomodiff.result import Result
+
+SKEW = 1e-4
+"""How far, relative to a voxel, the axes of a file may be from perpendicular (headers hold float32)."""
+
+
+def check(path: Path, result: Result) -> None:
+    """Raise ConfigError where nibabel is missing, or for an axis too long for a NIfTI-1 header."""
+    _nibabel()
+    if max(result.grid.shape) > np.iinfo(np.int16).max:
+        raise ConfigError(f"{path}: expected at most 32767 voxels along an axis for NIfTI, found {result.grid.shape}")
+    if np.dtype(result.volume.dtype).itemsize == 8 and np.dtype(result.volume.dtype).kind in "iu":
+        raise ConfigError(f"{path}: expected numbers of at most 32 bits, or float64, found {result.volume.dtype}")
+
+
+def _nibabel() -> Any:
+    try:
+        import nibabel
+    except ImportError as error:
+        raise ConfigError("NIfTI files need nibabel: pip install 'tomodiff[medical]'") from error
+    return nibabel
+
+
+def write(target: Path, result: Result) -> None:
+    """Write the file, compressed if its name ends in .gz."""
+    nibabel = _nibabel()
+    affine = np.vstack([result.grid.world_from_index, [0, 0, 0, 1]])
+    image = nibabel.Nifti1Image(np.asarray(result.volume).transpose(2, 1, 0), affine)
+    image.header.set_xyzt_units("mm")
+    image.set_sform(affine, code=1)
+    image.set_qform(affine, code=1)
+    image.header["descrip"] = f"{result.quantity} in {result.unit}".encode()[:79]
+    nibabel.save(image, target)
+
+
+def read(path: Path) -> tuple[np.ndarray, Grid, dict[str, Any]]:
+    """The volume and its grid.  A file whose axes form a left hand is mirrored along its first axis to fit a grid."""
+    nibabel = _nibabel()
+    try:
+        image = nibabel.load(path)
+        data = np.asanyarray(image.dataobj)
+    except (nibabel.filebasedimages.ImageFileError, OSError, ValueError, EOFError) as error:
+        raise DataError(path, "", "a readable NIfTI file", str(error)) from error
+    if data.ndim != 3 or data.dtype.kind not in "iuf":
+        raise DataError(path, "", "real numbers on 3 axes (x, y, z)", f"{data.dtype} with shape {data.shape}")
+    meta: dict[str, Any] = {}
+    steps, start = image.affine[:3, :3], image.affine[:3, 3]
+    if np.linalg.det(steps) < 0:
+        start = start + steps[:, 0] * (data.shape[0] - 1)
+        steps = steps * np.array([-1.0, 1.0, 1.0])
+        data = data[::-1]
+        meta["mirrored"] = "first axis reversed: the file's axes formed a left hand"
+    spacing = np.linalg.norm(steps, axis=0)
+    turn = steps / spacing
+    if np.abs(turn.T @ turn - np.eye(3)).max() > SKEW:
+        raise DataError(path, "affine", "perpendicular axes", f"{steps.tolist()}", "Resample it first.")
+    left, _, right = np.linalg.svd(turn)  # the nearest rotation: float32 in the header rounds it
+    turn = np.eye(3) if np.allclose(turn, np.eye(3), atol=SKEW * 1e-2) else left @ right
+    middle = start + steps @ ((np.array(data.shape) - 1) / 2)
+    described = bytes(image.header["descrip"]).rstrip(b"\0").decode("utf-8", "replace")
+    if " in " in described:
+        meta["quantity"], meta["unit"] = described.rsplit(" in ", 1)
+    volume = np.ascontiguousarray(data.transpose(2, 1, 0))
+    return volume, Grid(volume.shape, spacing[::-1].tolist(), middle.tolist(), turn), meta

@@ -1,0 +1,104 @@
+"""Volumes into files and back, the format by the suffix when writing and by the content when reading."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tomodiff.errors import ConfigError, DataError
+from tomodiff.files import volume_hdf5, volume_mrc, volume_nifti, volume_npy, volume_tiff
+from tomodiff.files.atomic import replacing
+from tomodiff.files.tiff import MAGIC as TIFF_MAGIC
+from tomodiff.files.tiff import tiffs_in
+from tomodiff.geometry import Grid
+from tomodiff.result import Result
+
+SUFFIXES = (".h5", ".hdf5", ".tif", ".tiff", ".mrc", ".nii", ".nii.gz", ".npy")
+
+
+def write(path: str | Path, result: Result, *, compression: str | None = None) -> None:
+    """Write a reconstructed volume: .h5, .tif (one file), .mrc, .nii, .nii.gz, .npy, or "folder/" for a TIFF per slice.
+
+    All carry the grid in mm and the unit; how exactly is said in the module of each format.  `compression` "gzip"
+    applies to .h5 and TIFF.  The file appears whole or not at all and takes the place of one that is there.  Raises
+    ConfigError for an unknown suffix, a place that cannot be written to, or a volume that the format cannot hold;
+    DataError for a full disk.
+    """
+    folder, path = str(path).endswith("/"), Path(path)
+    if compression not in (None, "gzip"):
+        raise ConfigError(f"compression: expected gzip or none, found {compression!r}")
+    suffix = suffix_of(path)
+    if compression and not (folder or suffix in (".h5", ".hdf5", ".tif", ".tiff")):
+        raise ConfigError(f"{path}: expected no compression for {suffix} (.nii.gz is compressed), found {compression}")
+    n_bytes = int(np.prod(result.volume.shape)) * np.dtype(result.volume.dtype).itemsize
+    if folder:
+        volume_tiff.check_folder(path)
+        with replacing(path, n_bytes, folder=True) as temporary:
+            volume_tiff.write_slices(temporary, result, compression)
+        return
+    if suffix not in SUFFIXES:
+        raise ConfigError(f"{path}: expected one of {', '.join(SUFFIXES)}, or a folder (ending in /), found {suffix!r}")
+    _check(path, suffix, result)
+    with replacing(path, n_bytes) as temporary:
+        _write_as(suffix, temporary, result, compression)
+    if suffix == ".npy":
+        volume_npy.write_sidecar(path, result)
+
+
+def _check(path: Path, suffix: str, result: Result) -> None:
+    """Refuse what the format cannot hold before anything is written."""
+    if suffix == ".mrc":
+        volume_mrc.check(path, result)
+    elif suffix in (".nii", ".nii.gz"):
+        volume_nifti.check(path, result)
+
+
+def _write_as(suffix: str, target: Path, result: Result, compression: str | None) -> None:
+    if suffix in (".h5", ".hdf5"):
+        volume_hdf5.write(target, result, compression)
+    elif suffix in (".tif", ".tiff"):
+        volume_tiff.write(target, result, compression)
+    elif suffix == ".mrc":
+        volume_mrc.write(target, result)
+    elif suffix == ".npy":
+        volume_npy.write(target, result)
+    else:
+        volume_nifti.write(target, result)
+
+
+def read_volume(path: str | Path) -> tuple[np.ndarray, Grid, dict[str, Any]]:
+    """A volume (z, y, x) from a file, the grid it lies on, and what else the file says (unit, quantity, provenance).
+
+    Reads what `write` writes, and plain files of these formats by others: a TIFF or a .npy without a voxel size gets
+    voxels of 1 mm, and `meta["grid"]` tells.  Raises DataError for what is no volume.
+    """
+    path = Path(path)
+    try:
+        if path.is_dir():
+            if not tiffs_in(path):
+                raise DataError(path, "", "a folder with TIFF slices", "none")
+            return volume_tiff.read_slices(path)
+        with path.open("rb") as stream:
+            start = stream.read(8)
+    except OSError as error:
+        raise DataError(path, "", "a file that can be read", error.strerror or str(error)) from error
+    suffix = suffix_of(path)
+    if start.startswith(b"\x89HDF"):
+        return volume_hdf5.read(path)
+    if start.startswith(TIFF_MAGIC):
+        return volume_tiff.read(path)
+    if start.startswith(b"\x93NUMPY"):
+        return volume_npy.read(path)
+    if suffix in (".nii", ".nii.gz"):
+        return volume_nifti.read(path)
+    if suffix in (".mrc", ".map", ".rec", ".st", ".ali"):
+        return volume_mrc.read(path)
+    raise DataError(path, "", f"a volume in one of {', '.join(SUFFIXES)}", f"suffix {suffix!r}, first bytes {start!r}")
+
+
+def suffix_of(path: Path) -> str:
+    """The suffix in lower case, both parts of .nii.gz."""
+    name = path.name.lower()
+    return ".nii.gz" if name.endswith(".nii.gz") else path.suffix.lower()

@@ -1,0 +1,183 @@
+"""Detector pixels that cannot be trusted, and their repair from neighbours in the same projection."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import scipy.ndimage
+from numpy.typing import NDArray
+
+from tomodiff.errors import DataError
+from tomodiff.prepare.flat_field import response
+from tomodiff.prepare.record import expect_kind, record, source
+from tomodiff.result import Dataset
+
+Floats = NDArray[np.float64]
+Mask = NDArray[np.bool_]
+
+WINDOW = 5
+"""Side, in pixels, of the neighbourhood that a pixel is compared with."""
+
+NO_RESPONSE = 0.1
+"""Response, relative to the local median, below which a pixel counts as dead."""
+
+SIGMAS, FRACTION = 10.0, 0.1
+"""A value is an outlier this many robust standard deviations and this fraction off the local median."""
+
+LISTED = 10
+"""Positions that reports list."""
+
+
+@dataclass(frozen=True, eq=False)
+class Defects:
+    """Which pixels (v, u) of a detector are defective, and how many for each reason (the first that applies)."""
+
+    mask: Mask
+    reasons: dict[str, int]
+
+    def positions(self) -> list[list[int]]:
+        """The first ten, as [v, u]."""
+        found = np.argwhere(self.mask)[:LISTED]
+        return [[int(v), int(u)] for v, u in found]
+
+
+def find_defects(dataset: Dataset) -> Defects:
+    """The pixels that are defective throughout the scan.
+
+    "not finite": NaN or infinite in flats, darks or at least half of the views; "no response": flat - dark below a tenth
+    of its neighbours'; "outlier": both flat - dark and the mean transmission far off the local median (dust dims the flat
+    alone: that is corrected, not a defect); "stuck": the same value in all views while its neighbours' values change.
+    """
+    taken = np.zeros(dataset.data.shape[1:], dtype=bool)
+    reasons: dict[str, int] = {}
+    for reason, mask in _suspects(dataset).items():
+        new = mask & ~taken
+        if new.any():
+            reasons[reason] = int(new.sum())
+        taken |= mask
+    return Defects(taken, reasons)
+
+
+def _suspects(dataset: Dataset) -> dict[str, Mask]:
+    data = dataset.data
+    nonfinite = np.zeros(data.shape[1:], dtype=bool)
+    if data.dtype.kind == "f":
+        nonfinite = sum((~np.isfinite(view)).astype(np.int64) for view in data) >= max(1.0, 0.5 * len(data))
+    found = {"not finite": nonfinite}
+    if dataset.flats is not None and len(dataset.flats):
+        full, dark = response(dataset.flats, dataset.darks)
+        found["not finite"] = nonfinite | ~np.isfinite(full) | ~np.isfinite(dark)
+        full = np.where(np.isfinite(full), full, 0.0)
+        found["no response"] = full <= np.maximum(NO_RESPONSE * _local_median(full), 0.0)
+        mean = np.mean(data, axis=0, dtype=np.float64) - np.where(np.isfinite(dark), dark, 0.0)
+        alive = ~found["no response"] & ~found["not finite"] & np.isfinite(mean)
+        through = np.divide(mean, full, out=np.ones(full.shape), where=alive)
+        found["outlier"] = alive & _outliers(full) & _outliers(through)
+    found["stuck"] = _stuck(data)
+    return found
+
+
+def _outliers(image: Floats) -> Mask:
+    """Pixels whose value is far off the median of their neighbourhood."""
+    local = _local_median(image)
+    ratio = np.divide(image, local, out=np.ones(image.shape), where=local > 0) - 1
+    spread = 1.4826 * np.median(np.abs(ratio - np.median(ratio)))
+    return np.asarray(np.abs(ratio) > max(SIGMAS * spread, FRACTION))
+
+
+def _stuck(data: NDArray[Any]) -> Mask:
+    """Pixels that never change although those around them do."""
+    if len(data) < 3:
+        return np.zeros(data.shape[1:], dtype=bool)
+    lowest, highest = np.array(data[0], dtype=np.float64), np.array(data[0], dtype=np.float64)
+    for view in data[1:]:
+        np.fmin(lowest, view, out=lowest)
+        np.fmax(highest, view, out=highest)
+    change = highest - lowest
+    return np.asarray((change == 0) & (_local_median(np.nan_to_num(change)) > 0))
+
+
+def _local_median(image: Floats) -> Floats:
+    size = tuple(min(WINDOW, n) for n in image.shape)
+    return np.asarray(scipy.ndimage.median_filter(image, size=size, mode="nearest"))
+
+
+def fill(image: NDArray[Any], mask: Mask) -> NDArray[Any]:
+    """A copy of one image (v, u) in which the pixels of `mask` are weighted means of the nearest others."""
+    result = image.copy()
+    for pixel, neighbours, weights in _recipes(mask):
+        result[pixel] = image[neighbours] @ weights
+    return result
+
+
+def _recipes(mask: Mask) -> list[tuple[tuple[int, int], tuple[NDArray[np.intp], NDArray[np.intp]], Floats]]:
+    """For each masked pixel the good pixels (v, u) that replace it and their weights, 1 / distance^2.
+
+    The neighbourhood grows until it holds good pixels on two sides: left and right, or above and below.
+    """
+    nv, nu = mask.shape
+    recipes = []
+    for v, u in np.argwhere(mask):
+        for reach in range(1, max(nv, nu)):
+            rows = np.arange(max(0, v - reach), min(nv, v + reach + 1))
+            columns = np.arange(max(0, u - reach), min(nu, u + reach + 1))
+            y, x = (grid.ravel() for grid in np.meshgrid(rows, columns, indexing="ij"))
+            good = ~mask[y, x]
+            y, x = y[good], x[good]
+            beside = ((x < u).any() or u == 0) and ((x > u).any() or u == nu - 1)
+            if len(y) >= min(2, (~mask).sum()) and beside:
+                break
+        weights = 1.0 / ((y - v) ** 2 + (x - u) ** 2)
+        recipes.append(((int(v), int(u)), (y, x), weights / weights.sum()))
+    return recipes
+
+
+def repair(data: NDArray[Any], mask: Mask) -> tuple[NDArray[Any], int]:
+    """A copy of projections (view, v, u) with the pixels of `mask`, and all that are not finite, filled in.
+
+    Returns how many values outside `mask` were not finite.  Floating-point data only.
+    """
+    result = data.copy()
+    recipes = _recipes(mask)
+    transient = 0
+    for view, image in enumerate(data):
+        bad = ~np.isfinite(image) & ~mask
+        if bad.any():
+            transient += int(bad.sum())
+            result[view] = fill(image, mask | bad)
+        else:
+            for pixel, neighbours, weights in recipes:
+                result[(view, *pixel)] = image[neighbours] @ weights
+    return result, transient
+
+
+def repair_pixels(dataset: Dataset, defects: Defects | None = None) -> Dataset:
+    """The scan (transmission or line integrals) with defective pixels interpolated within each projection.
+
+    `defects` as found in the counts before flat_field; None looks for them here.  Values that are not finite in single
+    views are repaired too.  DataError where more than half of the pixels are defective.
+    """
+    expect_kind(dataset, "repair_pixels", "transmission", "line_integrals")
+    found = find_defects(dataset) if defects is None else defects
+    if found.mask.shape != tuple(dataset.data.shape[1:]):
+        raise DataError(source(dataset), "defects", f"shape {dataset.data.shape[1:]}", str(found.mask.shape))
+    if found.mask.mean() > 0.5:
+        raise DataError(source(dataset), "pixels", "at most half of them defective", f"{found.mask.sum()}: {found.reasons}")
+    data, transient = repair(dataset.data, found.mask)
+    count = int(found.mask.sum())
+    numbers = {
+        "defective_pixels": count,
+        "reasons": found.reasons,
+        "positions_vu": found.positions(),
+        "single_values": transient,
+    }
+    warnings = []
+    if count > 0.01 * found.mask.size:
+        warnings.append(f"{count} pixels ({count / found.mask.size:.1%} of the detector) are defective: {found.reasons}")
+    if transient:
+        warnings.append(f"{transient} values that were not finite in single views were interpolated")
+    why = "; ".join(f"{n} {reason}" for reason, n in found.reasons.items())
+    line = f"{count} pixels interpolated{f' ({why})' if why else ''}, {transient} single values"
+    return record(dataset.replace(data=data), "repair_pixels", line, numbers, warnings)

@@ -1,0 +1,172 @@
+"""Flux of the beam from view to view, read off the air beside the sample."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import scipy.ndimage
+from numpy.typing import NDArray
+
+from tomodiff.errors import ConfigError
+from tomodiff.prepare.record import expect_kind, record
+from tomodiff.result import Dataset
+
+Floats = NDArray[np.float64]
+
+DIMMEST_AIR = 0.5
+"""Transmission below which nothing counts as air, whatever else it looks like."""
+
+DIMMER_THAN_BRIGHTEST = 0.85
+"""Air is at least this fraction of the brightest 5 % of the scan (beams move, and are brighter in the middle)."""
+
+FALL = 0.02
+"""Rise of -log, beyond noise, relative to the outermost columns, at which the sample begins."""
+
+ROW_BLOCKS = 24
+"""Groups of rows that are looked at separately, so that a sample in a few rows is seen."""
+
+
+class Air(NamedTuple):
+    """How many columns at the left and at the right end of the detector see nothing but air in all views."""
+
+    left: int
+    right: int
+
+
+def find_air(transmission: NDArray[Any]) -> Air:
+    """The air at the detector's sides, conservatively: 0 where in doubt.
+
+    A side counts as air if its outermost columns are bright (above 0.5, and 0.85 of the brightest 5 %) and their ratio
+    between groups of rows, and to the other side, does not change with the view beyond noise; from there it reaches
+    inwards up to the first column that any view or group of rows shows darker, less a margin.
+    """
+    nv, nu = transmission.shape[1:]
+    side = max(2, nu // 64)
+    if nu < 8 * side or len(transmission) < 2:
+        return Air(0, 0)
+    blocks = min(ROW_BLOCKS, nv)
+    bounds = np.linspace(0, nv, blocks + 1).astype(int)
+    profile = np.stack([np.nanmean(transmission[:, a:b], axis=1, dtype=np.float64) for a, b in zip(bounds, bounds[1:])], axis=1)
+    brightest = float(np.percentile(profile, 95))
+    log = np.log(np.maximum(profile, 1e-3))
+    # pixel noise, from differences of neighbouring columns; even the sample adds little to its lower quartile
+    noise = float(np.percentile(np.abs(np.diff(log, axis=2)).mean(axis=(0, 1)), 25)) * 1.2533 / np.sqrt(2)
+    found = []
+    for flip in (False, True):
+        side_log = log[:, :, ::-1] if flip else log
+        found.append(_reach(side_log, side, noise, brightest))
+    both = _steady(np.concatenate([log[:, :, :side], log[:, :, -side:]], axis=1), side, noise)
+    if found[0] and found[1] and not both:
+        return Air(0, 0)
+    return Air(*found)
+
+
+def _reach(log: Floats, side: int, noise: float, brightest: float) -> int:
+    """Columns of air from column 0 inwards; `log` (view, group of rows, u) is the log of the transmission."""
+    rim = log[:, :, :side]
+    level = np.exp(rim.mean(axis=2))
+    if level.min() < max(DIMMEST_AIR, DIMMER_THAN_BRIGHTEST * brightest) or not _steady(rim, side, noise):
+        return 0
+    smooth = scipy.ndimage.uniform_filter1d(log, side, axis=2, mode="nearest")
+    fall = rim.mean(axis=2, keepdims=True) - smooth
+    limit = FALL + 5 * noise * np.sqrt(2 / side)
+    dark = np.flatnonzero(fall.max(axis=(0, 1)) > limit)
+    if not dark.size:  # nothing but air as far as this side can tell
+        return log.shape[2] // 4
+    return max(0, int(dark[0]) - 2 * side)
+
+
+def _steady(rim: Floats, side: int, noise: float) -> bool:
+    """Whether the groups' ratios stay what they are from view to view, up to noise and slow change."""
+    level = rim[:, :, :side].mean(axis=2) if rim.shape[2] >= side else rim.mean(axis=2)
+    change = level - level.mean(axis=1, keepdims=True) if level.shape[1] > 1 else level
+    change = change - change.mean(axis=0)
+    return bool(change.std() < 4 * noise / np.sqrt(side) + 0.02)
+
+
+class AirFit(NamedTuple):
+    """The log transmission of air, per view, as a polynomial in x = -1..1 across the detector.
+
+    `coefficients` (view, degree + 1); `error` is the standard error of the mean air of one view.
+    """
+
+    coefficients: Floats
+    error: float
+
+
+def fit_air(transmission: NDArray[Any], air: Air) -> AirFit:
+    """Least-squares polynomials through the air of each view.
+
+    A constant where one side alone has air.  With both sides a line; and a parabola (a beam whose profile has changed
+    since the flats) where each side has air on a twelfth of the detector and the mean curvature is ten times its error.
+    """
+    nv, nu = transmission.shape[1:]
+    columns = np.concatenate([np.arange(air.left), np.arange(nu - air.right, nu)])
+    x = np.linspace(-1, 1, nu)[columns]
+    pixels = np.maximum(transmission[:, :, columns], 1e-3)
+    profile = np.log(pixels.mean(axis=1, dtype=np.float64))
+    scatter = float(np.median(np.abs(np.diff(pixels, axis=2)))) * 1.4826 / np.sqrt(2) / float(np.median(pixels))
+    error = float(scatter / np.sqrt(nv * len(columns)))
+    if not (air.left and air.right):
+        return AirFit(profile.mean(axis=1, keepdims=True), error)
+    degree = 1
+    if min(air.left, air.right) * 12 >= nu:
+        basis = np.polynomial.polynomial.polyvander(x, 2)
+        inverse = np.linalg.pinv(basis)
+        mean_profile = profile.mean(axis=0)
+        curve = inverse @ mean_profile
+        residual = float((mean_profile - basis @ curve).std())
+        if abs(curve[2]) > 10 * residual * np.linalg.norm(inverse[2]):
+            degree = 2
+    return AirFit(np.asarray(np.polynomial.polynomial.polyfit(x, profile.T, degree)).T, error)
+
+
+def normalise_flux(dataset: Dataset, air: tuple[int, int] | Air | None = None) -> Dataset:
+    """The transmission divided, view by view, by that of the air beside the sample, so that air transmits 1.
+
+    `air`: how many columns at the (left, right) end see air in all views; None looks for them (`find_air`), and leaves
+    the scan as it is, with a warning, where there are none.  The divisor follows `fit_air` across the detector.  Where
+    its changes from view to view are within the noise of the air, their smooth trend (a cubic in the view's number) is
+    divided out instead, which adds no noise.
+    """
+    expect_kind(dataset, "normalise_flux", "transmission")
+    nu = dataset.data.shape[2]
+    given = air is not None
+    where = Air(*air) if air is not None else find_air(dataset.data)
+    if min(where) < 0 or sum(where) >= nu or (given and sum(where) == 0):
+        raise ConfigError(f"air: expected columns at the (left, right) end, together 1 to {nu - 1}, got {tuple(where)}")
+    if sum(where) == 0:
+        line = "no air seen at the detector's sides in all views; flux left as it is"
+        return record(dataset, "normalise_flux", line, {"air_columns": [0, 0]}, [line])
+    fit = fit_air(dataset.data, where)
+    powers = np.polynomial.polynomial.polyvander(np.linspace(-1, 1, nu), fit.coefficients.shape[1] - 1)
+    in_air = np.concatenate([powers[: where.left], powers[nu - where.right :]])
+    level = fit.coefficients @ in_air.mean(axis=0)
+    flicker = float(np.median(np.abs(np.diff(level)))) * 1.4826 / np.sqrt(2) if len(level) > 1 else 0.0
+    smooth = flicker < 2 * fit.error and len(level) > 8
+    coefficients = _trend(fit.coefficients) if smooth else fit.coefficients
+    data = np.empty(dataset.data.shape, np.float32)
+    for view, image in enumerate(dataset.data):
+        data[view] = image * np.exp(-(powers @ coefficients[view]))
+    before = np.exp(level)
+    numbers = {
+        "air_columns": [int(where.left), int(where.right)],
+        "air_given": given,
+        "air_transmission_before": [float(before.min()), float(before.mean()), float(before.max())],
+        "degree_across": fit.coefficients.shape[1] - 1,
+        "flicker": flicker,
+        "standard_error": fit.error,
+        "smoothed_over_views": smooth,
+    }
+    off = abs(float(before.mean()) - 1)
+    warnings = [f"air transmitted {before.mean():.3f} before: the flats do not fit the scan"] if off > 0.1 else []
+    line = f"air ({where.left} columns left, {where.right} right) transmitted {before.mean():.4f}; now 1"
+    return record(dataset.replace(data=data), "normalise_flux", line, numbers, warnings)
+
+
+def _trend(values: Floats) -> Floats:
+    """The least-squares cubic through each column of `values` (view, n), views at equal steps."""
+    x = np.linspace(-1, 1, len(values))
+    polynomial = np.polynomial.polynomial.polyfit(x, values, 3)
+    return np.asarray(np.polynomial.polynomial.polyvander(x, 3) @ polynomial)

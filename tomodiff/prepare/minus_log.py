@@ -1,0 +1,71 @@
+"""Beer-Lambert: from transmission to line integrals of the attenuation."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tomodiff.errors import ConfigError, DataError
+from tomodiff.prepare.record import expect_kind, record, source
+from tomodiff.result import Dataset
+
+LOWEST_FLOOR, HIGHEST_FLOOR = 1e-5, 0.02
+"""Limits of the automatic floor: -log gives 11.5 and 3.9."""
+
+
+def noise_floor(transmission: NDArray[Any], sample: int = 400_000) -> float:
+    """The standard deviation of the noise where the sample is darkest: below it a transmission says nothing more.
+
+    From differences of neighbouring columns in the darkest hundredth of a regular sample of the data (MAD, robust),
+    held between 1e-5 and 0.02.
+    """
+    if transmission.shape[2] < 2:
+        return LOWEST_FLOOR
+    stride = max(1, transmission.size // sample)
+    views = transmission[::stride]
+    left, right = views[:, :, :-1].ravel(), views[:, :, 1:].ravel()
+    level = 0.5 * (left.astype(np.float64) + right)
+    level = np.where(np.isfinite(level), level, np.inf)
+    darkest = np.argpartition(level, max(0, level.size // 100 - 1))[: max(10, level.size // 100)]
+    difference = np.subtract(left[darkest], right[darkest], dtype=np.float64)
+    difference = difference[np.isfinite(difference)]
+    if difference.size == 0:
+        return LOWEST_FLOOR
+    sigma = 1.4826 * float(np.median(np.abs(difference - np.median(difference)))) / np.sqrt(2)
+    return float(np.clip(sigma, LOWEST_FLOOR, HIGHEST_FLOOR))
+
+
+def line_integrals(transmission: NDArray[Any], floor: float) -> tuple[NDArray[np.float32], int]:
+    """-log of the transmission as float32 and how many values were raised to `floor`; NaN stays NaN."""
+    result = np.empty(transmission.shape, np.float32)
+    clipped = 0
+    for view, image in enumerate(transmission):
+        low = image <= floor
+        clipped += int(low.sum())
+        result[view] = -np.log(np.where(low, floor, image), dtype=np.float64)
+    return result, clipped
+
+
+def minus_log(dataset: Dataset, floor: float | None = None) -> Dataset:
+    """The line integrals (kind "line_integrals", float32) of a scan of transmissions.
+
+    Values at or below `floor` are taken as the floor, and counted; None takes the noise where the sample is darkest
+    (`noise_floor`).  Values above 1, negative line integrals, are noise of the air and stay.  DataError if values are not
+    finite: repair_pixels comes first.
+    """
+    expect_kind(dataset, "minus_log", "transmission")
+    if floor is not None and not 0 < floor < 1:
+        raise ConfigError(f"floor: expected a transmission between 0 and 1, got {floor}")
+    bad = sum(int((~np.isfinite(view)).sum()) for view in dataset.data)
+    if bad:
+        raise DataError(source(dataset), "transmission", "finite values", f"{bad} that are not", "Run repair_pixels first")
+    level = noise_floor(dataset.data) if floor is None else floor
+    negative = sum(int((view < 0).sum()) for view in dataset.data)
+    data, clipped = line_integrals(dataset.data, level)
+    numbers = {"floor": level, "clipped_values": clipped, "negative_values": negative, "largest": float(data.max())}
+    share = clipped / dataset.data.size
+    warnings = [f"{clipped} values ({share:.2%}) at or below the floor of {level:.2g}"] if share > 1e-3 else []
+    line = f"-log of the transmission, {clipped} values raised to {level:.3g}"
+    return record(dataset.replace(data=data, kind="line_integrals"), "minus_log", line, numbers, warnings)

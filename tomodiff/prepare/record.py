@@ -1,0 +1,37 @@
+"""How a preparation step leaves its trace on a dataset: a line of history, numbers for the report, warnings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from tomodiff.errors import DataError
+from tomodiff.result import Dataset
+
+
+def record(
+    dataset: Dataset, step: str, line: str, numbers: Mapping[str, Any] | None = None, warnings: Iterable[str] = ()
+) -> Dataset:
+    """The dataset with `line` in its history, `numbers` in meta["prepare"][step] and `warnings` in meta["warnings"].
+
+    Numbers are plain (JSON) values.  Fields that are there already are kept; a step run twice keeps its last numbers.
+    """
+    prepare = {**dataset.meta.get("prepare", {}), step: dict(numbers or {})}
+    found = [*dataset.meta.get("warnings", ()), *(f"{step}: {text}" for text in warnings)]
+    meta = {**dataset.meta, "prepare": prepare}
+    if found:
+        meta["warnings"] = found
+    return dataset.replace(meta=meta).noted(f"{step}: {line}")
+
+
+def expect_kind(dataset: Dataset, step: str, *kinds: str) -> None:
+    """Raise DataError unless the dataset is of one of these kinds."""
+    if dataset.kind not in kinds:
+        before = {"transmission": "run flat_field first", "line_integrals": "run minus_log first"}
+        hint = before.get(kinds[0], "") if dataset.kind == "counts" else ""
+        raise DataError(source(dataset), f"kind, for {step}", " or ".join(kinds), dataset.kind, hint)
+
+
+def source(dataset: Dataset) -> str:
+    """What an error about this dataset calls it: its file where that is known."""
+    return str(dataset.meta.get("source", dataset.meta.get("file", "dataset")))

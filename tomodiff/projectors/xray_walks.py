@@ -1,0 +1,213 @@
+"""How the rays of a scan walk through a grid: one class for each family of kernels, all exact transposes of themselves.
+
+Each takes and returns public arrays, a volume (z, y, x) and projections (view, v, u), of NumPy or CuPy.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from tomodiff.array import Array
+from tomodiff.geometry import Grid, Scan
+from tomodiff.kernels import host_threads, kernel, lanes, preferred
+from tomodiff.projectors.layout import PAD, SKEW, STEP, Columns, as_table, gather, scatter
+from tomodiff.projectors.ray_tables import ColumnTable, IndexRays, RowTable, projection_matrices
+
+TOGETHER = 4
+"""Neighbouring rays or voxels of one CPU thread, as in xray_rows.cu."""
+
+ROWS_PER_THREAD = 64
+BLOCKS_PER_THREAD = 4
+"""Shares that each CPU thread gets of a plane walk: more balance better, fewer read the projections less often."""
+
+
+class Walk(ABC):
+    """A pair of kernels with the tables they read, for one grid, scan and precision."""
+
+    def __init__(self, grid: Grid, scan: Scan, dtype: str) -> None:
+        self.grid, self.dtype = grid, dtype
+        self.n_views, (self.nv, self.nu) = len(scan), scan.detector_shape
+        nz, ny, nx = grid.shape
+        self.volume = Columns.of(ny, nx, nz, PAD, STEP, SKEW)
+        self._tables: dict[str, dict[str, Array]] = {}
+
+    @abstractmethod
+    def tables(self) -> dict[str, np.ndarray]:
+        """The tables by the name of the kernel parameter, in double precision (integers stay integers)."""
+
+    @abstractmethod
+    def forward(self, x: Array, out: Array, xp: ModuleType) -> None:
+        """Write the line integrals of `x` into `out`."""
+
+    @abstractmethod
+    def adjoint(self, y: Array, out: Array, xp: ModuleType) -> None:
+        """Write the transpose of `forward`, applied to `y`, into `out`."""
+
+    def _on(self, xp: ModuleType) -> dict[str, Array]:
+        if xp.__name__ not in self._tables:
+            types = {name: "int32" if t.dtype.kind == "i" else self.dtype for name, t in self.tables().items()}
+            self._tables[xp.__name__] = {name: as_table(t, xp, types[name]) for name, t in self.tables().items()}
+        return self._tables[xp.__name__]
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_tables": {}}  # tables on a device are made anew
+
+    def _sizes(self) -> tuple[int, ...]:
+        nz, ny, nx = self.grid.shape
+        return nx, ny, nz, self.nu, self.nv, self.n_views
+
+    def _spacing(self) -> tuple[float, ...]:
+        return tuple(self.grid.spacing[::-1])
+
+    def _ray_grid(self, xp: ModuleType) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        if lanes(xp) == 1:
+            return (-(-self.nv // 128), self.nu, self.n_views), (128, 1, 1)
+        return (-(-self.nv // lanes(xp)), self.nu, self.n_views), (1, 1, 1)
+
+    def _voxel_grid(self, xp: ModuleType) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        nz, ny, nx = self.grid.shape
+        if lanes(xp) == 1:
+            return (-(-nz // 128), nx, ny), (128, 1, 1)
+        return (-(-nz // lanes(xp)), nx, ny), (1, 1, 1)
+
+    def _walk_planes(self, name: str, axis: int, arguments: tuple[Any, ...], xp: ModuleType) -> None:
+        """Launch a plane walk: each thread owns some neighbouring grid planes of the major axis."""
+        planes = self.grid.shape[2 - axis]
+        gpu = lanes(xp) == 1
+        owned = 1 if gpu else max(1, -(-planes // (BLOCKS_PER_THREAD * host_threads())))
+        blocks = -(-planes // owned)
+        launch = ((-(-blocks // 32),), (32,)) if gpu else ((blocks,), (1,))
+        kernel(name, xp, self.dtype)(*launch, (*arguments, axis, owned))
+
+
+class RowWalk(Walk):
+    """Parallel beam, detector rows in the slices of the grid: every slice is the same two-dimensional problem."""
+
+    def __init__(self, grid: Grid, scan: Scan, dtype: str, table: RowTable) -> None:
+        super().__init__(grid, scan, dtype)
+        self.table = table
+        nz, ny, nx = grid.shape
+        self.volume = Columns.of(ny, nx, nz, 0, STEP, SKEW)
+        self.stack = Columns.of(self.n_views, self.nu, nz, 0, STEP)
+
+    def tables(self) -> dict[str, np.ndarray]:
+        return {"axes": self.table.axes, "lines": self.table.lines}
+
+    def _launch(self, name: str, volume: Array, projections: Array, count: tuple[int, int], xp: ModuleType) -> None:
+        t = self._on(xp)
+        _, ny, nx = self.grid.shape
+        gpu = lanes(xp) == 1
+        grid = (
+            -(-self.volume.width // (128 if gpu else ROWS_PER_THREAD)),
+            count[0] if gpu else -(-count[0] // TOGETHER),
+            count[1],
+        )
+        arrays = (volume, projections, t["axes"], t["lines"])
+        sizes = (nx, ny, self.volume.width, self.nu, self.n_views, self.volume.plane_step)
+        kernel(name, xp, self.dtype)(grid, (128 if gpu else 1, 1, 1), (*arrays, *sizes))
+
+    def forward(self, x: Array, out: Array, xp: ModuleType) -> None:
+        projections = self.stack.empty(xp, self.dtype)
+        self._launch("xray_rows_forward", gather(x, self.volume, xp, False), projections, (self.nu, self.n_views), xp)
+        scatter(projections, self.stack, out, xp, True, self.table.shift)
+        _blank_rows_outside(out, self.table.shift, self.grid.shape[0])
+
+    def adjoint(self, y: Array, out: Array, xp: ModuleType) -> None:
+        volume = self.volume.empty(xp, self.dtype)
+        projections = gather(y, self.stack, xp, True, self.table.shift)
+        self._launch(preferred("rows_adjoint", xp), volume, projections, self.grid.shape[:0:-1], xp)
+        scatter(volume, self.volume, out, xp, False)
+
+
+def _blank_rows_outside(projections: Array, shift: int, nz: int) -> None:
+    """Rows that lie above or below the grid see nothing."""
+    projections[:, : max(0, -shift)] = 0
+    projections[:, max(0, nz - shift) :] = 0
+
+
+class ColumnWalk(Walk):
+    """Detector columns whose rays share one path in the slice plane: circular and helical cones, laminography."""
+
+    def __init__(self, grid: Grid, scan: Scan, dtype: str, table: ColumnTable) -> None:
+        super().__init__(grid, scan, dtype)
+        self.table = table
+        self.stack = Columns.of(self.n_views, self.nu, self.nv, 0, 1)
+
+    def tables(self) -> dict[str, np.ndarray]:
+        spans = self.table.spans.astype(np.int64)
+        return {"spans": spans, "columns": self.table.columns, "locators": self.table.locators}
+
+    def _arguments(self) -> tuple[Any, ...]:
+        return (*self._sizes(), self.volume.width, self.volume.plane_step, *self._spacing())
+
+    def forward(self, x: Array, out: Array, xp: ModuleType) -> None:
+        t, projections = self._on(xp), self.stack.empty(xp, self.dtype)
+        arrays = (gather(x, self.volume, xp, False), projections, t["spans"], t["columns"])
+        kernel("xray_column_forward", xp, self.dtype)(*self._ray_grid(xp), (*arrays, *self._arguments()))
+        scatter(projections, self.stack, out, xp, True)
+
+    def adjoint(self, y: Array, out: Array, xp: ModuleType) -> None:
+        t, volume = self._on(xp), self.volume.empty(xp, self.dtype, zero=True)
+        arrays = (volume, gather(y, self.stack, xp, True), t["spans"], t["columns"])
+        name = preferred("column_adjoint", xp)
+        if name.endswith("gather"):
+            kernel(name, xp, self.dtype)(*self._voxel_grid(xp), (*arrays, t["locators"], *self._arguments()))
+        else:
+            for axis in np.unique(self.table.spans[..., 0]):
+                self._walk_planes(name, int(axis), (*arrays, *self._arguments()), xp)
+        scatter(volume, self.volume, out, xp, False)
+
+
+class RayWalk(Walk):
+    """Any rays: per-view vectors, tilted and rolled detectors, steep cones."""
+
+    def __init__(self, grid: Grid, scan: Scan, dtype: str, rays: IndexRays) -> None:
+        super().__init__(grid, scan, dtype)
+        self.rays, self.flat = rays, scan.radius is None
+        self.matrices = projection_matrices(grid, scan) if self.flat else np.zeros((self.n_views, 12))
+        self.stack = Columns.of(self.n_views, self.nu, self.nv, 0, 1)
+
+    def tables(self) -> dict[str, np.ndarray]:
+        return {"bases": self.rays.bases(), "views": self.rays.views(), "matrices": self.matrices}
+
+    def _arguments(self) -> tuple[Any, ...]:
+        return (*self._sizes(), self.volume.width, self.volume.plane_step, *self._spacing(), int(self.rays.cone))
+
+    def _pair(self, xp: ModuleType) -> tuple[str, str, tuple[Array, ...]]:
+        """The names of the forward and adjoint kernels, and the tables both take."""
+        t = self._on(xp)
+        name = preferred("ray_adjoint", xp) if self.flat else "xray_ray_adjoint_planes"
+        return "xray_ray_forward", name, (t["bases"], t["views"])
+
+    def forward(self, x: Array, out: Array, xp: ModuleType) -> None:
+        name, _, tables = self._pair(xp)
+        projections = self.stack.empty(xp, self.dtype)
+        arrays = (gather(x, self.volume, xp, False), projections, *tables)
+        kernel(name, xp, self.dtype)(*self._ray_grid(xp), (*arrays, *self._arguments()))
+        scatter(projections, self.stack, out, xp, True)
+
+    def adjoint(self, y: Array, out: Array, xp: ModuleType) -> None:
+        _, name, tables = self._pair(xp)
+        volume = self.volume.empty(xp, self.dtype, zero=True)
+        arrays = (volume, gather(y, self.stack, xp, True), *tables)
+        if name.endswith("gather"):
+            kernel(name, xp, self.dtype)(*self._voxel_grid(xp), (*arrays, self._on(xp)["matrices"], *self._arguments()))
+        else:
+            for axis in range(3):
+                self._walk_planes(name, axis, (*arrays, *self._arguments()), xp)
+        scatter(volume, self.volume, out, xp, False)
+
+
+class FootprintWalk(RayWalk):
+    """Any rays, as wide as their pixel: the separable distance-driven model."""
+
+    def tables(self) -> dict[str, np.ndarray]:
+        return {"bases": self.rays.bases(), "steps": self.rays.across, "views": self.rays.views()}
+
+    def _pair(self, xp: ModuleType) -> tuple[str, str, tuple[Array, ...]]:
+        t = self._on(xp)
+        return "xray_footprint_forward", "xray_footprint_adjoint", (t["bases"], t["steps"], t["views"])

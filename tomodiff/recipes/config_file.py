@@ -1,0 +1,179 @@
+"""From a YAML file and overrides to settings, with everything that is wrong in one message.
+
+Relative paths in a file are relative to the folder of that file; on the command line, to the working directory.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, get_args
+
+from pydantic import BaseModel, ValidationError
+
+from tomodiff.errors import ConfigError
+from tomodiff.recipes.settings import CtSettings, Output
+from tomodiff.recipes.yaml_tree import Key, Tree, parse_value, read_yaml
+
+PATHS = (("input", "path"), ("input", "angles"), ("input", "flats"), ("input", "darks"), ("output", "path"))
+"""Where the settings hold paths."""
+
+NUMBERS = re.compile(r"[-+.\deE\s]*(:[-+.\deE\s]*){1,2}")
+"""A range such as 0:180:181, in a place where there may also be a path."""
+
+
+def load_settings(path: Path, overrides: Mapping[str, tuple[Any, str]] | None = None) -> CtSettings:
+    """The settings in a YAML file, with `overrides`: dotted name -> (value, what to call it in a message).
+
+    Raises ConfigError that lists every mistake.
+    """
+    tree = read_yaml(path)
+    _default_output(tree)
+    _anchor_paths(tree, path.resolve().parent)
+    return _finish(tree, overrides or {}, str(path))
+
+
+def settings_from(overrides: Mapping[str, tuple[Any, str]]) -> CtSettings:
+    """The settings that a command line alone describes."""
+    tree = Tree({})
+    _default_output(tree)
+    _anchor_paths(tree, Path.cwd())
+    return _finish(tree, overrides, "")
+
+
+def set_overrides(assignments: list[str]) -> dict[str, tuple[Any, str]]:
+    """`a.b=value` texts as overrides; the value is read as YAML.  Raises ConfigError where one has no `=`."""
+    found = {}
+    for text in assignments:
+        name, equals, value = text.partition("=")
+        if not equals or not name.strip():
+            raise ConfigError(f"--set {text}: expected name=value, such as reconstruction.iterations=50")
+        name = name.strip()
+        found[name] = (parse_value(value, f"--set {name}"), f"--set {name}")
+    return found
+
+
+def _finish(tree: Tree, overrides: Mapping[str, tuple[Any, str]], name: str) -> CtSettings:
+    wrong = [f"{line}: {_dotted(key)}: stands twice" for key, line in tree.doubles]
+    for dotted, (value, origin) in overrides.items():
+        anchored = Tree({})
+        try:
+            anchored.put(dotted, value, origin)
+            _anchor_paths(anchored, Path.cwd())
+            tree.put(dotted, _at(anchored.values, tuple(dotted.split("."))), origin)
+        except ConfigError as error:
+            wrong.append(str(error))
+    try:
+        settings = CtSettings.model_validate(tree.values)
+    except ValidationError as error:
+        wrong += explain(error, tree)
+    if wrong:
+        count = "1 mistake" if len(wrong) == 1 else f"{len(wrong)} mistakes"
+        lines = "\n".join(f"  {line}" for line in wrong)
+        raise ConfigError(f"{name or 'settings'}: {count}\n{lines}")
+    return settings
+
+
+def explain(error: ValidationError, tree: Tree) -> list[str]:
+    """One line per mistake, in the order of the file: where, which field, what is wrong, the nearest valid name."""
+    found = []
+    for detail in error.errors(include_url=False):
+        key = tuple(detail["loc"])
+        text = f"{_dotted(key)}: {_message(detail['type'], detail['msg'], detail.get('ctx', {}), key, detail['input'])}"
+        where = tree.origin(key)
+        found.append((_order(where), f"{where}: {text}" if where else text))
+    return list(dict.fromkeys(text for _, text in sorted(found, key=lambda item: item[0])))
+
+
+def _message(kind: str, message: str, ctx: Mapping[str, Any], key: Key, value: Any) -> str:
+    if kind == "extra_forbidden":
+        siblings = names_in(key[:-1])
+        return f"unknown setting{_nearest(str(key[-1]), siblings, key)}"
+    if kind == "missing":
+        return "missing, and needed"
+    if kind == "literal_error":
+        choices = [str(c) for c in _choices(key)]
+        listed = f"{', '.join(choices[:-1])} or {choices[-1]}" if len(choices) > 1 else "".join(choices)
+        return f"expected {listed}, got {value!r}{_did_you_mean(str(value), choices)}"
+    if kind in ("model_type", "model_attributes_type", "dict_type"):
+        return f"expected a group of settings ({', '.join(names_in(key))}), got {value!r}"
+    if kind == "string_type":
+        return f"expected text, got {value!r}"
+    return message
+
+
+def _nearest(name: str, siblings: list[str], key: Key) -> str:
+    close = _did_you_mean(name, siblings)
+    if close:
+        return close
+    for section, field in CtSettings.model_fields.items():  # the right name at the wrong place
+        kind = field.annotation
+        if isinstance(kind, type) and issubclass(kind, BaseModel) and (section,) != key[:-1]:
+            match = difflib.get_close_matches(name, list(kind.model_fields), 1, 0.8)
+            if match:
+                return f"; did you mean {section}.{match[0]}?"
+    return f"; known here: {', '.join(siblings)}" if siblings else ""
+
+
+def _did_you_mean(name: str, known: list[str]) -> str:
+    match = difflib.get_close_matches(name.lower(), known, 1, 0.6)
+    return f"; did you mean {match[0]}?" if match else ""
+
+
+def names_in(key: Key) -> list[str]:
+    """The names that the section at `key` knows; none if there is no such section."""
+    model = _model(key)
+    return list(model.model_fields) if model else []
+
+
+def _model(key: Key) -> type[BaseModel] | None:
+    model: type[BaseModel] = CtSettings
+    for name in key:
+        field = model.model_fields.get(str(name))
+        kind = field.annotation if field else None
+        if not (isinstance(kind, type) and issubclass(kind, BaseModel)):
+            return None
+        model = kind
+    return model
+
+
+def _choices(key: Key) -> list[Any]:
+    model = _model(key[:-1])
+    annotation = model.model_fields[str(key[-1])].annotation if model else None
+    found: list[Any] = []
+    for part in (annotation, *get_args(annotation)):
+        found += [c for c in get_args(part) if isinstance(c, str)]
+    return list(dict.fromkeys(found))
+
+
+def _default_output(tree: Tree) -> None:
+    """Name the default output, so that it is anchored like any other path."""
+    group = tree.values.setdefault("output", {})
+    if isinstance(group, dict):
+        group.setdefault("path", str(Output.model_fields["path"].default))
+
+
+def _anchor_paths(tree: Tree, folder: Path) -> None:
+    """Make the relative paths in `tree` absolute, as seen from `folder`."""
+    for section, name in PATHS:
+        group = tree.values.get(section)
+        text = group.get(name) if isinstance(group, dict) else None
+        if group and text and isinstance(text, str | Path) and not NUMBERS.fullmatch(str(text)):
+            path = Path(text).expanduser()
+            group[name] = str(path if path.is_absolute() else folder / path)
+
+
+def _at(values: Mapping[str, Any], key: Key) -> Any:
+    for name in key:
+        values = values[str(name)]
+    return values
+
+
+def _dotted(key: Key) -> str:
+    return ".".join(str(part) for part in key)
+
+
+def _order(where: str) -> tuple[int, int]:
+    return (0, int(where.removeprefix("line "))) if where.startswith("line ") else (1, 0)

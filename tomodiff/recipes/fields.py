@@ -1,0 +1,118 @@
+"""The kinds of value that settings hold, each with one sentence for whoever typed something else.
+
+Pydantic reports every member of a union separately ("not 'auto'", "not a number"); here a field says once what it
+expects and what came.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+)
+from pydantic_core import PydanticCustomError
+
+_SPAN = re.compile(r"^\s*(-?\d*)\s*:\s*(-?\d*)\s*(?::\s*(-?\d*)\s*)?$")
+
+
+def expected(what: str) -> WrapValidator:
+    """A validator whose only message is "expected `what`, got ..."."""
+
+    def check(value: Any, handler: ValidatorFunctionWrapHandler) -> Any:
+        try:
+            return handler(value)
+        except ValidationError:
+            shown = repr(value) if len(repr(value)) < 60 else repr(value)[:57] + "..."
+            raise PydanticCustomError(
+                "expected", "expected {what}, got {shown}", dict(what=what, shown=shown)
+            ) from None
+
+    return WrapValidator(check)
+
+
+def as_slice(span: str | None) -> slice | None:
+    """The slice that a span such as "10:20", ":50" or "0:180:2" stands for; None stays None."""
+    if span is None:
+        return None
+    match = _SPAN.match(span)
+    if match is None:
+        raise ValueError(f"expected a:b or a:b:step, got {span!r}")
+    start, stop, step = (int(part) if part else None for part in match.groups())
+    if step is not None and step < 1:
+        raise ValueError(f"expected a step of at least 1, got {span!r}")
+    if start is not None and stop is not None and (start < 0) == (stop < 0) and stop <= start:
+        raise ValueError(f"expected a non-empty range, got {span!r}")
+    return slice(start, stop, step)
+
+
+def _span(value: Any, handler: ValidatorFunctionWrapHandler) -> str:
+    if isinstance(value, list | tuple) and len(value) == 2 and all(type(v) is int for v in value):
+        value = f"{value[0]}:{value[1]}"
+    if not isinstance(value, str):
+        raise PydanticCustomError("expected", "expected a range a:b, got {shown}", dict(shown=repr(value)))
+    try:
+        as_slice(value)
+    except ValueError as error:
+        raise PydanticCustomError("expected", "{message}", dict(message=str(error))) from None
+    return str(value).replace(" ", "")
+
+
+def _ordered(ends: tuple[int, int]) -> tuple[int, int]:
+    if ends[1] <= ends[0]:
+        raise ValueError("empty")
+    return ends
+
+
+Span = Annotated[str, WrapValidator(_span)]
+"""A range of rows or views, a:b or a:b:step, counted from 0, the end excluded (Python's rule)."""
+
+File = Annotated[Path, expected("the path of a file or folder")]
+Text = Annotated[str, Field(min_length=1), expected("a text")]
+Length = Annotated[float, Field(gt=0, allow_inf_nan=False), expected("a length in mm above 0")]
+_Size = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Pixel = Annotated[_Size | tuple[_Size, _Size], expected("a length in mm above 0, or two: [v, u]")]
+Fraction = Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False), expected("a number between 0 and 1")]
+Relaxation = Annotated[float, Field(gt=0, lt=2, allow_inf_nan=False), expected("a number between 0 and 2")]
+Duration = Annotated[float, Field(gt=0, allow_inf_nan=False), expected("a number of seconds above 0")]
+Count = Annotated[int, Field(ge=1), expected("a whole number of at least 1")]
+Seed = Annotated[int, Field(ge=0), expected("a whole number of at least 0")]
+Switch = Annotated[bool, expected("true or false")]
+
+Flag = Annotated[Literal["auto", "off"], expected("auto or off")]
+Format = Annotated[
+    Literal["h5", "tiff", "tiffs", "mrc", "nii", "nii.gz", "npy"], expected("h5, tiff, tiffs, mrc, nii, nii.gz or npy")
+]
+AutoWeight = Annotated[
+    Literal["auto"] | Annotated[float, Field(ge=0, allow_inf_nan=False)], expected("auto or a number of at least 0")
+]
+Center = Annotated[
+    Literal["auto"] | Annotated[float, Field(allow_inf_nan=False)],
+    expected("auto or the detector column (pixels, from 0) of the rotation axis"),
+]
+Strength = Annotated[
+    Literal["auto", "off"] | Annotated[float, Field(gt=0, allow_inf_nan=False)],
+    expected("auto, off or a strength above 0"),
+]
+
+
+def _columns(value: object) -> object:
+    """The two ends of a range of columns given as text, a:b or a,b; anything else as it is."""
+    if isinstance(value, str) and (match := re.fullmatch(r"\s*\[?\s*(\d+)\s*[:,]\s*(\d+)\s*\]?\s*", value)):
+        return [int(match[1]), int(match[2])]
+    return value
+
+
+Flux = Annotated[
+    Literal["auto", "off"]
+    | Annotated[tuple[Annotated[int, Field(ge=0)], Annotated[int, Field(ge=1)]], AfterValidator(_ordered)],
+    BeforeValidator(_columns),
+    expected("auto, off or [a, b]: columns a to b-1 of the detector, which see only air"),
+]

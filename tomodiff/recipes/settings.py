@@ -1,0 +1,243 @@
+"""All settings of an X-ray CT job, as they stand in its YAML file.
+
+Unknown names are refused.  A setting that the chosen method does not have is refused too, so nothing is silently
+ignored; what a method has and is not given gets the default of `METHOD_DEFAULTS`.  `check_settings` in
+`tomodiff.recipes.config_file` turns all that is wrong into one message.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ModelWrapValidatorHandler, ValidationError, model_validator
+from pydantic_core import InitErrorDetails, PydanticCustomError
+from typing_extensions import Self
+
+from tomodiff.recipes import fields
+from tomodiff.recipes.fields import as_slice
+
+METHOD_DEFAULTS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
+    {
+        "auto": {"filter": "ram-lak"},
+        "fbp": {"filter": "ram-lak"},
+        "fdk": {"filter": "ram-lak"},
+        "sirt": {"iterations": 100, "relaxation": 1.0, "non_negative": True, "tolerance": 1e-4},
+        "cgls": {"iterations": 30, "tolerance": 1e-4},
+        "fista-tv": {"iterations": 100, "tv_weight": "auto", "non_negative": True, "tolerance": 1e-4},
+    }
+)
+"""The settings that each method has, with their defaults; one of another method is an error."""
+
+SUFFIXES = MappingProxyType(
+    {".h5": "h5", ".hdf5": "h5", ".tif": "tiff", ".tiff": "tiff", ".mrc": "mrc", ".nii": "nii", ".nii.gz": "nii.gz"}
+    | {".npy": "npy"}
+)
+"""The suffix of a volume file and its format."""
+
+
+def volume_suffix(path: Path) -> str:
+    """The suffix that says what kind of file `path` is, "" where it has none."""
+    return ".nii.gz" if path.name.lower().endswith(".nii.gz") else path.suffix.lower()
+
+
+class Section(BaseModel):
+    """A group of settings that refuses names it does not know."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+
+    @classmethod
+    def conflicts(cls, given: dict[str, Any]) -> Iterator[tuple[str, str]]:
+        """What is wrong between settings, as (field, message), from values that may not have passed yet."""
+        yield from ()
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _report_everything(cls, given: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
+        """Validate, and list conflicts between fields beside the errors of single fields."""
+        wrong: list[InitErrorDetails] = []
+        checked = None
+        try:
+            checked = handler(given)
+        except ValidationError as error:
+            for e in error.errors(include_url=False):
+                kind = PydanticCustomError(e["type"], "{message}", {"message": e["msg"]} | e.get("ctx", {}))
+                wrong.append(InitErrorDetails(type=kind, loc=e["loc"], input=e["input"]))
+        for field, message in cls.conflicts(given) if isinstance(given, dict) else ():
+            kind = PydanticCustomError("conflict", "{message}", {"message": message})
+            wrong.append(InitErrorDetails(type=kind, loc=(field,), input=given.get(field)))
+        if checked is None or wrong:
+            raise ValidationError.from_exception_data(cls.__name__, wrong)
+        return checked
+
+
+class Input(Section):
+    """The scan, and what its file does not say."""
+
+    path: fields.File = Field(description="scan: Data Exchange or NXtomo HDF5, a folder or pattern of TIFFs, a TIFF")
+    data_path: fields.Text | None = Field(default=None, description="path of the projections inside the HDF5 file")
+    kind: Literal["counts", "transmission", "line_integrals"] | None = Field(
+        default=None, description="what the numbers are: counts, transmission or line_integrals"
+    )
+    angles: fields.Text | None = Field(
+        default=None, description='angles: a text file, "start:stop:n", or file.h5:/path'
+    )
+    angle_unit: Literal["auto", "deg", "rad"] = Field(
+        default="auto", description="unit of the angles: auto, deg or rad"
+    )
+    flats: fields.Text | None = Field(
+        default=None, description="frames without sample: TIFF file, folder, or file.h5:/path"
+    )
+    darks: fields.Text | None = Field(
+        default=None, description="frames without beam: TIFF file, folder, or file.h5:/path"
+    )
+    rows: fields.Span | None = Field(default=None, description="detector rows a:b to use, counted from 0, b excluded")
+    views: fields.Span | None = Field(default=None, description="projections a:b or a:b:step to use")
+    bin: fields.Count = Field(default=1, description="average squares of n x n pixels")
+    pixel_mm: fields.Pixel | None = Field(default=None, description="size of a detector pixel in mm, or a pair v, u")
+    source_axis_mm: fields.Length | None = Field(
+        default=None, description="cone beam: distance from source to rotation axis"
+    )
+    source_detector_mm: fields.Length | None = Field(
+        default=None, description="cone beam: distance from source to detector"
+    )
+
+    @classmethod
+    def conflicts(cls, given: dict[str, Any]) -> Iterator[tuple[str, str]]:
+        near, far = given.get("source_axis_mm"), given.get("source_detector_mm")
+        if (near is None) != (far is None):
+            alone = "source_axis_mm" if far is None else "source_detector_mm"
+            yield alone, "source_axis_mm and source_detector_mm go together; only this one is given"
+        elif isinstance(near, int | float) and isinstance(far, int | float) and far <= near:
+            yield "source_detector_mm", f"expected more than source_axis_mm ({near}), got {far}"
+        rows = given.get("rows")
+        if isinstance(rows, str) and rows.count(":") == 2:
+            yield "rows", f"expected a:b without a step, got {rows!r}"
+
+    def setup(self) -> dict[str, Any]:
+        """What `files.probe` and `files.read` are told in place of, or beyond, what the file says."""
+        return {
+            "data_path": self.data_path,
+            "kind": self.kind,
+            "angles": self.angles,
+            "angle_unit": self.angle_unit,
+            "flats": self.flats,
+            "darks": self.darks,
+            "pixel_mm": self.pixel_mm,
+            "source_axis": self.source_axis_mm,
+            "source_detector": self.source_detector_mm,
+        }
+
+    def selection(self) -> dict[str, Any]:
+        """Which part `files.read` reads: rows and views as slices, bin."""
+        return {"rows": as_slice(self.rows), "views": as_slice(self.views), "bin": self.bin}
+
+
+class Prepare(Section):
+    """From counts to line integrals."""
+
+    flux: fields.Flux = Field(
+        default="auto", description="rescale each view by the air it sees: auto, off or columns a:b"
+    )
+    dead_pixels: fields.Flag = Field(default="auto", description="repair pixels that do not respond: auto or off")
+    rings: fields.Strength = Field(default="auto", description="ring filter: auto, off or a strength")
+    center: fields.Center = Field(
+        default="auto", description="detector column of the rotation axis (pixels): auto or a number"
+    )
+
+
+class Reconstruction(Section):
+    """How the volume is found."""
+
+    method: Literal["auto", "fbp", "fdk", "sirt", "cgls", "fista-tv"] = Field(
+        default="auto", description="auto (fbp for parallel beam, fdk for cone beam), fbp, fdk, sirt, cgls or fista-tv"
+    )
+    filter: Literal["ram-lak", "shepp-logan", "cosine", "hamming", "hann"] | None = Field(
+        default=None, description="ramp filter's window (fbp, fdk)"
+    )
+    iterations: fields.Count | None = Field(default=None, description="most iterations (sirt, cgls, fista-tv)")
+    tolerance: fields.Fraction | None = Field(
+        default=None, description="stop when an iteration changes the volume by less than this fraction (0: never)"
+    )
+    relaxation: fields.Relaxation | None = Field(default=None, description="step of sirt, between 0 and 2")
+    tv_weight: fields.AutoWeight | None = Field(
+        default=None, description="weight of the total variation: auto or a number"
+    )
+    non_negative: fields.Switch | None = Field(default=None, description="no attenuation below zero (sirt, fista-tv)")
+    voxel_mm: fields.Length | None = Field(
+        default=None, description="voxel size in mm (default: a pixel, seen at the axis)"
+    )
+    model: Literal["joseph", "footprint"] = Field(default="joseph", description="projector: joseph or footprint")
+    dtype: Literal["float32", "float64"] = Field(default="float32", description="precision of the computation")
+    device: Literal["cpu", "cuda"] = Field(default="cpu", description="cpu, or cuda for an NVIDIA GPU")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_in_for_method(cls, given: Any) -> Any:
+        """Give the method's own settings their defaults, before they are checked."""
+        if not isinstance(given, dict):
+            return given
+        defaults = METHOD_DEFAULTS.get(given.get("method", "auto"), {})
+        unset = {name: value for name, value in defaults.items() if given.get(name) is None}
+        return {**given, **unset}
+
+    @classmethod
+    def conflicts(cls, given: dict[str, Any]) -> Iterator[tuple[str, str]]:
+        method = given.get("method", "auto")
+        own = METHOD_DEFAULTS.get(method) if isinstance(method, str) else None
+        if own is None:
+            return
+        for name in sorted({name for table in METHOD_DEFAULTS.values() for name in table} - set(own)):
+            if given.get(name) is not None:
+                yield name, f"method {method} has none (it has {', '.join(own)}); remove it or set it to null"
+
+    def method_for(self, kind: str) -> str:
+        """The method that runs for a scan of kind "parallel" or "cone": `method`, or what auto stands for."""
+        if self.method != "auto":
+            return self.method
+        return "fbp" if kind == "parallel" else "fdk"
+
+
+class Output(Section):
+    """Where results go."""
+
+    path: fields.File = Field(
+        default=Path("reconstruction"), description="volume file, or (without suffix) the folder of the whole run"
+    )
+    format: fields.Format | None = Field(default=None, description="h5, tiff, tiffs, mrc, nii, nii.gz or npy")
+    checkpoint_every: fields.Count | None = Field(default=None, description="iterations between checkpoints")
+    checkpoint_seconds: fields.Duration | None = Field(default=60.0, description="seconds between checkpoints")
+    overwrite: fields.Switch = Field(default=False, description="replace an earlier run at the same place")
+    report: fields.Switch = Field(default=True, description="write report.html")
+
+    @classmethod
+    def conflicts(cls, given: dict[str, Any]) -> Iterator[tuple[str, str]]:
+        path, form = given.get("path", ""), given.get("format")
+        suffix = volume_suffix(Path(path)) if isinstance(path, str | Path) else ""
+        if suffix and suffix not in SUFFIXES:
+            yield "path", f"expected a name that ends in {' '.join(SUFFIXES)}, or a folder without suffix, got {path}"
+        elif suffix and form not in (None, SUFFIXES[suffix]):
+            yield "format", f"{form} does not fit {path}"
+
+    @property
+    def is_file(self) -> bool:
+        """Whether `path` names the volume's file, and not the folder of the run."""
+        return bool(volume_suffix(self.path))
+
+
+class CtSettings(Section):
+    """A whole CT job: scan in, volume out."""
+
+    job: Literal["ct"] = Field(default="ct", description="the kind of job")
+    input: Input
+    prepare: Prepare = Prepare()
+    reconstruction: Reconstruction = Reconstruction()
+    output: Output = Output()
+    seed: fields.Seed = Field(default=0, description="start of all random numbers")
+    preview: fields.Switch = Field(default=False, description="only a few slices, in seconds")
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain (YAML) values, without the settings that are not set."""
+        return self.model_dump(mode="json", exclude_none=True)

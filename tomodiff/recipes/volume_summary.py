@@ -1,0 +1,50 @@
+"""The few arrays of a volume that a report needs: three slices through its middle, and how its values spread."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from tomodiff.array import to_numpy
+from tomodiff.result import Result
+
+HISTOGRAM_SAMPLES = 8_000_000
+"""Voxels that the histogram and the statistics look at, at most; more are thinned out evenly."""
+
+
+def summary(result: Result) -> dict[str, Any]:
+    """Slices z, y, x through the middle, spacing (z, y, x) and centre of the grid in mm, histogram, statistics."""
+    volume = result.volume
+    nz, ny, nx = volume.shape
+    step = max(1, int(np.ceil((nz * ny * nx / HISTOGRAM_SAMPLES) ** (1 / 3))))
+    steps = tuple(min(step, n) for n in volume.shape)
+    sample = to_numpy(volume[:: steps[0], :: steps[1], :: steps[2]])
+    finite = sample[np.isfinite(sample)].astype(np.float64)
+    counts, edges = _histogram(finite)
+    low, high = np.percentile(finite, [0.5, 99.5]) if finite.size else (0.0, 1.0)
+    return {
+        "z": to_numpy(volume[nz // 2]).astype(np.float32),
+        "y": to_numpy(volume[:, ny // 2]).astype(np.float32),
+        "x": to_numpy(volume[:, :, nx // 2]).astype(np.float32),
+        "index": np.array([nz // 2, ny // 2, nx // 2]),
+        "shape": np.array(volume.shape),
+        "spacing_mm": np.broadcast_to(np.asarray(result.grid.spacing, dtype=np.float64), (3,)),
+        "quantity": result.quantity,
+        "unit": result.unit,
+        "counts": counts,
+        "edges": edges,
+        "window": np.array([low, high]),
+        "minimum": finite.min() if finite.size else np.nan,
+        "maximum": finite.max() if finite.size else np.nan,
+        "mean": finite.mean() if finite.size else np.nan,
+        "bad": np.count_nonzero(~np.isfinite(sample)),
+    }
+
+
+def _histogram(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """200 bins over what 99.98 % of the values span."""
+    if not values.size:
+        return np.zeros(1, dtype=int), np.array([0.0, 1.0])
+    low, high = np.percentile(values, [0.01, 99.99])
+    return np.histogram(values, bins=200, range=(low, high) if high > low else (low - 0.5, low + 0.5))

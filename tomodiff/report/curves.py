@@ -1,0 +1,84 @@
+"""Figures of how the volume came about: corrected projections and sinograms, axis search, convergence."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tomodiff.report.drawing import WIDTH, Theme, colour_bar, dress, figure, show_image, window
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+Arrays = Mapping[str, np.ndarray]
+NOT_CURVES = ("iteration", "seconds")
+
+
+def before_after(pair: Arrays, theme: Theme, rows: str, units: tuple[str, str]) -> Figure:
+    """Two images of the same pixels, before and after the correction, each with its own colour bar."""
+    height, width = pair["before"].shape
+    aspect = float(np.clip(height / width, 0.25, 0.8))
+    fig = figure(theme, WIDTH, 4.3 * aspect + 0.7)
+    axes = fig.subplots(1, 2)
+    for panel, name, unit in zip(axes, ("before", "after"), units, strict=True):
+        image = np.asarray(pair[name])
+        low, high = window(image)
+        shape = image.shape[1], image.shape[0]
+        drawn = show_image(panel, image, theme, shape, cmap="gray", vmin=low, vmax=high, aspect="auto")
+        panel.set_title(f"{name} correction")
+        panel.set_xlabel("detector column u", color=theme.ink, fontsize=9)
+        panel.set_ylabel(rows, color=theme.ink, fontsize=9)
+        colour_bar(fig, drawn, panel, theme, unit)
+    return fig
+
+
+def axis_search(center: Arrays, theme: Theme) -> Figure:
+    """How well each candidate for the rotation axis explains the scan, and the one that was chosen."""
+    fig = figure(theme, 7.2, 2.6)
+    axes = fig.subplots()
+    order = np.argsort(center["candidates"])
+    axes.plot(center["candidates"][order], center["scores"][order], ".-", color=theme.curves[0], linewidth=1.1)
+    found = float(center["center"])
+    axes.axvline(found, color=theme.curves[1], linewidth=1.2)
+    axes.annotate(
+        f"{found:.2f}", (found, 1), (4, -2), xycoords=("data", "axes fraction"), textcoords="offset points",
+        color=theme.curves[1], fontsize=9, va="top",
+    )  # fmt: skip
+    axes.set_xlabel("detector column of the axis (pixels)")
+    axes.set_ylabel(str(center.get("score", "mismatch")))
+    dress(axes, theme)
+    return fig
+
+
+def convergence(metrics: Sequence[Mapping[str, Any]], theme: Theme) -> Figure:
+    """Each metric against the iteration, logarithmic where all its values are positive."""
+    names = curve_names(metrics)[:4]
+    fig = figure(theme, WIDTH if len(names) > 1 else 7.2, 2.9)
+    axes = fig.subplots(1, len(names), squeeze=False)[0]
+    for n, (panel, name) in enumerate(zip(axes, names, strict=True)):
+        points = [(m["iteration"], m[name]) for m in metrics if _is_number(m.get(name)) and "iteration" in m]
+        x, y = (np.array(values, dtype=np.float64) for values in zip(*points, strict=True))
+        panel.plot(x, y, color=theme.curves[n], linewidth=1.4, marker="." if len(x) < 40 else "")
+        if (y > 0).all():
+            panel.set_yscale("log")
+        panel.set_title(name.replace("_", " "))
+        panel.set_xlabel("iteration")
+        dress(panel, theme)
+    return fig
+
+
+def curve_names(metrics: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The metrics that at least two iterations have, in the order in which they appear."""
+    counts: dict[str, int] = {}
+    for entry in metrics:
+        if "iteration" in entry:
+            for name, value in entry.items():
+                if name not in NOT_CURVES and _is_number(value):
+                    counts[name] = counts.get(name, 0) + 1
+    return [name for name, n in counts.items() if n >= 2]
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)

@@ -1,0 +1,217 @@
+"""`report.html` of a run, from the run directory alone.
+
+Of the arrays that a recipe saved it draws these, each where it is there:
+
+    volume       the slices and the histogram that `Run.finish` keeps
+    truth        z, y, x slices of the truth on the volume's grid, rmse, psnr_db, ssim
+    sinogram     before, after (view, u) of one detector row; row
+    projection   before, after (v, u) of one view; view
+    center       candidates, scores (n); center (pixels); score: what the scores measure
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tomodiff.report import curves, slices
+from tomodiff.report.page import (
+    bars,
+    bullets,
+    code,
+    columns,
+    folded,
+    header,
+    page,
+    pairs,
+    picture,
+    section,
+    table,
+    tiles,
+)
+from tomodiff.report.page import in_words as words
+
+if TYPE_CHECKING:
+    from tomodiff.recipes.run import Run
+
+NAMES = ("volume", "truth", "sinogram", "projection", "center")
+TIMES = "\N{MULTIPLICATION SIGN}"
+TABLE_ROWS = 12
+LOG_LINES = 60
+
+Data = Mapping[str, dict[str, np.ndarray] | None]
+
+
+def write_report(run: Run) -> Path:
+    """Write RUN/report.html and return its path."""
+    target = run.path / "report.html"
+    temporary = run.path / ".report.html.part"
+    temporary.write_text(report(run), encoding="utf-8")
+    os.replace(temporary, target)
+    return target
+
+
+def report(run: Run) -> str:
+    """The page as text.  Raises DataError where a file of the run is damaged."""
+    data: Data = {name: run.report_data(name) for name in NAMES}
+    env, metrics = run.environment(), run.metrics()
+    scan = run.settings.input.path
+    state = str(run.status["state"])
+    method = str(run.status["facts"].get("method", run.settings.reconstruction.method))
+    subtitle = f"{scan}, {method}, {env.get('started', '')}, tomodiff {env.get('tomodiff', '')}"
+    return page(
+        f"{scan.name}: {method}",
+        [
+            header(scan.stem or str(scan), state, subtitle),
+            failure(run),
+            section("Warnings", bullets(run.warnings), kind="warnings"),
+            tiles(highlights(run, data, metrics)),
+            section("Volume", *volume_pictures(data)),
+            section("Against the truth", *truth_pictures(data)),
+            section("Convergence", *convergence(metrics)),
+            section("Correction of the projections", *correction_pictures(data)),
+            section("Rotation axis", *axis_pictures(data)),
+            columns(
+                section("What was found", pairs(run.status["facts"])),
+                section("Time", bars(run.status["timings"], "s")),
+            ),
+            section("Reproduce", code(reproduce(run, env))),
+            columns(
+                section("Settings", code((run.path / "config.yml").read_text(encoding="utf-8"))),
+                section("Provenance", pairs(provenance(run, env))),
+            ),
+            log_tail(run.path / "log.txt"),
+            f"<footer>{words(run.volume_path.name)} and this page were made by tomodiff.</footer>",
+        ],
+    )
+
+
+def failure(run: Run) -> str:
+    """Why there is no result, if there is none."""
+    message = str(run.status.get("message") or "")
+    kind = "failure" if run.status["state"] == "failed" else "warnings"
+    return section(f"This run {run.status['state']}", code(message), kind=kind) if message else ""
+
+
+def highlights(run: Run, data: Data, metrics: list[dict[str, Any]]) -> dict[str, str]:
+    """The numbers to see first."""
+    shown: dict[str, str] = {}
+    volume, truth, facts = data["volume"], data["truth"], run.status["facts"]
+    if volume is not None:
+        shown["voxels (z, y, x)"] = f" {TIMES} ".join(str(n) for n in volume["shape"])
+        spacing = sorted({float(f"{d:.4g}") for d in volume["spacing_mm"]})
+        shown["voxel size (mm)"] = f" {TIMES} ".join(f"{d:g}" for d in spacing)
+    iterations = [m["iteration"] for m in metrics if "iteration" in m]
+    if iterations:
+        shown["iterations"] = str(max(iterations))
+    center = facts.get("center")
+    if isinstance(center, int | float):
+        shown["rotation axis (column)"] = f"{center:.2f}"
+    if truth is not None:
+        names = {"rmse": "RMSE (1/mm)", "psnr_db": "PSNR (dB)", "ssim": "SSIM"}
+        shown |= {names[k]: f"{float(truth[k]):.4g}" for k in names if k in truth}
+    if run.status["timings"]:
+        shown["time (s)"] = f"{sum(run.status['timings'].values()):.3g}"
+    return shown
+
+
+def volume_pictures(data: Data) -> list[str]:
+    """Slices and histogram."""
+    volume = data["volume"]
+    if volume is None:
+        return []
+    numbers = f"minimum {float(volume['minimum']):.4g}, mean {float(volume['mean']):.4g}, " + (
+        f"maximum {float(volume['maximum']):.4g} {volume['unit']}"
+    )
+    return [
+        picture(lambda theme: slices.orthogonal(volume, theme), "Slices through the middle of the volume"),
+        picture(lambda theme: slices.histogram(volume, theme), f"How often each value occurs: {numbers}"),
+    ]
+
+
+def truth_pictures(data: Data) -> list[str]:
+    """Reconstruction, truth and difference, and a profile."""
+    volume, truth = data["volume"], data["truth"]
+    if volume is None or truth is None or "z" not in truth or truth["z"].shape != volume["z"].shape:
+        return []
+    return [
+        picture(lambda theme: slices.against_truth(volume, truth, theme), "The middle slice and the simulated truth"),
+        picture(lambda theme: slices.profile(volume, truth, theme), "Along the middle line of that slice"),
+    ]
+
+
+def convergence(metrics: list[dict[str, Any]]) -> list[str]:
+    """Curves, and a table of a few iterations."""
+    entries = [m for m in metrics if "iteration" in m]
+    if not curves.curve_names(entries):
+        return []
+    every = np.unique(np.linspace(0, len(entries) - 1, TABLE_ROWS).round().astype(int))
+    names = list(dict.fromkeys(name for m in entries for name in m))
+    rows = [[entries[i].get(name) for name in names] for i in every]
+    return [picture(lambda theme: curves.convergence(entries, theme), "Metrics per iteration"), table(names, rows)]
+
+
+def correction_pictures(data: Data) -> list[str]:
+    """A sinogram and a projection before and after."""
+    found = []
+    units = ("as read", "line integral")
+    sinogram, projection = data["sinogram"], data["projection"]
+    if sinogram is not None:
+        text = f"Sinogram of detector row {words(_scalar(sinogram, 'row'))}"
+        found.append(picture(lambda theme: curves.before_after(sinogram, theme, "view", units), text))
+    if projection is not None:
+        text = f"Projection {words(_scalar(projection, 'view'))}"
+        found.append(picture(lambda theme: curves.before_after(projection, theme, "detector row v", units), text))
+    return found
+
+
+def axis_pictures(data: Data) -> list[str]:
+    """The search for the rotation axis."""
+    center = data["center"]
+    if center is None or "candidates" not in center or np.size(center["candidates"]) < 2:
+        return []
+    return [
+        picture(
+            lambda theme: curves.axis_search(center, theme),
+            "Candidates for the rotation axis; the line is the one used",
+        )
+    ]
+
+
+def reproduce(run: Run, env: Mapping[str, Any]) -> str:
+    """Commands that make the same volume again."""
+    first = f"# as it was started, in {env.get('folder', '')}\n{shlex.join(env.get('command', []))}"
+    return f"{first}\n\n# the same again\ntomodiff run {shlex.quote(str(run.path / 'config.yml'))} --out NEW"
+
+
+def provenance(run: Run, env: Mapping[str, Any]) -> dict[str, Any]:
+    """Who, what, where, with which versions."""
+    machine = env.get("machine", {})
+    rows: dict[str, Any] = {"volume": str(run.volume_path)}
+    for role, entry in env.get("inputs", {}).items():
+        rows[role] = f"{entry['path']} ({entry['bytes']} bytes)"
+        rows[f"{role}, SHA-256"] = entry["sha256"]
+    rows |= {"tomodiff": env.get("tomodiff"), "git": env.get("git"), "Python": env.get("python")}
+    rows |= env.get("packages", {})
+    rows |= {name: machine.get(name) for name in ("host", "system", "processor", "isa", "cores", "threads")}
+    rows |= {"device": env.get("device"), "seed": env.get("seed")}
+    rows |= {name: env.get(name) for name in ("started", "ended")}
+    rows["resumed"] = run.status.get("resumed")
+    return {name: value for name, value in rows.items() if value not in (None, {}, [])}
+
+
+def log_tail(path: Path) -> str:
+    """The last lines of the log."""
+    if not path.is_file():
+        return ""
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    return folded("Log", code("\n".join(lines[-LOG_LINES:]))) if lines else ""
+
+
+def _scalar(arrays: Mapping[str, np.ndarray], name: str) -> Any:
+    return arrays[name].item() if name in arrays else None

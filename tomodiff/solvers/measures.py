@@ -1,0 +1,70 @@
+"""Numbers that solvers take from their iterates without making arrays of the size of x."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from tomodiff.array import Array, Element, inner, namespace, norm, tmap
+from tomodiff.core import Functional
+from tomodiff.core.functional import Pulled
+from tomodiff.objective import Gaussian
+
+_BLOCK = 1 << 22
+
+
+def inner_of_moves(a: Element, b: Element, c: Element, d: Element) -> float:
+    """<a - b, c - d>, the differences taken block by block."""
+    if isinstance(a, Mapping):
+        return sum(inner_of_moves(a[name], b[name], c[name], d[name]) for name in a)
+    flat = [e.reshape(-1) for e in (a, b, c, d)]
+
+    def block(i: int) -> float:
+        p, q, r, s = (e[i : i + _BLOCK] for e in flat)
+        return inner(p - q, r - s)
+
+    return sum(block(i) for i in range(0, flat[0].size, _BLOCK))
+
+
+def inner_with_move(g: Element, a: Element, b: Element) -> float:
+    """<g, a - b>, the difference taken block by block."""
+    if isinstance(g, Mapping):
+        return sum(inner_with_move(g[name], a[name], b[name]) for name in g)
+    flat = [e.reshape(-1) for e in (g, a, b)]
+
+    def block(i: int) -> float:
+        p, q, r = (e[i : i + _BLOCK] for e in flat)
+        return inner(p, q - r)
+
+    return sum(block(i) for i in range(0, flat[0].size, _BLOCK))
+
+
+def change(new: Element, old: Element) -> float:
+    """|new - old| / |new|, or |old| where new is zero: 0 for no change."""
+    return inner_of_moves(new, old, new, old) ** 0.5 / (norm(new) or 1.0)
+
+
+def residual_norm(f: Functional, value: float) -> dict[str, float]:
+    """{"residual_norm": |A x - data| weighted} where f is a Gaussian likelihood of this value, else nothing."""
+    gaussian = isinstance(f, Gaussian) or (isinstance(f, Pulled) and isinstance(f.f, Gaussian))
+    return {"residual_norm": (2 * max(value, 0.0)) ** 0.5} if gaussian else {}
+
+
+def curvature(f: Functional, x: Element, iterations: int = 12) -> float:
+    """The largest curvature of f near x: power iteration on differences of its gradient, started from the gradient.
+
+    Exact differences where f is quadratic; elsewhere moves have the length of the steepest-descent step. The estimate
+    is approached from below, like that of `operator_norm`. One gradient per iteration.
+    """
+    origin = f.value_and_grad(x)[1]
+    slope = norm(origin)
+    direction: Element = origin if slope else tmap(lambda a: namespace(a).ones_like(a), x)
+    length, estimate = norm(x) or 1.0, 0.0
+    for _ in range(iterations):
+        scale = length / norm(direction)
+        moved: Array = tmap(lambda a, d, h=scale: a + h * d, x, direction)
+        direction = tmap(lambda g, o: g - o, f.value_and_grad(moved)[1], origin)
+        estimate = norm(direction) / length
+        if estimate == 0:
+            return 0.0
+        length = slope / estimate or length
+    return estimate
