@@ -1,5 +1,5 @@
 /* Voxel-driven back projection of filtered projections (Feldkamp, Davis & Kress 1984, eq. 28): each voxel takes the
- * interpolated value where it lands on the detector, weighted by 1/depth^2.  Not the adjoint of a projector.
+ * interpolated value where it lands on the detector, weighted by 1/depth^2.  Adds to volume.  Not the adjoint of a projector.
  *
  * projections (view, nu, width): row v at place v + PAD, zeros around.  volume (ny, row_step) with row y as
  * (nx, nz).  matrices (view, 12) take (x, y, z, 1) in voxels to (u, v, 1)*depth, with depth 1 on the axis. */
@@ -13,7 +13,8 @@ extern "C" __global__ void backproject(real* __restrict__ volume, const real* __
     if (z0 >= nz || x >= nx || y >= ny) return;
     const int lanes = nz - z0 < LANES ? nz - z0 : LANES;
     real sum[LANES + (LANES > 1 ? 16 : 0)];
-    for (int l = 0; l < LANES; ++l) sum[l] = 0;
+    real* out = volume + (long long)y * row_step + (long long)x * nz + z0;
+    for (int l = 0; l < LANES; ++l) sum[l] = l < lanes ? out[l] : (real)0;
     for (int w = 0; w < n_views; ++w) {
         const real* m = matrices + 12 * w;
         const real nu0 = m[0] * (real)x + m[1] * (real)y + m[3], nv0 = m[4] * (real)x + m[5] * (real)y + m[7];
@@ -33,7 +34,6 @@ extern "C" __global__ void backproject(real* __restrict__ volume, const real* __
             sum[l] += madd(h, high - low, low) * inverse * inverse;
         }
     }
-    real* out = volume + (long long)y * row_step + (long long)x * nz + z0;
     for (int l = 0; l < lanes; ++l) out[l] = sum[l];
 }
 
@@ -46,7 +46,8 @@ extern "C" __global__ void backproject_columns(real* __restrict__ volume, const 
     if (z0 >= nz || x >= nx || y >= ny) return;
     const int lanes = nz - z0 < LANES ? nz - z0 : LANES;
     real sum[LANES + (LANES > 1 ? 16 : 0)];
-    for (int l = 0; l < LANES; ++l) sum[l] = 0;
+    real* out = volume + (long long)y * row_step + (long long)x * nz + z0;
+    for (int l = 0; l < LANES; ++l) sum[l] = l < lanes ? out[l] : (real)0;
     for (int w = 0; w < n_views; ++w) {
         const real* m = matrices + 12 * w;
         const real depth = m[8] * (real)x + m[9] * (real)y + m[11];
@@ -64,6 +65,5 @@ extern "C" __global__ void backproject_columns(real* __restrict__ volume, const 
         const real w0 = j >= 0 ? ((real)1 - f) * scale : (real)0, w1 = j + 1 < nu ? f * scale : (real)0;
         add_blended(sum, c0, c1, w0, w1, v, pitch, first, last);
     }
-    real* out = volume + (long long)y * row_step + (long long)x * nz + z0;
     for (int l = 0; l < lanes; ++l) out[l] = sum[l];
 }

@@ -113,7 +113,7 @@ static __device__ void add_fan(real* plane, const Box& x, Strip& s, int rows, co
                 }
             continue;
         }
-        const int base = floor_index(row0), end = base + 2 * WIDE - 1;
+        const int base = floor_index(row0), end = floor_index(row1) + 1 + taps;
         const Ints start = __builtin_convertvector(row + (real)MARGIN, Ints) - MARGIN - base + 1; /* the row above */
         const int r0 = base > 0 ? base : 0, r1 = end < rows - 1 ? end : rows - 1;
         const real b_low = lowest_of(b[r0], b[r1]), b_high = highest_of(b[r0], b[r1]);

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import pickle
 from types import ModuleType
 
@@ -181,7 +182,7 @@ def test_fixed_operators_have_the_gradient_of_what_is_left(rng: np.random.Genera
 def falls_quadratically(errors: list[float]) -> None:
     """The error of a central difference falls a hundredfold with every tenth of the step, down to rounding."""
     assert errors[0] > 1e-9, "the function is too straight for this test"
-    for large, small in zip(errors, errors[1:], strict=False):
+    for large, small in itertools.pairwise(errors):
         assert small < large / 50 or small < 3e-10
 
 
@@ -229,7 +230,7 @@ def test_operators_resist_numpy_and_misuse(rng: np.random.Generator) -> None:
         A.gram()[0]
     with pytest.raises(NotImplementedError, match="Jacobian has no adjoint"):
         Linear(A.domain, A.range, A.forward, name="Jacobian").adjoint(np.zeros(4))
-    with pytest.raises(TypeError, match="Dense.fix: the operator has one unnamed input"):
+    with pytest.raises(TypeError, match=r"Dense.fix: the operator has one unnamed input"):
         A.fix(x=np.zeros(3))
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import pickle
 from collections.abc import Callable
 from types import ModuleType
@@ -9,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from scipy import optimize
 
 import tomodiff.objective
 from tests.toys import dense, subclasses
@@ -75,7 +76,7 @@ def test_every_functional_is_tested() -> None:
 def test_gradient_falls_quadratically(name: str, rng: np.random.Generator) -> None:
     x = 0.3 + 0.5 * rng.standard_normal(SHAPE)
     errors = check_gradient(EXAMPLES[name], x, rng)
-    for large, small in zip(errors, errors[1:], strict=False):
+    for large, small in itertools.pairwise(errors):
         assert small < large / 30 or small < 3e-10
     assert errors[-1] < 1e-8
 
@@ -109,6 +110,7 @@ def test_functional_contract(name: str, rng: np.random.Generator) -> None:
 @pytest.mark.parametrize("name", PROX)
 def test_prox_is_not_beaten(name: str, rng: np.random.Generator) -> None:
     """Neither random moves of any size nor a direct search find a value below that of the prox by more than its gap."""
+    optimize = pytest.importorskip("scipy.optimize", reason="SciPy is not installed")
     f, x, step = EXAMPLES[name], rng.standard_normal(SHAPE), 0.4
     z = f.prox(x, step)
 
@@ -123,6 +125,29 @@ def test_prox_is_not_beaten(name: str, rng: np.random.Generator) -> None:
             assert objective(z + size * rng.standard_normal(SHAPE)) >= best - 1e-10
     found = optimize.minimize(objective, z.reshape(-1), method="Powell", options={"maxiter": 3})
     assert found.fun >= best - 1e-10
+
+
+@pytest.mark.parametrize("number", [1, 0.5, np.float64(0.5), np.float32(0.5)])
+def test_single_precision_stays_single(number: Any, rng: np.random.Generator) -> None:
+    """Whatever kind of number the parameters are."""
+    x = rng.random(SHAPE).astype("float32")
+    for f in (
+        Gaussian(x, number),
+        Huber(x, number),
+        PoissonTransmission(x, number, number),
+        L2(),
+        L1(),
+        Box(0 * number, number),
+        NonNegative(),
+        TotalVariation(number, 0 * number, number, iterations=2),
+        HuberTotalVariation(number, number),
+        number * L2(x),
+    ):
+        results = []
+        for method in (lambda f: f.value_and_grad(x)[1], lambda f: f.prox(x, number)):
+            with contextlib.suppress(NotImplementedError):
+                results.append(method(f))
+        assert results and all(r.dtype == "float32" for r in results)
 
 
 @pytest.mark.parametrize("name", ["L1", "NonNegative", "Box", "L2", "Huber", "Gaussian"])
@@ -297,6 +322,7 @@ def test_tv_prox_has_the_duality_gap_it_claims(
 
 def test_tv_prox_against_an_independent_solver(rng: np.random.Generator) -> None:
     """The same minimum from SciPy's SLSQP on the dual problem with explicit matrices."""
+    optimize = pytest.importorskip("scipy.optimize", reason="SciPy is not installed")
     shape, spacing, step = (3, 3), (1.0, 2.0), 0.5
     x = rng.standard_normal(shape)
     D = np.stack([differences(e.reshape(shape), spacing).reshape(-1) for e in np.eye(9)], axis=1)

@@ -60,8 +60,8 @@ def test_a_folder_holds_run_and_volume(tmp_path: Path, result: Result) -> None:
 
 @pytest.mark.parametrize(
     ("name", "form", "volume", "folder"),
-    [("a.nii.gz", None, "a.nii.gz", "a.run"), ("a.b.mrc", None, "a.b.mrc", "a.b.run"), ("a", "mrc", "a/volume.mrc", "a"),
-     ("a", "tiffs", "a/volume", "a"), ("a.TIFF", None, "a.TIFF", "a.run")],
+    [("a.nii.gz", None, "a.nii.gz", "a.run"), ("a.b.mrc", None, "a.b.mrc", "a.b.run"),
+     ("a", "mrc", "a/volume.mrc", "a"), ("a", "tiffs", "a/volume", "a"), ("a.TIFF", None, "a.TIFF", "a.run")],
 )  # fmt: skip
 def test_places(tmp_path: Path, name: str, form: str | None, volume: str, folder: str) -> None:
     more = {"output__format": form} if form else {}
@@ -172,7 +172,7 @@ def test_report_data_come_back(tmp_path: Path) -> None:
     with pytest.raises(TypeError, match="thing"):
         run.save_report_data("x", {"thing": {"a": object()}})
     (run.path / "report_data" / "center.npz").write_bytes(b"PK broken")
-    with pytest.raises(DataError, match="center.npz"):
+    with pytest.raises(DataError, match=r"center\.npz"):
         run.report_data("center")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import pickle
 from collections.abc import Callable
 from pathlib import Path
@@ -39,6 +40,7 @@ from tomodiff.solvers import (
     Sirt,
     State,
     Stop,
+    check_convergence,
     curvature,
     iterate,
     load,
@@ -55,6 +57,12 @@ SOLVERS: dict[str, Any] = {
     "Gradient": Gradient(NonNegative()),
     "Lbfgs": Lbfgs(),
 }
+
+
+@pytest.fixture(autouse=True)
+def one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    """These arrays are too small to share: waking a second thread takes longer than the work."""
+    monkeypatch.setenv("TOMODIFF_THREADS", "1")
 
 
 def problem(dtype: str = "float64", seed: int = 7) -> tuple[Dense, np.ndarray, np.ndarray, np.ndarray]:
@@ -195,7 +203,7 @@ def test_sirt_reaches_the_least_squares_it_says_within_bounds(weighted: bool) ->
     assert state.metrics["value"] == pytest.approx(bounded.cost, rel=1e-6)
     free = solve(Sirt(1.9), f, x, 20)
     values = [m["value"] for m in free.history]
-    assert all(b <= a for a, b in zip(values, values[1:], strict=False))
+    assert all(b <= a for a, b in itertools.pairwise(values))
 
 
 def test_sirt_leaves_what_no_ray_sees(rng: np.random.Generator) -> None:
@@ -393,8 +401,8 @@ def test_a_wrong_gradient_is_noticed() -> None:
     for solver in (Gradient(), Lbfgs()):
         with pytest.raises(Diverged, match="no step against the gradient lowers the objective"):
             solve(solver, Explosive(), np.ones(3), 5)
-    with pytest.raises(Diverged, match=r"Fista diverged: the objective is .* after \d+ iterations"):
-        solve(Fista(step_size=1.0), Explosive(), np.ones(3), 5000)
+    with pytest.raises(Diverged, match=r"Made up diverged: the objective is 5000 after 2 iterations, it was 4 after"):
+        check_convergence(states([4.0, 5000.0]))
 
 
 # ---- checkpoints ----------------------------------------------------------------------------------------
@@ -435,7 +443,7 @@ def test_checkpoint_refuses_what_it_cannot_keep(tmp_path: Path) -> None:
         save(tmp_path / "s", State("S", np.ones(1), memory={"f": object()}))
     with pytest.raises(TypeError, match="expected texts as keys"):
         save(tmp_path / "s", State("S", np.ones(1), memory={1: 2.0}))  # type: ignore[dict-item]
-    with pytest.raises(ValueError, match="two arrays would be stored as 'memory.a.b'"):
+    with pytest.raises(ValueError, match=r"two arrays would be stored as 'memory.a.b'"):
         save(tmp_path / "s", State("S", np.ones(1), memory={"a.b": np.ones(1), "a": {"b": np.ones(1)}}))
     assert list(tmp_path.iterdir()) == []
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -75,7 +74,8 @@ class Attenuated(Operator):
 
 def subclasses(of: type, package: str) -> Iterator[type]:
     """The classes below `of` that are defined in `package`, at any depth."""
-    for child in of.__subclasses__():
+    children: list[type] = of.__subclasses__()
+    for child in children:
         if child.__module__.startswith(package):
             yield child
         yield from subclasses(child, package)

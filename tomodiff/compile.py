@@ -40,7 +40,7 @@ def sources(folder: Path) -> list[Path]:
 
 def source_hash(folder: Path) -> str:
     """A fingerprint of all that decides what a compiled library computes."""
-    h = hashlib.sha256(" ".join(FLAGS).encode())
+    h = hashlib.sha256(repr((FLAGS, ISA_FLAGS)).encode())
     for path in sorted([*folder.glob("*.cu"), *folder.glob("*.cuh"), *folder.glob("*.h")]):
         h.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
     return h.hexdigest()[:24]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import math
 import os
 import platform
 import stat
@@ -61,7 +62,7 @@ def _parameter(text: str, precision: str, kernel_name: str) -> Parameter:
     return Parameter(name, np.dtype(_CTYPES.get(base, precision)), "*" in kind, "const" in kind)
 
 
-def check(name: str, args: tuple[Any, ...], array_type: type, precision: str) -> list[Any]:
+def check(name: str, args: tuple[Any, ...], array_type: Any, precision: str) -> list[Any]:
     """Scalars cast to the declared types and arrays as they are, or KernelError naming the argument."""
     declared = signatures(precision)[name][1]
     if len(args) != len(declared):
@@ -69,11 +70,7 @@ def check(name: str, args: tuple[Any, ...], array_type: type, precision: str) ->
     checked: list[Any] = []
     for value, p in zip(args, declared, strict=True):
         if not p.pointer:
-            if isinstance(value, array_type) and getattr(value, "ndim", 0):
-                raise KernelError(f"{name}: argument `{p.name}` must be a {p.dtype} scalar, got an array")
-            if p.dtype.kind == "i" and int(value) != value:
-                raise KernelError(f"{name}: argument `{p.name}` must be an integer, got {value!r}")
-            checked.append(p.dtype.type(value))
+            checked.append(_scalar(name, p, value))
         elif value is None:
             checked.append(None)
         else:
@@ -88,6 +85,18 @@ def check(name: str, args: tuple[Any, ...], array_type: type, precision: str) ->
                 )
             checked.append(value)
     return checked
+
+
+def _scalar(name: str, p: Parameter, value: Any) -> Any:
+    """The number as the declared type; refuses what is no real number, a fraction where an integer belongs, overflow."""
+    whole = p.dtype.kind == "i"
+    number = float(value) if isinstance(value, (int, float, np.integer, np.floating)) else None
+    if number is None or (whole and number % 1 != 0):
+        raise KernelError(f"{name}: argument `{p.name}` must be {'an integer' if whole else 'a number'}, got {value!r}")
+    largest = int(np.iinfo(p.dtype).max) if whole else float(np.finfo(p.dtype).max)
+    if math.isfinite(number) and not -largest <= value <= largest:
+        raise KernelError(f"{name}: argument `{p.name}` = {value!r} does not fit into {p.dtype}")
+    return p.dtype.type(value)
 
 
 # ---- the CPU ------------------------------------------------------------------------------------------
@@ -159,7 +168,7 @@ def library(precision: str) -> ctypes.CDLL:
             return loaded
     if os.environ.get("TOMODIFF_NO_COMPILE"):
         raise KernelError(f"{shipped} was not built from these sources and TOMODIFF_NO_COMPILE forbids compiling them")
-    target = cache_folder() / platform.machine() / fingerprint / file_name
+    target = cache_folder() / f"{platform.machine()}-{fingerprint}-{file_name}"  # no subfolder: its mode is checked
     if not target.exists():
         try:
             build.compile_library(FOLDER, target, isa, precision)
@@ -224,6 +233,9 @@ def _box(value: Any) -> Any:
 
 
 def _launch_size(name: str, grid: tuple[int, ...], block: tuple[int, ...]) -> list[int]:
+    for what, numbers in (("grid", grid), ("block", block)):
+        if not 1 <= len(numbers) <= 3 or any(n != int(n) or n < 0 for n in numbers):
+            raise KernelError(f"{name}: {what} must be one to three counts >= 0, got {tuple(numbers)}")
     size = [*(*grid, 1, 1)[:3], *(*block, 1, 1)[:3]]
     if max(size[1], size[2]) > MAX_GRID_YZ:
         raise KernelError(f"{name}: grid {tuple(grid)} exceeds {MAX_GRID_YZ} blocks along y or z")

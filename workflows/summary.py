@@ -15,7 +15,20 @@ import numpy as np
 
 from tomodiff.report.page import header, in_words, page, section
 
-COLUMNS = ("name", "state", "method", "iterations", "center", "psnr_db", "rmse", "ssim", "seconds", "warnings", "message")
+COLUMNS = (
+    "name",
+    "state",
+    "method",
+    "iterations",
+    "center",
+    "psnr_db",
+    "rmse",
+    "ssim",
+    "seconds",
+    "warnings",
+    "message",
+)
+LONG = ("warnings", "message")
 THUMBNAIL = 96
 
 
@@ -63,8 +76,10 @@ def html(runs: list[dict[str, Any]], out: Path) -> str:
     """The runs as a page with links to their reports and a picture of each."""
     done = sum(run["state"] == "done" for run in runs)
     shown = [c for c in COLUMNS if c in ("name", "state") or any(run[c] not in ("", None) for run in runs)]
-    head = "<th></th>" + "".join(f"<th>{escape(name.replace('_', ' '))}</th>" for name in shown)
-    body = "".join(f"<tr><td>{_thumbnail(out / (run['name'] + '.run'))}</td>{_cells(run, shown, out)}</tr>" for run in runs)
+    head = "<th></th>" + "".join(f"<th class='s'>{escape(name.replace('_', ' '))}</th>" for name in shown)
+    body = "".join(
+        f"<tr><td>{_thumbnail(out / (run['name'] + '.run'))}</td>{_cells(run, shown, out)}</tr>" for run in runs
+    )
     table = f'<div class="scroll"><table><tr>{head}</tr>{body}</table></div>'
     state = "done" if done == len(runs) else "failed"
     return page("Scans", [header("Scans", state, f"{done} of {len(runs)} done, in {out}"), section("Runs", table)])
@@ -78,7 +93,7 @@ def _cells(run: dict[str, Any], shown: list[str], out: Path) -> str:
             text = f'<a href="{escape(run["name"])}.run/report.html">{text}</a>'
         if column == "state":
             text = f'<span class="state {"failed" if text == "no run" else text}">{text}</span>'
-        cells.append(f"<td>{text}</td>")
+        cells.append(f"<td>{text}</td>" if column in LONG else f'<td class="s">{text}</td>')
     return "".join(cells)
 
 
@@ -93,7 +108,9 @@ def _thumbnail(folder: Path) -> str:
         return ""
     step = max(1, max(image.shape) // THUMBNAIL)
     buffer = io.BytesIO()
-    imsave(buffer, image[::step, ::step], cmap="gray", vmin=low, vmax=max(high, low + 1e-12), format="png", origin="lower")
+    imsave(
+        buffer, image[::step, ::step], cmap="gray", vmin=low, vmax=max(high, low + 1e-12), format="png", origin="lower"
+    )
     data = base64.b64encode(buffer.getvalue()).decode("ascii")
     return f'<img alt="" style="width:{THUMBNAIL}px" src="data:image/png;base64,{data}">'
 

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from tomodiff.result import Result
 
 LOG = logging.getLogger("tomodiff")
+MOST_COMPARED = 512**3
+"""Voxels of a volume that is compared with the truth in one piece, at most."""
 
 
 def start(settings: CtSettings) -> Path:
@@ -62,6 +64,8 @@ def keep_error(run: Run, result: Result) -> None:
     from tomodiff.files import read_truth
     from tomodiff.report.truth import compare
 
+    if result.volume.size > MOST_COMPARED:
+        return
     try:
         truth = read_truth(run.settings.input.path)
     except DataError:  # a real scan

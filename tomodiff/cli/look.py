@@ -47,6 +47,9 @@ def info(
         except DataError:
             raise no_scan from None
         return
+    if found.angles_deg is None and _is_volume(file):
+        print(rows(_volume(file)))
+        return
     print(rows(_scan(found)))
     for text in found.warnings:
         print(f"warning: {text}")
@@ -129,6 +132,17 @@ def _scan(found: ScanInfo) -> dict[str, str]:
         "geometry": found.geometry,
     }
     return table | {name: str(value) for name, value in found.meta.items() if isinstance(value, str | int | float)}
+
+
+def _is_volume(file: Path) -> bool:
+    """Whether a file that might be a scan without angles says of itself that it has voxels of some size."""
+    from tomodiff.errors import DataError
+    from tomodiff.files import read_volume
+
+    try:
+        return "grid" not in read_volume(file)[2]
+    except DataError:
+        return False
 
 
 def _volume(file: Path) -> dict[str, str]:

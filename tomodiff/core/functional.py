@@ -28,7 +28,7 @@ class Functional:
         return self.value_and_grad(x)[0]
 
     def prox(self, x: Element, step: float) -> Element:
-        """argmin over z of step * f(z) + |z - x|^2 / 2."""
+        """argmin over z of step * f(z) + |z - x|^2 / 2, in the dtype of x."""
         raise NotImplementedError(f"{type(self).__name__} has no prox; use a solver that takes its gradient")
 
     def prox_warm(self, x: Element, step: float, memory: dict[str, Any]) -> tuple[Element, dict[str, Any]]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import operator
 from collections.abc import Mapping
 from dataclasses import dataclass
+from numbers import Real
 from types import ModuleType
 from typing import Any
 
@@ -82,4 +83,5 @@ def weigh(x: Element, weights: Any) -> Element:
         return x
     if isinstance(weights, Mapping):
         return tmap(operator.mul, x, weights)
-    return tmap(lambda a: a * weights, x)
+    factor = float(weights) if isinstance(weights, Real) else weights  # a NumPy double would widen float32
+    return tmap(lambda a: a * factor, x)

@@ -6,6 +6,7 @@ Every likelihood is written so that a perfect prediction has the value 0. Data m
 from __future__ import annotations
 
 from collections.abc import Mapping
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,11 @@ def _subset(values: Any, views: Any) -> Any:
     return values[views] if getattr(values, "ndim", 0) and values.shape[0] > 1 else values
 
 
+def _number(value: Any) -> Any:
+    """Numbers as Python's: a NumPy double would widen float32 arrays."""
+    return float(value) if isinstance(value, Real) else value
+
+
 class Gaussian(Functional):
     """1/2 sum w (y - data)^2: independent normal noise of variance 1/w.
 
@@ -35,7 +41,7 @@ class Gaussian(Functional):
                 raise ValueError(f"Gaussian: {name}: expected weights >= 0, got negative ones or NaN")
         if hasattr(weights, "shape") and weights.shape != data.shape:
             raise ValueError(f"Gaussian: weights: expected shape {data.shape} as the data, got {weights.shape}")
-        self.data, self.weights = data, weights
+        self.data, self.weights = data, _number(weights)
 
     def value_and_grad(self, y: Element) -> tuple[float, Element]:
         check_element(_space(self.data), y, "Gaussian: y")
@@ -48,6 +54,7 @@ class Gaussian(Functional):
 
     def prox(self, y: Element, step: float) -> Element:
         check_element(_space(self.data), y, "Gaussian: y")
+        step = float(step)
         weights = 1.0 if self.weights is None else self.weights
         if not isinstance(weights, Mapping):
             return tmap(lambda a, d: (a + step * weights * d) / (1 + step * weights), y, self.data)
@@ -78,7 +85,7 @@ class Huber(Functional):
 
     def prox(self, y: Array, step: float) -> Array:
         check_element(_space(self.data), y, "Huber: y")
-        residual = y - self.data
+        residual, step = y - self.data, float(step)
         return y - step * (residual / (1 + step)).clip(-self.delta, self.delta)
 
     def __getitem__(self, views: Any) -> Huber:
@@ -106,7 +113,7 @@ class PoissonTransmission(Functional):
                 raise ValueError(f"PoissonTransmission: {name}: expected numbers > 0")
             if getattr(values, "ndim", 0) and values.dtype != counts.dtype:
                 raise TypeError(f"PoissonTransmission: {name}: expected {counts.dtype} like counts, got {values.dtype}")
-        self.counts, self.incident, self.background = counts, incident, background
+        self.counts, self.incident, self.background = counts, _number(incident), _number(background)
 
     def value_and_grad(self, y: Array) -> tuple[float, Array]:
         check_element(_space(self.counts), y, "PoissonTransmission: y")

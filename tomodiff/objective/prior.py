@@ -18,7 +18,7 @@ class Box(Functional):
     def __init__(self, low: float | None = None, high: float | None = None) -> None:
         if low is not None and high is not None and not low <= high:
             raise ValueError(f"Box: expected low <= high, got low={low}, high={high}")
-        self.low, self.high = low, high
+        self.low, self.high = (None if bound is None else float(bound) for bound in (low, high))
 
     def __call__(self, x: Element) -> float:
         inside = all(
@@ -54,6 +54,7 @@ class L2(Functional):
         return 0.5 * inner(gradient, gradient), gradient
 
     def prox(self, x: Element, step: float) -> Element:
+        step = float(step)  # a NumPy double would widen float32
         if self.center is None:
             return tmap(lambda a: a / (1 + step), x)
         return tmap(lambda a, c: (a + step * c) / (1 + step), x, self.center)
@@ -66,6 +67,8 @@ class L1(Functional):
         return sum(float(abs(a).sum(dtype="float64")) for a in _leaves(x))
 
     def prox(self, x: Element, step: float) -> Element:
+        step = float(step)
+
         def shrink(a: Array) -> Any:
             if a.dtype.kind != "c":
                 return a - a.clip(-step, step)

@@ -94,7 +94,8 @@ class TotalVariation(Functional):
             raise ValueError(f"TotalVariation: expected low <= high, got low={low}, high={high}")
         if iterations < 1 or accuracy < 0:
             raise ValueError(f"TotalVariation: expected iterations >= 1, accuracy >= 0, got {iterations}, {accuracy}")
-        self.spacing, self.low, self.high = spacing, low, high
+        self.spacing = spacing
+        self.low, self.high = (None if bound is None else float(bound) for bound in (low, high))
         self.iterations, self.accuracy = iterations, accuracy
 
     @property
@@ -113,7 +114,8 @@ class TotalVariation(Functional):
     def prox_warm(self, x: Array, step: float, memory: dict[str, Any]) -> tuple[Array, dict[str, Any]]:
         stencil = _Stencil(x, self.spacing, "TotalVariation.prox")
         low, high = self._bounds
-        if step < 0:
+        step = float(step)
+        if not step >= 0:
             raise ValueError(f"TotalVariation.prox: step: expected a number >= 0, got {step}")
         p = memory["dual"].copy() if memory else stencil.dual()
         if step == 0 or stencil.norm_squared == 0:

@@ -70,7 +70,7 @@ class Progress:
         finally:
             seconds = time.monotonic() - start
             self.timings[name] = self.timings.get(name, 0.0) + seconds
-            LOG.debug("%s took %s", name, in_time(seconds))
+            LOG.log(logging.DEBUG if self.bars or seconds < 1 else logging.INFO, "%s took %s", name, in_time(seconds))
 
     @property
     def bars(self) -> bool:

@@ -80,12 +80,13 @@ class Run:
     @classmethod
     def open(cls, path: Path) -> Run:
         """The run in a directory, to resume it or to report on it.  Raises ConfigError if there is none."""
+        path = path.resolve()
         status = read_status(path)
         if status is None or not (path / "config.yml").is_file():
             raise ConfigError(f"{path}: expected a run directory (with config.yml and {STATUS}), found none")
         settings = load_settings(path / "config.yml")
         volume = Place.of(settings.output).volume if settings.output.is_file else path / Path(status["volume"]).name
-        return cls(Place(path.resolve(), volume), settings, status)
+        return cls(Place(path, volume), settings, status)
 
     def restart(self) -> None:
         """Take up a run that stopped.  Raises ConfigError if it goes on, is done, or left no checkpoint."""

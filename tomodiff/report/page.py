@@ -54,7 +54,8 @@ def picture(draw: Draw, caption: str) -> str:
     return (
         "<figure><picture>"
         f'<source media="(prefers-color-scheme: dark)" srcset="data:image/png;base64,{encode(dark)}">'
-        f'<img alt="{escape(caption)}" style="width:{share:.0f}%" src="data:image/png;base64,{encode(light)}"></picture>'
+        f'<img alt="{escape(caption)}" style="width:{share:.0f}%" src="data:image/png;base64,{encode(light)}">'
+        "</picture>"
         f"<figcaption>{escape(caption)}</figcaption></figure>"
     )
 

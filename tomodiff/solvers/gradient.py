@@ -29,16 +29,22 @@ def _search(
 ) -> tuple[Element, float, Element, float] | None:
     """The first of along(length), along(length / 2), ... that is low enough: the point, its value, gradient, length.
 
-    Low enough is below `ceiling` by a share of the decrease that the gradient predicts. None if no point is, and even
-    the first promised no more than the rounding of the objective: x is the minimum in this precision.
+    Low enough is below `ceiling` by a share of the decrease that the gradient predicts. Where rounding hides that
+    decrease, the slope at the first point may show it instead (approximate Wolfe condition: Hager and Zhang 2005, SIAM
+    J. Optim. 16, 170, eq. 4.1). None if no point is low enough, and even the first promised no more than the
+    rounding of the objective: x is the minimum in this precision.
     """
     promised = 0.0
     for _ in range(HALVINGS):
         trial = along(length)
         value, trial_gradient = f.value_and_grad(trial)
         predicted = inner_with_move(gradient, trial, x)
+        hidden = (
+            promised == 0 and value <= ceiling + ROUNDING * abs(ceiling) and abs(predicted) <= ROUNDING * abs(ceiling)
+        )
+        flat = hidden and inner_with_move(trial_gradient, trial, x) <= (2 * SUFFICIENT - 1) * predicted
         promised = promised or predicted
-        if isfinite(value) and value <= ceiling + SUFFICIENT * predicted:
+        if isfinite(value) and (flat or value <= ceiling + SUFFICIENT * predicted):
             return trial, value, trial_gradient, length
         length /= 2
     if abs(promised) <= ROUNDING * abs(ceiling):

@@ -25,7 +25,7 @@ class Fista:
     """min f(x) + prior(x): x <- prox(y - step * grad f(y)), y <- x + beta (x - last x).
 
     Beck and Teboulle (2009, SIAM J. Imaging Sci. 2, 183), with the gradient restart of O'Donoghue and Candes (2015,
-    eq. 12) unless `restart` is off. Without prior it is Nesterov's gradient method. `step` None is found by power
+    eq. 12) unless `restart` is off. Without prior it is Nesterov's gradient method. `step_size` None is found by power
     iteration (13 gradients at the start). A step that is too large is halved: f is evaluated twice without momentum
     after every restart, and the second value must obey the quadratic bound of the paper (eq. 2.6) from the first.
 

@@ -1,0 +1,83 @@
+"""The kernels' models again, in plain NumPy and SciPy, one short function for each family and independent of their tables.
+
+They start from `scan.rays()`, `scan.project()` and `grid.index_from_world` alone, loop over rays, and are slow.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.ndimage import map_coordinates
+
+from tomodiff.geometry import Grid, Scan
+
+
+def ray_lines(grid: Grid, scan: Scan, dv: float = 0.0, du: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
+    """Origins and directions (view, v, u, 3) as voxel indices (k, j, i), of points beside the pixels' centres."""
+    nv, nu = scan.detector_shape
+    origins, directions = scan.rays(v=np.arange(nv) + dv, u=np.arange(nu) + du)
+    affine = grid.index_from_world
+    return (origins @ affine[:, :3].T + affine[:, 3])[..., ::-1], (directions @ affine[:, :3].T)[..., ::-1]
+
+
+def major_axes(directions: np.ndarray) -> np.ndarray:
+    """The axis (0: z, 1: y, 2: x) along which each ray advances most; x before y before z among equals."""
+    return 2 - np.abs(directions)[..., ::-1].argmax(axis=-1)
+
+
+def ties(grid: Grid, scan: Scan, margin: float = 1e-5) -> np.ndarray:
+    """Rays (view, v, u) along which two axes advance equally: rounding decides which of them is the major one."""
+    steps = np.sort(np.abs(ray_lines(grid, scan)[1]), axis=-1)
+    tied: np.ndarray = steps[..., 1] > steps[..., 2] * (1 - margin)
+    return tied
+
+
+def joseph(x: np.ndarray, grid: Grid, scan: Scan, axes: np.ndarray | None = None) -> np.ndarray:
+    """Interpolate on the planes of the major axis (or of `axes`), times the length between planes (Joseph 1982)."""
+    origins, directions = ray_lines(grid, scan)
+    axes = major_axes(directions) if axes is None else axes
+    out = np.empty(axes.shape)
+    for ray in np.ndindex(axes.shape):
+        o, d, axis = origins[ray], directions[ray], axes[ray]
+        t = (np.arange(x.shape[axis]) - o[axis]) / d[axis]
+        t = t[t > 0] if scan.kind == "cone" else t
+        length = np.linalg.norm(d / d[axis] * grid.spacing)
+        out[ray] = map_coordinates(x, o[:, None] + d[:, None] * t, order=1, mode="grid-constant").sum() * length
+    return out
+
+
+def footprint(x: np.ndarray, grid: Grid, scan: Scan) -> np.ndarray:
+    """The mean of each plane over the rectangle that a pixel covers there, times the length between planes."""
+    corners = [ray_lines(grid, scan, dv, du) for dv, du in ((0, 0), (0, -0.5), (0, 0.5), (-0.5, 0), (0.5, 0))]
+    out = np.zeros(corners[0][1].shape[:3])
+    for ray in np.ndindex(out.shape):
+        axis = major_axes(corners[0][1][ray])
+        for k in range(x.shape[axis]):
+            if scan.kind == "cone" and (k - corners[0][0][ray][axis]) / corners[0][1][ray][axis] <= 0:
+                continue
+            centre, *edges = (o[ray] + d[ray] * (k - o[ray][axis]) / d[ray][axis] for o, d in corners)
+            half = (abs(edges[1] - edges[0]) + abs(edges[3] - edges[2])) / 2 + 1e-3
+            shares = [np.clip(np.minimum(c + h, i + 0.5) - np.maximum(c - h, i - 0.5), 0, None) / (2 * h)
+                      for c, h, i in zip(centre, half, map(np.arange, x.shape), strict=True)]
+            shares[axis] = np.eye(x.shape[axis])[k]
+            out[ray] += np.einsum("zyx,z,y,x", x, *shares) * np.linalg.norm(corners[0][1][ray] / corners[0][1][ray][axis] * grid.spacing)
+    return out
+
+
+def backproject(projections: np.ndarray, grid: Grid, scan: Scan) -> np.ndarray:
+    """The interpolated projection where each voxel lands, by 1/depth^2, the depth being 1 at the origin of space."""
+    points = np.stack(grid.coordinates(), axis=-1)
+    out = np.zeros(grid.shape)
+    for w, frame in enumerate(scan.frames().reshape(-1, 4, 3)):
+        source, _, u, v = frame
+        normal = np.cross(u, v)
+        depth = (points - source) @ normal / (-source @ normal) if scan.kind == "cone" else np.ones(grid.shape)
+        shadow = np.moveaxis(scan.project(points)[w], -1, 0)
+        value = map_coordinates(projections[w], np.nan_to_num(shadow, nan=-9.0), order=1, mode="grid-constant")
+        out += np.where(depth > 0, value / depth**2, 0.0)
+    return out
+
+
+def columns(x: np.ndarray, stacked: bool, pad: int, width: int) -> np.ndarray:
+    """A volume as (y, x, z), or with `stacked` projections as (view, u, v): `pad` zeros below, then up to `width`."""
+    ordered = x.transpose(0, 2, 1) if stacked else x.transpose(1, 2, 0)
+    return np.pad(ordered, ((0, 0), (0, 0), (pad, width - pad - ordered.shape[2])))

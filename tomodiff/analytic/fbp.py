@@ -1,0 +1,143 @@
+"""Filtered back projection: parallel beam (FBP) and circular cone or fan beam (FDK)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import ModuleType
+
+import numpy as np
+
+from tomodiff.analytic.orbit import Orbit, short_scan_weights
+from tomodiff.analytic.ramp import filter_rows
+from tomodiff.array import Array, namespace
+from tomodiff.errors import ConfigError
+from tomodiff.geometry import Grid, Scan
+from tomodiff.kernels import kernel, lanes
+from tomodiff.projectors.layout import PAD, Columns, as_table, gather, scatter
+from tomodiff.projectors.ray_tables import projection_matrices
+
+CHUNK_BYTES = 64 << 20
+"""Projections that are filtered and back projected at a time."""
+
+Progress = Callable[[int, int], None]
+
+
+def fbp(
+    data: Array,
+    scan: Scan,
+    grid: Grid,
+    window: str = "ram-lak",
+    padding: str = "zero",
+    progress: Progress | None = None,
+) -> Array:
+    """Filtered back projection of parallel-beam line integrals (view, v, u): attenuation (z, y, x) in 1/mm.
+
+    Views may cover half a turn or more, at any angles; each counts for the range of directions it stands for.
+    window: see `ramp_response`; padding: see `filter_rows`.  progress(done, views) is called after each chunk.
+    ConfigError for a cone beam, tilted axis or curved detector.  Kak & Slaney 1988, ch. 3.3.
+    """
+    if scan.kind != "parallel":
+        raise ConfigError(f"fbp takes a parallel beam, found a {scan.kind} beam (use fdk)")
+    orbit = Orbit.of(scan)
+    weights = orbit.view_weights(np.pi)[:, None, None]
+    return _inverse(data, scan, grid, orbit, lambda views: weights[views], window, padding, progress)
+
+
+def fdk(
+    data: Array,
+    scan: Scan,
+    grid: Grid,
+    window: str = "ram-lak",
+    padding: str = "zero",
+    progress: Progress | None = None,
+) -> Array:
+    """Feldkamp's inverse of circular cone-beam (or fan-beam) line integrals (view, v, u): attenuation in 1/mm.
+
+    Exact in the plane of the orbit; away from it the values drop with the cone angle, by about its square for a
+    sphere or ellipsoid and more at flat faces that lie along the orbit's plane (measured in docs/accuracy.md).
+    A full turn counts every line twice; a shorter scan of at least half a turn plus the fan gets Parker's weights.
+    ConfigError for helices, tilted or curved detectors, and too short scans.  Feldkamp, Davis & Kress 1984, eq. 28.
+    """
+    if scan.kind != "cone":
+        raise ConfigError(f"fdk takes a cone beam, found a {scan.kind} beam (use fbp)")
+    orbit = Orbit.of(scan)
+    share = orbit.view_weights(2 * np.pi)[:, None, None]
+    full = orbit.coverage > 2 * np.pi - 1e-6
+    if not full and orbit.coverage < np.pi + 2 * orbit.fan - 1e-6:
+        raise ConfigError(
+            f"fdk needs half a turn plus the fan, {np.rad2deg(np.pi + 2 * orbit.fan):.1f} degrees, found views over "
+            f"{np.rad2deg(orbit.coverage):.1f}; the iterative methods (sirt, cgls, fista-tv) take any range"
+        )
+    redundancy = np.full((len(scan), 1), 0.5) if full else _parker(scan, orbit)
+
+    def weights(views: slice) -> np.ndarray:
+        part = scan[views]
+        source, pixels = part.frames()[:, None, None, :3], part.pixels()
+        rays = pixels - source
+        normal = np.cross(part.frames()[:, 6:9], part.frames()[:, 9:12])
+        normal /= np.linalg.norm(normal, axis=1)[:, None]
+        cosine = np.abs(np.einsum("nvui,ni->nvu", rays, normal)) / np.linalg.norm(rays, axis=-1)
+        return cosine * share[views] * redundancy[views][:, None, :]
+
+    return _inverse(data, scan, grid, orbit, weights, window, padding, progress)
+
+
+def _parker(scan: Scan, orbit: Orbit) -> np.ndarray:
+    """Parker's weights (view, u): the scan starts after its widest gap, and turns either way."""
+    frames = scan.frames()
+    ends = scan.pixels(views=[0], v=(scan.detector_shape[0] - 1) / 2)[0, 0] - frames[0, :3]
+    to_axis = -frames[0, :2]
+    gamma = np.arctan2(to_axis[0] * ends[:, 1] - to_axis[1] * ends[:, 0], ends[:, :2] @ to_axis)
+    angles = orbit.angles % (2 * np.pi)
+    ordered = np.sort(angles)
+    gaps = np.diff(ordered, append=ordered[0] + 2 * np.pi)
+    start = ordered[(int(gaps.argmax()) + 1) % len(ordered)]
+    half_step = (orbit.coverage - (2 * np.pi - gaps.max())) / 2
+    beta = (angles - start) % (2 * np.pi) + half_step
+    return short_scan_weights(beta, gamma, orbit.fan, orbit.coverage)
+
+
+def _inverse(
+    data: Array,
+    scan: Scan,
+    grid: Grid,
+    orbit: Orbit,
+    weights: Callable[[slice], np.ndarray],
+    window: str,
+    padding: str,
+    progress: Progress | None,
+) -> Array:
+    shape = (len(scan), *scan.detector_shape)
+    if data.shape != shape:
+        raise ValueError(f"data: expected line integrals of shape {shape} (view, v, u), got {data.shape}")
+    xp, dtype = namespace(data), data.dtype.name
+    if dtype not in ("float32", "float64"):
+        raise TypeError(f"data: expected float32 or float64, got {dtype}")
+    nz, ny, nx = grid.shape
+    columns = Columns.of(ny, nx, nz, 0, 1)
+    volume = columns.empty(xp, dtype, zero=True)
+    matrices = projection_matrices(grid, scan)
+    step = max(1, CHUNK_BYTES // (8 * shape[1] * shape[2]))
+    for start in range(0, shape[0], step):
+        views = slice(start, min(start + step, shape[0]))
+        chunk = data[views] * xp.asarray(weights(views), dtype)
+        filtered = filter_rows(chunk, orbit.pixel, window, padding)
+        _back_project(filtered, matrices[views], grid, volume, columns, xp)
+        if progress is not None:
+            progress(views.stop, shape[0])
+    return scatter(volume, columns, xp.empty(grid.shape, dtype), xp, False)
+
+
+def _back_project(
+    filtered: Array, matrices: np.ndarray, grid: Grid, volume: Array, columns: Columns, xp: ModuleType
+) -> None:
+    """Add the filtered views to the volume, both in the kernels' order."""
+    n, nv, nu = filtered.shape
+    nz, ny, nx = grid.shape
+    dtype = filtered.dtype.name
+    stack = Columns.of(n, nu, nv, PAD)
+    upright = (np.abs(matrices[:, [2, 10]]) <= 1e-9 * np.abs(matrices[:, [0, 8]]).max()).all()
+    name = "backproject_columns" if upright else "backproject"
+    arrays = (volume, gather(filtered, stack, xp, True), as_table(matrices, xp, dtype))
+    launch = ((-(-nz // 128), nx, ny), (128, 1, 1)) if lanes(xp) == 1 else ((-(-nz // lanes(xp)), nx, ny), (1, 1, 1))
+    kernel(name, xp, dtype)(*launch, (*arrays, nx, ny, nz, nu, nv, n, stack.width, columns.plane_step))
