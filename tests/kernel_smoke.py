@@ -80,7 +80,7 @@ def back_project(name: str, grid: Grid, scan: Scan, precision: str, rng: np.rand
     matrices = as_table(projection_matrices(grid, scan), np, precision)
     upright = not matrices[:, [2, 10]].any()
     for walk in ("backproject", "backproject_columns") if upright else ("backproject",):
-        volume = np.empty((ny, nx, nz), precision)
+        volume = np.zeros((ny, nx, nz), precision)
         sizes = (nx, ny, nz, nu, nv, n_views, stack.width, nx * nz)
         kernel(walk, np, precision)((-(-nz // LANES), nx, ny), (1, 1, 1), (volume, projections, matrices, *sizes))
         yield f"{name}: {walk}", volume

@@ -54,7 +54,10 @@ def footprint(x: np.ndarray, grid: Grid, scan: Scan) -> np.ndarray:
         for k in range(x.shape[axis]):
             if scan.kind == "cone" and (k - corners[0][0][ray][axis]) / corners[0][1][ray][axis] <= 0:
                 continue
-            centre, *edges = (o[ray] + d[ray] * (k - o[ray][axis]) / d[ray][axis] for o, d in corners)
+            with np.errstate(divide="ignore", invalid="ignore"):  # an edge may be parallel to the planes: no share then
+                centre, *edges = (o[ray] + d[ray] * (k - o[ray][axis]) / d[ray][axis] for o, d in corners)
+            if not np.isfinite(edges).all():
+                continue
             half = (abs(edges[1] - edges[0]) + abs(edges[3] - edges[2])) / 2 + 1e-3
             shares = [np.clip(np.minimum(c + h, i + 0.5) - np.maximum(c - h, i - 0.5), 0, None) / (2 * h)
                       for c, h, i in zip(centre, half, map(np.arange, x.shape), strict=True)]

@@ -209,6 +209,11 @@ def test_poisson_in_single_precision_near_its_minimum() -> None:
         (lambda: PoissonTransmission(np.array([np.nan]), 1.0), ValueError, "counts: expected numbers >= 0"),
         (lambda: PoissonTransmission(np.ones(3), 0.0), ValueError, "incident: expected numbers > 0"),
         (lambda: PoissonTransmission(np.ones(3, "float32"), np.ones(3)), TypeError, "incident: expected float32"),
+        (
+            lambda: Gaussian(np.zeros(3, "float32"), np.ones(3)),
+            TypeError,
+            "weights: expected dtype float32, got float64",
+        ),
         (lambda: Huber(np.zeros(3), 0.0), ValueError, "delta: expected a number > 0"),
         (lambda: Box(1, 0), ValueError, "low <= high"),
         (lambda: -1.0 * L2(), ValueError, "expected a factor >= 0"),

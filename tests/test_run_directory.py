@@ -136,6 +136,7 @@ def test_stopped_with_a_checkpoint_is_kept_and_resumes(tmp_path: Path, result: R
         again.finish(result)
     assert [m["objective"] for m in Run.open(run.path).metrics()] == [3.0, 2.5]
     assert len(Run.open(run.path).status["resumed"]) == 1
+    assert not again.has_checkpoint()
     with pytest.raises(ConfigError, match="done already"):
         Run.open(run.path).restart()
 

@@ -94,7 +94,7 @@ def _scalar(name: str, p: Parameter, value: Any) -> Any:
     if number is None or (whole and number % 1 != 0):
         raise KernelError(f"{name}: argument `{p.name}` must be {'an integer' if whole else 'a number'}, got {value!r}")
     largest = int(np.iinfo(p.dtype).max) if whole else float(np.finfo(p.dtype).max)
-    if math.isfinite(number) and not -largest <= value <= largest:
+    if math.isfinite(number) and abs(int(value) if whole else number) > largest:
         raise KernelError(f"{name}: argument `{p.name}` = {value!r} does not fit into {p.dtype}")
     return p.dtype.type(value)
 

@@ -8,7 +8,6 @@ from typing import Annotated
 import typer
 
 from tomodiff.cli import simulation
-from tomodiff.cli.console import say
 from tomodiff.cli.options import INPUT, OUTPUT, PREPARE, RECONSTRUCTION, Overrides, with_settings
 
 app = typer.Typer(
@@ -40,12 +39,10 @@ def reconstruct(scan: ScanFile, given: Overrides) -> None:
 @with_settings("prepare.flux", "prepare.dead_pixels", *INPUT)
 def center(scan: ScanFile, given: Overrides) -> None:
     """Find the rotation axis of a scan and print its detector column (pixels, counted from 0)."""
-    from tomodiff.cli.axis import find
+    from tomodiff.cli.axis import find_column
     from tomodiff.recipes.config_file import settings_from
 
-    settings = settings_from({"input.path": (str(scan), "SCAN"), **given})
-    for line in find(settings):
-        say(line)
+    print(f"{find_column(settings_from({'input.path': (str(scan), 'SCAN'), **given})):.3f}")
 
 
 app.command()(simulation.simulate)

@@ -36,12 +36,19 @@ class Gaussian(Functional):
     """
 
     def __init__(self, data: Element, weights: Any = None) -> None:
-        for name, w in weights.items() if isinstance(weights, Mapping) else [("weights", weights)]:
-            if w is not None and not bool((w >= 0).all() if hasattr(w, "shape") else w >= 0):
-                raise ValueError(f"Gaussian: {name}: expected weights >= 0, got negative ones or NaN")
-        if hasattr(weights, "shape") and weights.shape != data.shape:
-            raise ValueError(f"Gaussian: weights: expected shape {data.shape} as the data, got {weights.shape}")
         self.data, self.weights = data, _number(weights)
+        if isinstance(self.weights, Mapping):
+            for name, w in self.weights.items():
+                self._check(f"weights[{name!r}]", w, data[name])
+        elif weights is not None:
+            self._check("weights", self.weights, data)
+
+    @staticmethod
+    def _check(name: str, weights: Any, data: Array) -> None:
+        if hasattr(weights, "shape"):
+            check_element(Space(data.shape, data.real.dtype.name), weights, f"Gaussian: {name}")
+        if not bool((weights >= 0).all() if hasattr(weights, "shape") else weights >= 0):
+            raise ValueError(f"Gaussian: {name}: expected weights >= 0, got negative ones or NaN")
 
     def value_and_grad(self, y: Element) -> tuple[float, Element]:
         check_element(_space(self.data), y, "Gaussian: y")

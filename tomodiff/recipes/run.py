@@ -201,12 +201,14 @@ class Run:
             raise DataError(path, "report data", "arrays saved by tomodiff", str(error)) from error
 
     def finish(self, result: Result, volume_written: bool = False) -> None:
-        """Write the volume (unless the recipe has, slab by slab) and mark the run as done."""
+        """Write the volume (unless the recipe has, slab by slab), remove the checkpoint, mark the run as done."""
         if not volume_written:
             write(self.volume_path, result)
         for text in result.warnings:
             self.warn(text)
         self.save_report_data("volume", summary(result))
+        for leftover in (self.path / "checkpoint").iterdir():
+            remove(leftover)
         self.status["state"] = "done"
         self._save_status()
         LOG.info("wrote %s", self.volume_path)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import isfinite
 
 from tomodiff.array import Array, Element, inner, namespace, norm, tmap
 from tomodiff.core import Functional
 from tomodiff.core.functional import Pulled
+from tomodiff.errors import Diverged
 from tomodiff.objective import Gaussian
 
 _BLOCK = 1 << 22
@@ -53,7 +55,7 @@ def curvature(f: Functional, x: Element, iterations: int = 12) -> float:
     """The largest curvature of f near x: power iteration on differences of its gradient, started from the gradient.
 
     Exact differences where f is quadratic; elsewhere moves have the length of the steepest-descent step. The estimate
-    is approached from below, like that of `operator_norm`. One gradient per iteration.
+    is approached from below, like that of `operator_norm`. One gradient per iteration. Diverged if one is not finite.
     """
     origin = f.value_and_grad(x)[1]
     slope = norm(origin)
@@ -64,6 +66,8 @@ def curvature(f: Functional, x: Element, iterations: int = 12) -> float:
         moved: Array = tmap(lambda a, d, h=scale: a + h * d, x, direction)
         direction = tmap(lambda g, o: g - o, f.value_and_grad(moved)[1], origin)
         estimate = norm(direction) / length
+        if not isfinite(estimate):
+            raise Diverged("the gradient of the objective is not finite: the data or the start hold NaN or infinities")
         if estimate == 0:
             return 0.0
         length = slope / estimate or length

@@ -1,0 +1,98 @@
+"""From a scan file to line integrals, and from a volume to a result: what whole jobs, slabs and previews share."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from tomodiff.array import Array
+from tomodiff.files import read
+from tomodiff.geometry import Grid, Scan, fit_grid
+from tomodiff.prepare import prepare
+from tomodiff.recipes.progress import Progress
+from tomodiff.recipes.run import Run
+from tomodiff.recipes.settings import CtSettings
+from tomodiff.result import Dataset, Result
+
+
+def grid_of(scan: Scan, settings: CtSettings) -> Grid:
+    """The default grid of the scan, with the voxel size that the settings may give."""
+    return fit_grid(scan, settings.reconstruction.voxel_mm)
+
+
+def corrected(
+    settings: CtSettings,
+    run: Run,
+    progress: Progress,
+    rows: slice | None = None,
+    center: float | None = None,
+    quiet: bool = False,
+) -> tuple[Dataset, dict[str, Any]]:
+    """Line integrals of the scan (or of some detector rows), and the facts that correcting them found.
+
+    center: the axis if it is known already; quiet: keep nothing for the report.
+    """
+    chosen, wanted = settings.input, settings.prepare
+    selection = chosen.selection()
+    if rows is not None:
+        selection["rows"] = rows
+    with progress.stage("read"):
+        dataset = read(chosen.path, **selection, **chosen.setup())
+    raw = dataset.data
+    with progress.stage("correct"):
+        prepared, facts = prepare(
+            dataset,
+            flux=wanted.flux,
+            rings=wanted.rings,
+            center=wanted.center if center is None else center,
+            dead_pixels=wanted.dead_pixels,
+        )
+    if not quiet:
+        keep_pictures(raw, prepared, facts, run)
+    return prepared, facts
+
+
+def keep_pictures(raw: Array, prepared: Dataset, facts: dict[str, Any], run: Run) -> None:
+    """Keep the facts, the warnings and the before-and-after pictures of the correction for the report."""
+    run.record(**{name: value for name, value in facts.items() if name not in ("warnings", "curve")})
+    for text in facts.get("warnings", ()):
+        run.warn(text)
+    row, view = raw.shape[1] // 2, 0
+    run.save_report_data("sinogram", {"before": raw[:, row], "after": prepared.data[:, row], "row": row})
+    run.save_report_data("projection", {"before": raw[view], "after": prepared.data[view], "view": view})
+    curve = facts.get("curve")
+    if curve is not None:
+        run.save_report_data("center", {**curve, "center": facts["center"]})
+
+
+def result_of(
+    volume: np.ndarray,
+    grid: Grid,
+    dataset: Dataset,
+    facts: dict[str, Any],
+    method: str,
+    settings: CtSettings,
+    run: Run,
+) -> Result:
+    """The volume with its provenance."""
+    pixel_unknown = bool(dataset.meta.get("pixel_unknown"))
+    if pixel_unknown:
+        run.warn("the pixel size is not known: lengths are in pixels, attenuation per pixel (give --pixel)")
+    meta = {
+        "method": method,
+        "settings": settings.as_dict(),
+        "source": dataset.meta,
+        "history": list(dataset.history),
+        "center": facts.get("center"),
+        "scan": str(dataset.scan),
+    }
+    unit = "1/pixel" if pixel_unknown else "1/mm"
+    return Result(volume, grid, unit=unit, history=run.metrics(), meta=meta, warnings=tuple(run.warnings))
+
+
+def file_rows(settings: CtSettings, low: int, high: int) -> slice:
+    """The rows of the file that are rows low <= v < high of the selected and binned scan."""
+    chosen, n = settings.input.selection()["rows"], settings.input.bin
+    offset = 0 if chosen is None else chosen.indices(1 << 40)[0]
+    return slice(offset + low * n, offset + high * n)

@@ -1,0 +1,105 @@
+"""X-ray CT: a scan file to a volume of attenuation.
+
+Read, correct, find the axis, reconstruct.  A parallel-beam scan that does not fit into memory goes through in slabs
+of rows; `preview` makes three slices.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from tomodiff.array import Array, to_numpy
+from tomodiff.errors import ConfigError, MemoryNeeded
+from tomodiff.files import ScanInfo, probe
+from tomodiff.geometry import Scan, check_pair
+from tomodiff.recipes.correct import corrected, grid_of, result_of
+from tomodiff.recipes.invert import ANALYTIC, invert
+from tomodiff.recipes.memory import USABLE, free_bytes, in_units, required_bytes
+from tomodiff.recipes.preview import preview
+from tomodiff.recipes.progress import Progress
+from tomodiff.recipes.run import Run
+from tomodiff.recipes.settings import CtSettings
+from tomodiff.recipes.slabs import reconstruct_in_slabs, slab_rows
+from tomodiff.result import Result
+
+
+def reconstruct(settings: CtSettings, run: Run, progress: Progress) -> Result:
+    """The volume of the scan that `settings` names, with what was found on the way recorded in `run`.
+
+    Raises DataError for a scan that cannot be read or corrected, ConfigError for settings that do not fit it,
+    MemoryNeeded where neither the job nor a slab of it fits, Diverged, and Stopped with a checkpoint.
+    """
+    device = device_of(settings)
+    info = probe(settings.input.path, **settings.input.setup())
+    scan = selected(info, settings)
+    method = settings.reconstruction.method_for(scan.kind)
+    if settings.preview and scan.kind == "cone" and method not in ANALYTIC:
+        run.warn(f"the preview of a cone beam is made by fdk, not by {method}, which has no single slices")
+        method = "fdk"
+    _fits(method, scan)
+    run.record(method=method)
+    for text in info.warnings:
+        run.warn(text)
+    grid = grid_of(scan, settings)
+    check_pair(scan, grid)
+    if settings.preview:
+        return preview(scan, grid, method, settings, run, progress, device)
+    needed = required_bytes(method, scan, grid, info.n_flats + info.n_darks, _item(settings))
+    free = free_bytes()
+    run.record(memory_needed=in_units(needed), memory_free=in_units(free))
+    if needed > USABLE * free:
+        rows = slab_rows(method, scan, grid, info.n_flats + info.n_darks, _item(settings), USABLE * free)
+        if not rows:
+            raise MemoryNeeded(
+                f"{info.path}: {method} needs {in_units(needed)} of memory for {scan.detector_shape[0]} x "
+                f"{scan.detector_shape[1]} pixels, {len(scan)} views and {' x '.join(map(str, grid.shape))} voxels; "
+                f"{in_units(free)} are free. Try --bin 2 (an eighth), fewer --rows, or larger voxels (--voxel)"
+            )
+        run.warn(
+            f"the scan needs {in_units(needed)} of memory, {in_units(free)} are free: done in slabs of {rows} rows"
+        )
+        return reconstruct_in_slabs(settings, scan, grid, method, rows, run, progress, device)
+    dataset, facts = corrected(settings, run, progress)
+    grid = grid_of(dataset.scan, settings)
+    check_pair(dataset.scan, grid)
+    volume = to_numpy(invert(dataset, grid, method, settings, run, progress, device))
+    return result_of(volume, grid, dataset, facts, method, settings, run)
+
+
+def selected(info: ScanInfo, settings: CtSettings) -> Scan:
+    """The scan of the rows, views and bins that the settings select."""
+    scan, chosen = info.scan, settings.input.selection()
+    if chosen["views"] is not None:
+        scan = scan[chosen["views"]]
+    if chosen["rows"] is not None:
+        start, stop, _ = chosen["rows"].indices(scan.detector_shape[0])
+        scan = scan.rows(start, stop)
+    return scan.bin(chosen["bin"]) if chosen["bin"] > 1 else scan
+
+
+def device_of(settings: CtSettings) -> Callable[[np.ndarray], Array]:
+    """How arrays get to where the computation runs.  ConfigError if there is no such device."""
+    if settings.reconstruction.device == "cpu":
+        return np.asarray
+    try:
+        import cupy
+    except ImportError as error:
+        raise ConfigError(
+            'device: expected CuPy for cuda, found none; install "tomodiff[cuda12]" or "tomodiff[cuda13]"'
+        ) from error
+    if not cupy.cuda.is_available():
+        raise ConfigError("device: expected an NVIDIA GPU for cuda, found none (see `tomodiff doctor`)")
+    return cupy.asarray
+
+
+def _item(settings: CtSettings) -> int:
+    return 4 if settings.reconstruction.dtype == "float32" else 8
+
+
+def _fits(method: str, scan: Scan) -> None:
+    if method == "fbp" and scan.kind != "parallel":
+        raise ConfigError("reconstruction.method: fbp is for parallel beam, this scan is a cone beam; use fdk")
+    if method == "fdk" and scan.kind != "cone":
+        raise ConfigError("reconstruction.method: fdk is for cone beam, this scan is a parallel beam; use fbp")

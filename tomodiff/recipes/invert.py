@@ -1,0 +1,151 @@
+"""Line integrals to a volume by the chosen method, with progress, checkpoints and a way to stop."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from tomodiff.analytic import fbp, fdk
+from tomodiff.array import Array, namespace
+from tomodiff.core import Functional, zeros
+from tomodiff.geometry import Grid
+from tomodiff.objective import Gaussian, TotalVariation
+from tomodiff.projectors import XRay
+from tomodiff.recipes.progress import Progress
+from tomodiff.recipes.run import Run
+from tomodiff.recipes.settings import CtSettings, Reconstruction
+from tomodiff.result import Dataset
+from tomodiff.solvers import Cgls, Fista, MaxIterations, RelativeChange, Sirt, State, iterate, load, save
+
+ANALYTIC = ("fbp", "fdk")
+
+TV_PER_NOISE = 0.5
+"""Automatic weight of the total variation, over the noise that a voxel's gradient carries times the voxel size."""
+
+PROX_ITERATIONS = 20
+"""Dual iterations of each TV step, from where the last one ended."""
+
+
+def invert(
+    data: Dataset,
+    grid: Grid,
+    method: str,
+    settings: CtSettings,
+    run: Run,
+    progress: Progress,
+    device: Callable[[np.ndarray], Array],
+    resume: bool = True,
+) -> Array:
+    """The volume (z, y, x) of attenuation in 1/mm, on the device.
+
+    Iterative methods log every iteration to the run and leave a checkpoint there from time to time, and when Ctrl-C or
+    SIGTERM asks them to stop; with `resume` they go on from one that is there.
+    """
+    chosen = settings.reconstruction
+    values = device(np.ascontiguousarray(data.data, dtype=chosen.dtype))
+    if method in ANALYTIC:
+        inverse = fbp if method == "fbp" else fdk
+        with progress.stage(method, total=len(data.scan), unit="view") as stage:
+            padding = "edge" if leaves_the_view(values) else "zero"
+            shown = [0]
+
+            def tick(done: int, _: int) -> None:
+                stage.advance(done - shown[0])
+                shown[0] = done
+
+            return inverse(values, data.scan, grid, chosen.filter or "ram-lak", padding, tick)
+    A = XRay(grid, data.scan, chosen.model, chosen.dtype)
+    weights = None if data.weights is None else device(np.ascontiguousarray(data.weights, dtype=chosen.dtype))
+    misfit = Gaussian(values, weights) @ A
+    solver = make_solver(method, chosen, A, values, grid, run)
+    return _iterate(solver, misfit, A, method, settings, run, progress, resume)
+
+
+def leaves_the_view(values: Array, threshold: float = 0.05) -> bool:
+    """Whether the object reaches the detector's left or right edge: its integrals there exceed 5 % of the largest."""
+    xp = namespace(values)
+    thinned = values[:: max(1, values.shape[0] // 32)]
+    largest = float(xp.percentile(xp.abs(thinned), 99.5))
+    edges = max(abs(float(thinned[..., :3].mean())), abs(float(thinned[..., -3:].mean())))
+    return edges > threshold * largest
+
+
+def make_solver(method: str, chosen: Reconstruction, A: XRay, values: Array, grid: Grid, run: Run) -> Any:
+    """The solver of an iterative method; an automatic TV weight is found here and recorded in the run."""
+    low = 0.0 if chosen.non_negative else None
+    if method == "sirt":
+        return Sirt(relaxation=chosen.relaxation or 1.0, low=low)
+    if method == "cgls":
+        return Cgls()
+    weight = chosen.tv_weight
+    if not isinstance(weight, int | float):
+        weight = automatic_tv_weight(A, values, grid)
+    run.record(tv_weight=float(weight))
+    return Fista(prior=float(weight) * TotalVariation(grid.spacing, low=low, iterations=PROX_ITERATIONS))
+
+
+def automatic_tv_weight(A: XRay, values: Array, grid: Grid) -> float:
+    """The weight at which the pull of the total variation balances the noise in the gradient of the misfit.
+
+    The noise of the data, from their second differences along a row (immune to what is smooth), reaches a voxel
+    through its column of A, whose norm random signs measure; TV pulls on it with weight / voxel size.
+    """
+    xp = namespace(values)
+    signs = np.random.default_rng(0).integers(0, 2, A.range.shape).astype(A.dtype) * 2 - 1
+    reached = A.adjoint(xp.asarray(signs))
+    middle = tuple(slice(n // 3, max(n // 3 + 1, 2 * n // 3)) for n in reached.shape)
+    column_norm = float(reached[middle].std())
+    return TV_PER_NOISE * noise_level(values) * column_norm * min(grid.spacing)
+
+
+def noise_level(values: Array) -> float:
+    """Standard deviation of the noise of (view, v, u), from the median size of second differences along u."""
+    xp = namespace(values)
+    thinned = values[:: max(1, values.shape[0] // 64)]
+    if thinned.shape[-1] < 3:
+        return 0.0
+    curved = thinned[..., 2:] - 2 * thinned[..., 1:-1] + thinned[..., :-2]
+    return float(xp.median(xp.abs(curved))) / 0.6745 / 6**0.5
+
+
+def _iterate(
+    solver: Any,
+    misfit: Functional,
+    A: XRay,
+    method: str,
+    settings: CtSettings,
+    run: Run,
+    progress: Progress,
+    resume: bool,
+) -> Array:
+    chosen, output = settings.reconstruction, settings.output
+    xp = namespace(misfit.f.data)  # type: ignore[attr-defined]
+    start: Any = zeros(A.domain, xp)
+    if resume and run.checkpoint().exists():
+        start = load(run.checkpoint(), xp)
+    stop: Any = MaxIterations(chosen.iterations or 1)
+    if chosen.tolerance:
+        stop = stop | RelativeChange(chosen.tolerance)
+    begun = start.iteration if isinstance(start, State) else 0
+    saved = time.monotonic()
+    state = start
+    with (
+        progress.stage(method, total=chosen.iterations, unit="it", done=begun) as stage,
+        run.interruptible(),
+    ):
+        for state in iterate(solver, misfit, start, stop):
+            metrics = state.metrics
+            run.log_metrics({"iteration": state.iteration, **{k: v for k, v in metrics.items() if k != "seconds"}})
+            stage.advance(value=metrics["value"], change=metrics["relative_change"])
+            if run.stop_requested:
+                save(run.checkpoint(), state)
+                raise run.stopped(state.iteration)
+            due = output.checkpoint_seconds is not None and time.monotonic() - saved >= output.checkpoint_seconds
+            if due or (output.checkpoint_every and state.iteration % output.checkpoint_every == 0):
+                save(run.checkpoint(), state)
+                saved = time.monotonic()
+    run.record(stopped_because=stop(state) if isinstance(state, State) else "no iteration was needed")
+    return state.x if isinstance(state, State) else state

@@ -1,0 +1,66 @@
+"""What a CT job will need of memory, and what is free, before it starts."""
+
+from __future__ import annotations
+
+import contextlib
+import resource
+from pathlib import Path
+
+from tomodiff.geometry import Grid, Scan
+
+PREPARE_COPIES = 4
+"""Arrays of the size of the projections that correcting them takes at its peak: counts, transmission, two temporaries."""
+
+SOLVER_ARRAYS = {
+    # method: (volumes, projection sets), beside the operator's own buffers; see the docstrings of the solvers
+    "fbp": (2, 1),
+    "fdk": (2, 1),
+    "sirt": (4, 4),
+    "cgls": (4, 4),
+    "fista-tv": (13, 3),
+}
+
+USABLE = 0.85
+"""The part of the free memory that a job plans to use."""
+
+
+def required_bytes(method: str, scan: Scan, grid: Grid, n_references: int = 0, item: int = 4) -> int:
+    """Bytes at the peak of a job: correction of the projections, or the reconstruction, whichever is more.
+
+    n_references: flat and dark frames; item: bytes of a number.
+    """
+    n_pixels = scan.detector_shape[0] * scan.detector_shape[1]
+    projections = len(scan) * n_pixels * item
+    volume = grid.shape[0] * grid.shape[1] * grid.shape[2] * item
+    volumes, stacks = SOLVER_ARRAYS[method]
+    operator = 0 if method in ("fbp", "fdk") else int(1.3 * (volume + projections))
+    correct = PREPARE_COPIES * projections + 2 * n_references * n_pixels * item
+    return max(correct, projections + volumes * volume + stacks * projections + operator)
+
+
+def free_bytes() -> int:
+    """Bytes that this process may still take: the machine's, its control group's, or its own limit, the least."""
+    bounds = []
+    with contextlib.suppress(OSError, ValueError):
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        bounds.append(1024 * int(next(line for line in lines if line.startswith("MemAvailable")).split()[1]))
+    for limit, used in (
+        ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
+        ("/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.usage_in_bytes"),
+    ):
+        with contextlib.suppress(OSError, ValueError):
+            bounds.append(int(Path(limit).read_text()) - int(Path(used).read_text()))
+    soft, _ = resource.getrlimit(resource.RLIMIT_AS)
+    if soft != resource.RLIM_INFINITY:
+        with contextlib.suppress(OSError, ValueError):
+            bounds.append(soft - resource.getpagesize() * int(Path("/proc/self/statm").read_text().split()[0]))
+    return max(0, min(bounds)) if bounds else 1 << 62
+
+
+def in_units(n_bytes: float) -> str:
+    """A size as people write it."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if n_bytes < 1000:
+            return f"{n_bytes:.3g} {unit}"
+        n_bytes /= 1000
+    return f"{n_bytes:.3g} TB"

@@ -1,0 +1,73 @@
+"""A few slices of a reconstruction, in seconds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from tomodiff.array import Array, to_numpy
+from tomodiff.geometry import Grid, Scan
+from tomodiff.recipes.correct import corrected, file_rows, grid_of, result_of
+from tomodiff.recipes.invert import invert
+from tomodiff.recipes.progress import Progress
+from tomodiff.recipes.run import Run
+from tomodiff.recipes.settings import CtSettings
+from tomodiff.result import Result
+
+PREVIEW_SLICES = 3
+PREVIEW_MARGIN = 2
+"""Rows above and below a previewed one that its corrections may look at."""
+
+
+def preview(
+    scan: Scan,
+    grid: Grid,
+    method: str,
+    settings: CtSettings,
+    run: Run,
+    progress: Progress,
+    device: Callable[[np.ndarray], Array],
+) -> Result:
+    """Three slices, evenly spaced about the middle, as a volume of three thick steps."""
+    nz = grid.shape[0]
+    count = min(PREVIEW_SLICES, nz)
+    step = max(1, nz // (count + 1))
+    chosen = [(nz - 1) // 2 + (i - (count - 1) // 2) * step for i in range(count)]
+    center, facts, slices, dataset = None, {}, [], None
+    for i in chosen:
+        rows = None if scan.kind == "cone" else _rows_of_slice(i, scan, grid, settings)
+        if dataset is None or rows is not None:
+            dataset, found = corrected(settings, run, progress, rows, center, quiet=i != chosen[0])
+            facts = facts or found
+            center = found.get("center", center)
+        whole = grid_of(dataset.scan, settings)
+        if rows is not None:
+            whole = whole[_nearest_slice(whole, _height(grid, i))]
+        else:
+            whole = whole[i : i + 1]
+        slices.append(to_numpy(invert(dataset, whole, method, settings, run, progress, device, resume=False)))
+        middle = whole
+    assert dataset is not None
+    center_z = (_height(grid, chosen[0]) + _height(grid, chosen[-1])) / 2
+    spacing = (step * grid.spacing[0], *middle.spacing[1:])
+    thick = Grid((count, *middle.shape[1:]), spacing, (middle.center[0], middle.center[1], center_z))
+    run.warn(f"a preview: slices {', '.join(map(str, chosen))} of {nz}, {step} slices apart")
+    return result_of(np.concatenate(slices), thick, dataset, facts, method, settings, run)
+
+
+def _height(grid: Grid, i: int) -> float:
+    return grid.center[2] + (i - (grid.shape[0] - 1) / 2) * grid.spacing[0]
+
+
+def _nearest_slice(grid: Grid, height: float) -> slice:
+    i = int(np.clip(round((height - _height(grid, 0)) / grid.spacing[0]), 0, grid.shape[0] - 1))
+    return slice(i, i + 1)
+
+
+def _rows_of_slice(i: int, scan: Scan, grid: Grid, settings: CtSettings) -> slice:
+    """Rows of the file around the one that sees slice `i`, with a margin for the corrections."""
+    v = scan.detector_shape[0]
+    row = int(np.clip(round(float(scan[:1].project((0.0, 0.0, _height(grid, i)))[0, 0])), 0, v - 1))
+    low, high = max(0, row - PREVIEW_MARGIN), min(v, row + PREVIEW_MARGIN + 1)
+    return file_rows(settings, low, high)

@@ -1,0 +1,97 @@
+"""A parallel-beam scan that does not fit into memory, slab by slab of detector rows."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tomodiff.array import Array, to_numpy
+from tomodiff.errors import DataError
+from tomodiff.geometry import Grid, Scan
+from tomodiff.recipes.correct import corrected, file_rows, grid_of, result_of
+from tomodiff.recipes.invert import invert
+from tomodiff.recipes.memory import required_bytes
+from tomodiff.recipes.progress import Progress
+from tomodiff.recipes.run import Run
+from tomodiff.recipes.settings import CtSettings
+from tomodiff.result import Result
+
+OVERLAP = 8
+"""Rows that slabs share on each side where the method couples slices (total variation) or corrections look around."""
+
+FEWEST_ROWS = 4
+AXIS_ROWS = 32
+"""Rows in the middle of the scan from which the axis is found."""
+
+
+def slab_rows(method: str, scan: Scan, grid: Grid, n_references: int, item: int, budget: float) -> int:
+    """How many detector rows of a parallel-beam scan fit at a time; 0 if slabs do not help.
+
+    Slabs need slices that are the detector's rows: an untilted parallel beam with the default voxel height.
+    """
+    nv = scan.detector_shape[0]
+    if scan.kind != "parallel" or grid.shape[0] != nv:
+        return 0
+    for rows in range(nv // 2, FEWEST_ROWS - 1, -1):
+        wide = min(nv, rows + 2 * OVERLAP)
+        part = grid[(nv - wide) // 2 : (nv - wide) // 2 + wide]
+        if required_bytes(method, scan.rows(0, wide), part, n_references, item) <= budget:
+            return rows
+    return 0
+
+
+def reconstruct_in_slabs(
+    settings: CtSettings,
+    scan: Scan,
+    grid: Grid,
+    method: str,
+    rows: int,
+    run: Run,
+    progress: Progress,
+    device: Callable[[np.ndarray], Array],
+) -> Result:
+    """The volume, collected on disk in the run's checkpoint folder; a stopped run goes on with the next slab."""
+    nv = scan.detector_shape[0]
+    folder = run.checkpoint().parent
+    marker, target = folder / "slabs.json", folder / "volume.npy"
+    done = _read_marker(marker)
+    middle = max(0, (nv - AXIS_ROWS) // 2)
+    dataset, facts = corrected(
+        settings, run, progress, file_rows(settings, middle, min(nv, middle + AXIS_ROWS)), done.get("center")
+    )
+    center = facts.get("center")
+    full = grid_of(dataset.scan, settings)
+    whole = Grid((nv, *full.shape[1:]), full.spacing, grid.center)
+    mode = "r+" if done else "w+"
+    volume = np.lib.format.open_memmap(target, mode=mode, dtype=settings.reconstruction.dtype, shape=whole.shape)
+    starts = range(done.get("next", 0), nv, rows)
+    with progress.stage("slabs", total=-(-nv // rows), unit="slab", done=done.get("next", 0) // rows) as stage:
+        for start in starts:
+            stop = min(start + rows, nv)
+            low, high = max(0, start - OVERLAP), min(nv, stop + OVERLAP)
+            part, _ = corrected(settings, run, progress, file_rows(settings, low, high), center, quiet=True)
+            piece = grid_of(part.scan, settings)
+            if piece.shape != (high - low, *whole.shape[1:]):
+                raise DataError(settings.input.path, f"rows {low}:{high}", str(whole.shape[1:]), str(piece.shape))
+            made = to_numpy(invert(part, piece, method, settings, run, progress, device, resume=False))
+            volume[start:stop] = made[start - low : stop - low]
+            volume.flush()
+            _write_marker(marker, {"next": stop, "center": center})
+            run.checkpoint().unlink(missing_ok=True)
+            stage.advance()
+    return result_of(volume, whole, dataset, facts, method, settings, run)
+
+
+def _read_marker(path: Path) -> dict[str, Any]:
+    return json.loads(path.read_text()) if path.exists() else {}
+
+
+def _write_marker(path: Path, values: dict[str, Any]) -> None:
+    temporary = path.with_name(f".{path.name}")
+    temporary.write_text(json.dumps(values))
+    os.replace(temporary, path)
