@@ -4,6 +4,8 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 JOBS ?= $(shell nproc 2>/dev/null || echo 1)
 PYTEST_ARGS ?=
+# A file stays on one worker, whose fixtures it shares; the order is that of the names.
+PARALLEL = -n $(JOBS) --dist loadfile --no-loadscope-reorder
 # One thread for each test worker; results do not depend on the number of threads.
 ONE_THREAD = OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 TOMODIFF_THREADS=1
 
@@ -22,10 +24,10 @@ demo: $(VENV)/.ready-medical ## read, reconstruct and report on the sample scan,
 	$(BIN)/tomodiff demo
 
 test: $(VENV)/.ready-test ## all tests but the slow ones
-	$(ONE_THREAD) $(BIN)/python -m pytest -n $(JOBS) -m "not slow" $(PYTEST_ARGS)
+	$(ONE_THREAD) $(BIN)/python -m pytest $(PARALLEL) -m "not slow" $(PYTEST_ARGS)
 
 nightly: $(VENV)/.ready-test ## all tests
-	$(ONE_THREAD) $(BIN)/python -m pytest -n $(JOBS) $(PYTEST_ARGS)
+	$(ONE_THREAD) $(BIN)/python -m pytest $(PARALLEL) $(PYTEST_ARGS)
 
 check: $(VENV)/.ready-dev ## style, types, layers, length of files
 	.ci/check $(BIN)

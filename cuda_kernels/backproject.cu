@@ -67,3 +67,31 @@ extern "C" __global__ void backproject_columns(real* __restrict__ volume, const 
     }
     for (int l = 0; l < lanes; ++l) out[l] = sum[l];
 }
+
+/* The same for an upright parallel beam: u is linear along a row of voxels and v depends on z alone, so the lanes are
+ * the voxels of a row and volume is in the public order (nz, ny, nx).  rows (view, nv, wide): column u at place u + PAD.
+ * One thread: LANES voxels along x. */
+extern "C" __global__ void backproject_rows(real* __restrict__ volume, const real* __restrict__ rows,
+                                            const real* __restrict__ matrices, int nx, int ny, int nz, int nu, int nv,
+                                            int n_views, int wide) {
+    const int x0 = THREAD_X * LANES, y = THREAD_Y, z = THREAD_Z;
+    if (x0 >= nx || y >= ny || z >= nz) return;
+    const int lanes = nx - x0 < LANES ? nx - x0 : LANES;
+    real sum[LANES + (LANES > 1 ? 16 : 0)];
+    real* out = volume + ((long long)z * ny + y) * nx + x0;
+    for (int l = 0; l < LANES; ++l) sum[l] = l < lanes ? out[l] : (real)0;
+    for (int w = 0; w < n_views; ++w) {
+        const real* m = matrices + 12 * w;
+        const real v = madd(m[6], (real)z, m[7]);
+        if (!(v > (real)-1 && v < (real)nv)) continue;
+        const real u = madd(m[0], (real)x0, madd(m[1], (real)y, m[3]));
+        int first = 0, last = lanes - 1;
+        if (!rows_between(u, m[0], (real)-1, (real)nu, first, last)) continue;
+        const int i = floor_index(v);
+        const real h = v - (real)i;
+        const real* c0 = rows + ((long long)w * nv + (i >= 0 ? i : 0)) * wide + PAD;
+        const real* c1 = rows + ((long long)w * nv + (i + 1 < nv ? i + 1 : i)) * wide + PAD;
+        add_blended(sum, c0, c1, i >= 0 ? (real)1 - h : (real)0, i + 1 < nv ? h : (real)0, u, m[0], first, last);
+    }
+    for (int l = 0; l < lanes; ++l) out[l] = sum[l];
+}

@@ -71,8 +71,9 @@ constexpr auto host_arity(void (*)(A...)) {
     extern "C" __attribute__((visibility("default"))) void name##_launch(const unsigned* size,         \
                                                                          void* const* args, int threads) { \
         const long blocks = (long)size[0] * size[1] * size[2];                                         \
-        const int team = threads > 0 ? threads : omp_get_max_threads();                                \
-        const long chunk = std::max(1L, blocks / (32L * team));                                        \
+        const long most = threads > 0 ? threads : omp_get_max_threads();                               \
+        const int team = (int)std::max(1L, std::min(most, blocks));\
+        const long chunk = std::max(1L, blocks / (32L * team));                                       \
         _Pragma("omp parallel num_threads(team)") {                                                    \
             gridDim = {size[0], size[1], size[2]};                                                     \
             blockDim = {size[3], size[4], size[5]};                                                    \

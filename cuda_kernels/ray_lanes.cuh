@@ -9,19 +9,21 @@ struct Fan { /* the rows v0 ... v0 + rows - 1 of a column; entries past the end 
     real gb[LANES + 16], gc[LANES + 16], bc[LANES + 16], cc[LANES + 16], length[LANES + 16];
 };
 
+/* Do all rows travel along one major axis, in one sense? */
 static __device__ __forceinline__ bool same_axis(const Beam& m, int v0, int rows, int axis) {
     int others = 0;
     for (int l = 0; l < rows; ++l) others += ray_axis(m, v0 + l) != axis;
-    return others == 0;
+    return others == 0 && ray_direction(m, axis, v0) * ray_direction(m, axis, v0 + rows - 1) > (real)0;
 }
 
-static __device__ __forceinline__ void fan_out(const Beam& m, int v0, int rows, int axis, Fan& f) {
+static __device__ __forceinline__ void fan_out(const Track& t, int v0, int rows, int axis, Fan& f) {
     f.axis = axis;
-    for (int l = 0; l < LANES + 16 && l < rows + WIDE; ++l) {
-        const Ray r = trace(m, axis, v0 + (l < rows ? l : rows - 1));
+    const int count = rows + WIDE < LANES + 16 ? rows + WIDE : LANES + 16;
+    for (int l = 0; l < count; ++l) {
+        const Ray r = ray_of(t, v0 + (l < rows ? l : rows - 1));
         f.gb[l] = r.gb, f.gc[l] = r.gc, f.bc[l] = r.bc, f.cc[l] = r.cc, f.length[l] = r.length;
     }
-    f.sign = trace(m, axis, v0).sign;
+    f.sign = ray_of(t, v0).sign;
 }
 
 static __device__ __forceinline__ real lowest_of(real a, real b) { return a < b ? a : b; }
@@ -37,9 +39,9 @@ static __device__ bool walk_fan(const Beam& m, const real* __restrict__ volume, 
     const int axis = ray_axis(m, v0);
     if (axis == 2 || !same_axis(m, v0, rows, axis)) return false;
     Fan f;
-    fan_out(m, v0, rows, axis, f);
+    fan_out(track_along(m, axis), v0, rows, axis, f);
     const Box x = box_along(axis, nx, ny, nz, width, row_step);
-    const real middle = (real)0.5 * (real)(m.n[axis] - 1);
+    const real middle = middle_of(m, axis);
     real sum[LANES + 16];
     for (int l = 0; l < LANES + 16; ++l) sum[l] = 0;
     for (int k = 0; k < m.n[axis]; ++k) {
@@ -79,15 +81,17 @@ struct Strip {
     real value[LANES + 2 * MARGIN], z[LANES + 2 * MARGIN], b[LANES + 2 * MARGIN];
 };
 
-/* plane += transpose of the rows.  estimate: row number of height z is (n0 + n1*z)/(d0 + d1*z). */
+/* plane += transpose of the rows.  estimate: row number of height z is (n0 + n1*z)/(d0 + d1*z); then n1*d0 - n0*d1. */
 static __device__ void add_fan(real* plane, const Box& x, Strip& s, int rows, const real* estimate) {
     const real *z = s.z + MARGIN, *b = s.b + MARGIN, *value = s.value + MARGIN;
     const real z0 = lowest_of(z[0], z[rows - 1]), z1 = highest_of(z[0], z[rows - 1]);
     const real b0 = lowest_of(b[0], b[rows - 1]), b1 = highest_of(b[0], b[rows - 1]);
     if (!(z1 > (real)-1 && z0 < (real)x.nc && b1 > (real)-1 && b0 < (real)x.nb)) return;
-    const real pitch = rows > 1 ? lowest_of(fabs(z[1] - z[0]), fabs(z[rows - 1] - z[rows - 2])) : (real)0;
-    const real slack = (real)0.02, reach = (real)1 / pitch + slack;
-    if (!(reach < (real)MARGIN) || reach * (real)(WIDE - 1) + (real)2 * reach + (real)3 > (real)(2 * WIDE - 1)) {
+    /* Rows per voxel change most at one of the ends of [z0 - 1, z1 + 1], where voxels touched by the rows lie. */
+    const real s0 = estimate[2] + estimate[3] * (z0 - (real)1), s1 = estimate[2] + estimate[3] * (z1 + (real)1);
+    const real slack = (real)0.02, reach = fabs(estimate[4]) / lowest_of(s0 * s0, s1 * s1) + slack;
+    const bool windowed = reach < (real)MARGIN && reach * (real)(WIDE - 1) + (real)2 * reach + (real)3 <= (real)(2 * WIDE - 1);
+    if (rows == 1 || !(s0 * s1 > (real)0) || !windowed) {
         for (int l = 0; l < rows; ++l) add_to_plane(plane, x, b[l], z[l], value[l]);
         return;
     }
@@ -142,26 +146,23 @@ static __device__ bool spread_fan(const Beam& m, real* volume, const real* __res
     if (axis == 2 || !same_axis(m, v0, rows, own)) return false;
     if (own != axis) return true;
     Fan f;
-    fan_out(m, v0, rows, axis, f);
+    const Track t = track_along(m, axis);
+    fan_out(t, v0, rows, axis, f);
     Strip s;
     for (int l = 0; l < LANES + 2 * MARGIN; ++l) s.value[l] = 0, s.z[l] = 0, s.b[l] = 0;
     for (int l = 0; l < rows; ++l) s.value[MARGIN + l] = projections[l] * f.length[l];
-    const real middle = (real)0.5 * (real)(m.n[axis] - 1);
+    /* z(v) = middle + (mc + depth*c)/a, where all of them are linear in v: to be solved for v */
+    const real middle = middle_of(m, axis), a = madd((real)v0, t.a_step, t.a);
+    const real c = madd((real)v0, t.c_step, t.c), mc = madd((real)v0, t.mc_step, t.mc);
     for (int k = k0; k <= k1; ++k) {
         if (behind(m, axis, f.sign, k)) continue;
+        const real depth = (real)k - middle;
         for (int l = 0; l < rows; ++l) {
-            s.b[MARGIN + l] = f.gb[l] * ((real)k - middle) + f.bc[l];
-            s.z[MARGIN + l] = f.gc[l] * ((real)k - middle) + f.cc[l];
+            s.b[MARGIN + l] = f.gb[l] * depth + f.bc[l];
+            s.z[MARGIN + l] = f.gc[l] * depth + f.cc[l];
         }
-        real estimate[4];
-        if (m.cone) {
-            const real depth = (real)k - m.s[axis], za = ray_point(m, axis, v0), zc = ray_point(m, 2, v0);
-            estimate[0] = depth * zc + m.s[2] * za, estimate[1] = -za;
-            estimate[2] = -m.s[2] * m.v[axis] - depth * m.v[2], estimate[3] = m.v[axis];
-        } else {
-            const real first = s.z[MARGIN], pitch = rows > 1 ? (s.z[MARGIN + rows - 1] - first) / (real)(rows - 1) : (real)1;
-            estimate[0] = -first, estimate[1] = 1, estimate[2] = pitch, estimate[3] = 0;
-        }
+        const real n0 = mc + depth * c, n1 = t.mc_step + depth * t.c_step;
+        const real estimate[5] = {n0 + t.middle_c * a, -a, -n1 - t.middle_c * t.a_step, t.a_step, a * n1 - n0 * t.a_step};
         add_fan(volume + PAD + k * x.plane_step, x, s, rows, estimate);
     }
     return true;

@@ -30,8 +30,8 @@ static __device__ __forceinline__ real transposed_at(const real* __restrict__ va
     const int l0 = from > (real)0 ? (int)from : 0;
     const int l1 = to < (real)(rows - 1) ? (to > (real)-1 ? (int)(to + (real)1) : -1) : rows - 1;
     real total = 0;
-    for (int l = l0; l <= l1; ++l) {
-        const real weight = (real)1 - fabs(madd((real)l, pitch, height) - (real)z);
+    for (int l = l0; l <= l1 && l < rows; ++l) { /* to + 1 may round up to rows */
+        const real weight = (real)1 - fabs(madd((real)l, pitch, height - (real)z));
         total += (weight > (real)0 ? weight : (real)0) * values[l];
     }
     return total;
@@ -97,7 +97,7 @@ static inline void transpose_lanes(real* column0, real* column1, real w0, real w
             const int lowest = base > -MARGIN ? (base < rows ? base : rows) : -MARGIN;
             const Reals a = load(values + lowest), b = load(values + lowest + WIDE);
             for (int q = 0; q < taps; ++q) {
-                const Reals weight = (real)1 - absolute(to_reals(l0 + q) * pitch + height - z);
+                const Reals weight = (real)1 - absolute(to_reals(l0 + q) * pitch + (height - z));
                 total += keep(weight > (real)0, weight) * pick(a, b, l0 - lowest + q);
             }
         } else {
@@ -133,6 +133,7 @@ static __device__ __forceinline__ void add_blended(real* sum, const real* __rest
     if (above - below < BLEND) {
         real blend[BLEND + 2 * WIDE + PAD];
         for (int i = 0; i <= above - below; ++i) blend[i + PAD] = w0 * c0[below + i] + w1 * c1[below + i];
+        blend[PAD - 1] = blend[PAD], blend[PAD + 1 + above - below] = blend[PAD + above - below]; /* a row may round past an end */
         return interpolate_lanes(sum, blend + PAD, height - (real)below, pitch, first, last);
     }
 #endif
@@ -140,6 +141,22 @@ static __device__ __forceinline__ void add_blended(real* sum, const real* __rest
         const real z = madd((real)l, pitch, height);
         const int i = slice_below(z);
         const real low = w0 * c0[i] + w1 * c1[i], high = w0 * c0[i + 1] + w1 * c1[i + 1];
-        sum[l] += madd(z - (real)i, high - low, low);
+        sum[l] += madd(madd((real)l, pitch, height - (real)i), high - low, low); /* rounded as in the transpose */
     }
+}
+
+/* column0[z] += w0*t(z), column1[z] += w1*t(z), t the transposed interpolation, for z that cover [below, above]. */
+static __device__ __forceinline__ void add_transposed(real* c0, real* c1, real w0, real w1,
+                                                      const real* __restrict__ values, real height, real pitch, int rows,
+                                                      int below, int above) {
+#if LANES > 1
+    transpose_lanes(c0, c1, w0, w1, values, height, pitch, rows, below, above);
+#else
+    const real inverse = (real)1 / pitch;
+    for (int z = below; z <= above; ++z) {
+        const real t = transposed_at(values, height, pitch, inverse, rows, z);
+        c0[z] += w0 * t;
+        c1[z] += w1 * t;
+    }
+#endif
 }

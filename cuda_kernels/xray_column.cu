@@ -29,24 +29,8 @@ extern "C" __global__ void xray_column_forward(const real* __restrict__ volume, 
     for (int l = 0; l < lanes; ++l) out[l] = sum[l] * step_length(c, v0 + l, sx, sy, sz);
 }
 
-/* column0[z] += w0*t(z), column1[z] += w1*t(z), t the transposed interpolation, for z that cover [below, above]. */
-static __device__ __forceinline__ void add_transposed(real* c0, real* c1, real w0, real w1,
-                                                      const real* __restrict__ values, real height, real pitch, int rows,
-                                                      int below, int above) {
 #if LANES > 1
-    transpose_lanes(c0, c1, w0, w1, values, height, pitch, rows, below, above);
-#else
-    const real inverse = (real)1 / pitch;
-    for (int z = below; z <= above; ++z) {
-        const real t = transposed_at(values, height, pitch, inverse, rows, z);
-        c0[z] += w0 * t;
-        c1[z] += w1 * t;
-    }
-#endif
-}
-
-#if LANES > 1
-#define ROWS 1024 /* detector rows that the plane walk takes at a time */
+#define ROWS LANES /* detector rows that the plane walk takes at a time: as the forward, so that both round heights alike */
 #define MARGINS (2 * MARGIN + ROWS)
 #else
 #define ROWS 1
@@ -120,8 +104,8 @@ extern "C" __global__ void xray_column_adjoint_gather(real* __restrict__ volume,
             from = corner[i] < from ? corner[i] : from, to = corner[i] > to ? corner[i] : to;
         }
         if (!seen) from = 0, to = (real)(nu - 1); /* next to the source: look at every column */
-        const int u0 = from > (real)1 ? (int)from - 1 : 0, u1 = to < (real)(nu - 2) ? (int)(to + (real)2) : nu - 1;
-        for (int u = u0; u <= u1; ++u) {
+        const int u0 = from > (real)1 ? (int)from - 1 : 0, end = to < (real)(nu - 2) ? (int)(to + (real)2) : nu - 1;
+        for (int u = u0; u <= end && u < nu; ++u) { /* to + 2 may round up to nu */
             const Column c = read_column(spans, columns, (long long)w * nu + u, nx, ny, width, row_step);
             const int k = c.axis ? y : x;
             const real beside = (real)1 - fabs(column_position(c, k) - (real)(c.axis ? x : y));
@@ -132,7 +116,7 @@ extern "C" __global__ void xray_column_adjoint_gather(real* __restrict__ volume,
                 const real z = (real)(z0 + l), centre = (z - height) * inverse, low = centre - reach, high = centre + reach;
                 const int v0 = low > (real)0 ? (int)low : 0;
                 const int v1 = high < (real)(nv - 1) ? (high > (real)-1 ? (int)(high + (real)1) : -1) : nv - 1;
-                for (int v = v0; v <= v1; ++v) {
+                for (int v = v0; v <= v1 && v < nv; ++v) {
                     const real weight = (real)1 - fabs(madd((real)v, pitch, height) - z);
                     if (weight > (real)0) sum[l] += beside * weight * step_length(c, v, sx, sy, sz) * p[v];
                 }

@@ -2,7 +2,7 @@
  *
  * On plane k of its major axis (ray.cuh) a pixel covers the rectangle b(k) +- hb, c(k) +- hc, half the sum of how far
  * its edges lie apart along u and along v; voxel (k, j, i) has the share of the rectangle that it holds as its weight,
- * times the length between planes.  steps (view, nu, 3): the change of a base from one column to the next. */
+ * times the length between planes.  steps (view, nu, 6): the change of a line from one column to the next. */
 #include "box.cuh"
 #include "ray.cuh"
 
@@ -16,8 +16,10 @@ static __device__ __forceinline__ Footprint spread(const Beam& m, const real* st
     f.ray = trace(m, axis, v);
     Beam left = m, right = m, low = m, high = m;
     for (int i = 0; i < 3; ++i) {
-        left.base[i] -= (real)0.5 * step[i], right.base[i] += (real)0.5 * step[i];
-        low.base[i] -= (real)0.5 * m.v[i], high.base[i] += (real)0.5 * m.v[i];
+        left.d[i] -= (real)0.5 * step[i], right.d[i] += (real)0.5 * step[i];
+        left.m[i] -= (real)0.5 * step[3 + i], right.m[i] += (real)0.5 * step[3 + i];
+        low.d[i] -= (real)0.5 * m.d_step[i], high.d[i] += (real)0.5 * m.d_step[i];
+        low.m[i] -= (real)0.5 * m.m_step[i], high.m[i] += (real)0.5 * m.m_step[i];
     }
     const Ray a = trace(left, axis, v), b = trace(right, axis, v), c = trace(low, axis, v), d = trace(high, axis, v);
     f.ub = b.bc - a.bc, f.ugb = b.gb - a.gb, f.uc = b.cc - a.cc, f.ugc = b.gc - a.gc;
@@ -54,13 +56,13 @@ static __device__ __forceinline__ real held(real low, real high, int j) {
 
 /* One thread: LANES rays of one detector column. */
 extern "C" __global__ void xray_footprint_forward(const real* __restrict__ volume, real* __restrict__ projections,
-                                                  const real* __restrict__ bases, const real* __restrict__ steps,
+                                                  const real* __restrict__ lines, const real* __restrict__ steps,
                                                   const real* __restrict__ views, int nx, int ny, int nz, int nu, int nv,
                                                   int n_views, int width, int row_step, real sx, real sy, real sz, int cone) {
     const int v0 = THREAD_X * LANES, u = THREAD_Y, w = THREAD_Z;
     if (v0 >= nv || u >= nu || w >= n_views) return;
-    const Beam m = read_beam(bases, views, w, u, nu, cone, nx, ny, nz, sx, sy, sz);
-    const real* step = steps + 3 * ((long long)w * nu + u);
+    const Beam m = read_beam(lines, views, w, u, nu, cone, nx, ny, nz, sx, sy, sz);
+    const real* step = steps + 6 * ((long long)w * nu + u);
     real* out = projections + ((long long)w * nu + u) * nv;
     const int end = v0 + LANES < nv ? v0 + LANES : nv;
     for (int v = v0; v < end; ++v) {
@@ -71,7 +73,7 @@ extern "C" __global__ void xray_footprint_forward(const real* __restrict__ volum
         real sum = 0;
         for (int k = 0; k < planes; ++k) {
             Rectangle r;
-            if (behind(m, axis, f.ray.sign, k) || !rectangle(f, x, (real)k - (real)0.5 * (real)(planes - 1), r)) continue;
+            if (behind(m, axis, f.ray.sign, k) || !rectangle(f, x, (real)k - middle_of(m, axis), r)) continue;
             const real* plane = volume + PAD + k * x.plane_step;
             for (int j = r.j0; j <= r.j1; ++j) {
                 real line = 0;
@@ -85,7 +87,7 @@ extern "C" __global__ void xray_footprint_forward(const real* __restrict__ volum
 
 /* The transpose, one thread owning `owned` grid planes of the major axis `axis`.  Adds to volume; launched for each axis. */
 extern "C" __global__ void xray_footprint_adjoint(real* __restrict__ volume, const real* __restrict__ projections,
-                                                  const real* __restrict__ bases, const real* __restrict__ steps,
+                                                  const real* __restrict__ lines, const real* __restrict__ steps,
                                                   const real* __restrict__ views, int nx, int ny, int nz, int nu, int nv,
                                                   int n_views, int width, int row_step, real sx, real sy, real sz, int cone,
                                                   int axis, int owned) {
@@ -95,15 +97,15 @@ extern "C" __global__ void xray_footprint_adjoint(real* __restrict__ volume, con
     const Box x = box_along(axis, nx, ny, nz, width, row_step);
     for (int w = 0; w < n_views; ++w)
         for (int u = 0; u < nu; ++u) {
-            const Beam m = read_beam(bases, views, w, u, nu, cone, nx, ny, nz, sx, sy, sz);
-            const real* step = steps + 3 * ((long long)w * nu + u);
+            const Beam m = read_beam(lines, views, w, u, nu, cone, nx, ny, nz, sx, sy, sz);
+            const real* step = steps + 6 * ((long long)w * nu + u);
             for (int v = 0; v < nv; ++v) {
                 if (ray_axis(m, v) != axis) continue;
                 const Footprint f = spread(m, step, axis, v);
                 const real value = projections[((long long)w * nu + u) * nv + v];
                 for (int k = k0; k <= k1; ++k) {
                     Rectangle r;
-                    if (behind(m, axis, f.ray.sign, k) || !rectangle(f, x, (real)k - (real)0.5 * (real)(planes - 1), r)) continue;
+                    if (behind(m, axis, f.ray.sign, k) || !rectangle(f, x, (real)k - middle_of(m, axis), r)) continue;
                     real* plane = volume + PAD + k * x.plane_step;
                     for (int j = r.j0; j <= r.j1; ++j) {
                         const real share = r.density * held(r.b0, r.b1, j) * value;

@@ -42,12 +42,12 @@ static __device__ __forceinline__ bool spread_fan(const Beam&, real*, const real
 
 /* One thread: LANES rays of one detector column. */
 extern "C" __global__ void xray_ray_forward(const real* __restrict__ volume, real* __restrict__ projections,
-                                            const real* __restrict__ bases, const real* __restrict__ views, int nx, int ny,
+                                            const real* __restrict__ lines, const real* __restrict__ views, int nx, int ny,
                                             int nz, int nu, int nv, int n_views, int width, int row_step, real sx, real sy,
                                             real sz, int cone) {
     const int v0 = THREAD_X * LANES, u = THREAD_Y, w = THREAD_Z;
     if (v0 >= nv || u >= nu || w >= n_views) return;
-    const Beam m = read_beam(bases, views, w, u, nu, cone, nx, ny, nz, sx, sy, sz);
+    const Beam m = read_beam(lines, views, w, u, nu, cone, nx, ny, nz, sx, sy, sz);
     real* out = projections + ((long long)w * nu + u) * nv + v0;
     const int rows = nv - v0 < LANES ? nv - v0 : LANES;
     if (walk_fan(m, volume, out, v0, rows, nx, ny, nz, width, row_step)) return;
@@ -55,7 +55,7 @@ extern "C" __global__ void xray_ray_forward(const real* __restrict__ volume, rea
         const int axis = ray_axis(m, v0 + l);
         const Ray r = trace(m, axis, v0 + l);
         const Box x = box_along(axis, nx, ny, nz, width, row_step);
-        const real middle = (real)0.5 * (real)(entry(m.n, axis) - 1);
+        const real middle = middle_of(m, axis);
         real sum = 0;
         for (int k = 0; k < entry(m.n, axis); ++k)
             if (!behind(m, axis, r.sign, k))
@@ -68,7 +68,7 @@ extern "C" __global__ void xray_ray_forward(const real* __restrict__ volume, rea
 /* The transpose, one thread owning `owned` grid planes of the major axis `axis`: it walks the rays across them, so no two
  * threads write to one voxel and the sums have one order.  Adds to volume; launched once for each axis. */
 extern "C" __global__ void xray_ray_adjoint_planes(real* __restrict__ volume, const real* __restrict__ projections,
-                                                   const real* __restrict__ bases, const real* __restrict__ views, int nx, int ny,
+                                                   const real* __restrict__ lines, const real* __restrict__ views, int nx, int ny,
                                                    int nz, int nu, int nv, int n_views, int width, int row_step, real sx, real sy,
                                                    real sz, int cone, int axis, int owned) {
     const int k0 = THREAD_X * owned, planes = axis == 0 ? nx : axis == 1 ? ny : nz;
@@ -78,7 +78,7 @@ extern "C" __global__ void xray_ray_adjoint_planes(real* __restrict__ volume, co
     const real middle = (real)0.5 * (real)(planes - 1);
     for (int w = 0; w < n_views; ++w)
         for (int u = 0; u < nu; ++u) {
-            const Beam m = read_beam(bases, views, w, u, nu, cone, nx, ny, nz, sx, sy, sz);
+            const Beam m = read_beam(lines, views, w, u, nu, cone, nx, ny, nz, sx, sy, sz);
             for (int v0 = 0; v0 < nv; v0 += LANES) {
                 const real* p = projections + ((long long)w * nu + u) * nv + v0;
                 const int rows = nv - v0 < LANES ? nv - v0 : LANES;
@@ -107,7 +107,7 @@ static __device__ __forceinline__ bool land(const real* m, real x, real y, real 
 /* The transpose for flat detectors, one thread owning LANES voxels along z: each gathers from the rays that touch it.
  * matrices (view, 12).  Overwrites. */
 extern "C" __global__ void xray_ray_adjoint_gather(real* __restrict__ volume, const real* __restrict__ projections,
-                                                   const real* __restrict__ bases, const real* __restrict__ views,
+                                                   const real* __restrict__ lines, const real* __restrict__ views,
                                                    const real* __restrict__ matrices, int nx, int ny, int nz, int nu, int nv,
                                                    int n_views, int width, int row_step, real sx, real sy, real sz, int cone) {
     const int z0 = THREAD_X * LANES, x = THREAD_Y, y = THREAD_Z;
@@ -134,13 +134,13 @@ extern "C" __global__ void xray_ray_adjoint_gather(real* __restrict__ volume, co
             const int last_u = u1 < (real)(nu - 2) ? (int)(u1 + (real)1.01) : nu - 1;
             const int last_v = v1 < (real)(nv - 2) ? (int)(v1 + (real)1.01) : nv - 1;
             for (int u = first_u; u <= last_u; ++u) {
-                const Beam m = read_beam(bases, views, w, u, nu, cone, nx, ny, nz, sx, sy, sz);
+                const Beam m = read_beam(lines, views, w, u, nu, cone, nx, ny, nz, sx, sy, sz);
                 const real* p = projections + ((long long)w * nu + u) * nv;
                 for (int v = first_v; v <= last_v; ++v) {
                     const int axis = ray_axis(m, v);
                     const Ray r = trace(m, axis, v);
                     const real depth = entry(voxel, axis);
-                    const real k = depth - (real)0.5 * (real)(entry(m.n, axis) - 1);
+                    const real k = depth - middle_of(m, axis);
                     const real b = (real)1 - fabs(madd(r.gb, k, r.bc) - (axis == 1 ? voxel[0] : voxel[1]));
                     const real c = (real)1 - fabs(madd(r.gc, k, r.cc) - (axis == 2 ? voxel[0] : voxel[2]));
                     if (b > (real)0 && c > (real)0 && !behind(m, axis, r.sign, (int)depth)) sum += b * c * r.length * p[v];

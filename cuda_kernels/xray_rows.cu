@@ -66,6 +66,8 @@ extern "C" __global__ void xray_rows_forward(const real* __restrict__ volume, re
     const int end = v + per_thread < nz ? v + per_thread : nz;
     for (; v + 4 * ROW_STEP <= end; v += 4 * ROW_STEP, out += 4 * ROW_STEP)
         rows_walk<4 * ROW_STEP>(volume + v, out, line, u, nu, nz, planes, across, plane_step, step);
+    for (; v + 2 * ROW_STEP <= end; v += 2 * ROW_STEP, out += 2 * ROW_STEP)
+        rows_walk<2 * ROW_STEP>(volume + v, out, line, u, nu, nz, planes, across, plane_step, step);
     for (; v < end; v += ROW_STEP, out += ROW_STEP)
         rows_walk<ROW_STEP>(volume + v, out, line, u, nu, nz, planes, across, plane_step, step);
 }
@@ -116,6 +118,8 @@ extern "C" __global__ void xray_rows_adjoint(real* __restrict__ volume, const re
     const int end = z + per_thread < nz ? z + per_thread : nz;
     for (; z + 4 * ROW_STEP <= end; z += 4 * ROW_STEP, out += 4 * ROW_STEP)
         rows_gather<4 * ROW_STEP>(projections + z, out, axes, lines, x, y, nx, ny, nu, nz, n_views);
+    for (; z + 2 * ROW_STEP <= end; z += 2 * ROW_STEP, out += 2 * ROW_STEP)
+        rows_gather<2 * ROW_STEP>(projections + z, out, axes, lines, x, y, nx, ny, nu, nz, n_views);
     for (; z < end; z += ROW_STEP, out += ROW_STEP)
         rows_gather<ROW_STEP>(projections + z, out, axes, lines, x, y, nx, ny, nu, nz, n_views);
 }

@@ -29,7 +29,17 @@ print(y.tolist())
 DOUBLED = "[0.0, 2.0, 4.0, 6.0, 8.0]\n"
 """What DRIVER prints."""
 
-COMPILER_ENVIRONMENT = ("CXX", "TOMODIFF_CACHE", "TOMODIFF_ISA", "TOMODIFF_NO_COMPILE", "XDG_CACHE_HOME", "PYTHONPATH")
+LIBRARIES = ("TOMODIFF_LIBRARY_FLOAT32", "TOMODIFF_LIBRARY_FLOAT64")
+COMPILER_ENVIRONMENT = {
+    "CXX",
+    "PYTHONPATH",
+    "TOMODIFF_CACHE",
+    "TOMODIFF_ISA",
+    "TOMODIFF_NO_COMPILE",
+    "XDG_CACHE_HOME",
+    *LIBRARIES,
+}
+"""What decides which kernels a process loads."""
 
 
 def make_package(folder: Path) -> Path:
@@ -46,7 +56,9 @@ def make_package(folder: Path) -> Path:
 
 def environment(package: Path, cache: Path, **more: str) -> dict[str, str]:
     """The environment of a process that imports `package` and caches kernels in `cache`."""
-    kept = {k: v for k, v in os.environ.items() if k not in COMPILER_ENVIRONMENT and not k.startswith("TOMODIFF_LIBRARY")}
+    kept = {
+        k: v for k, v in os.environ.items() if k not in COMPILER_ENVIRONMENT and not k.startswith("TOMODIFF_LIBRARY")
+    }
     return {**kept, "PYTHONPATH": str(package), "TOMODIFF_CACHE": str(cache), "PYTHONWARNINGS": "error", **more}
 
 

@@ -25,6 +25,7 @@ ADJOINTS = {
 }
 """Both walks of each adjoint, whichever the CPU prefers."""
 
+Results = Iterator[tuple[str, np.ndarray]]
 LANES = kernels.lanes(np)
 
 
@@ -34,11 +35,19 @@ def problems() -> Iterator[tuple[str, Grid, Scan]]:
     small, tall = Grid((7, 9, 11), (0.9, 1.0, 1.1), (0.3, -0.4, 0.2)), Grid((LANES + 13, 4, 5), 1.0)
     cube = Grid((17, 19, 18), 1.0)
     yield "rows", Grid((9, 6, 7), 1.0), ParallelBeam(angles, (9, 13), 1.0)
-    yield "rows, 4 vectors and a rest", Grid((83, 5, 6), 1.0), ParallelBeam(angles, (83, 7), (1.0, 0.7), axis_offset=0.3)
+    yield (
+        "rows, 4 vectors and a rest",
+        Grid((83, 5, 6), 1.0),
+        ParallelBeam(angles, (83, 7), (1.0, 0.7), axis_offset=0.3),
+    )
     yield "parallel", small, ParallelBeam(angles, (6, 14), (1.3, 0.8), axis_offset=0.4)
     yield "tilted parallel", small, ParallelBeam(angles, (8, 9), 1.1, detector_tilt=(0.1, 0.05, -0.1))
     yield "tall parallel", tall, ParallelBeam(angles, (LANES + 5, 6), (1.001, 0.9))
-    yield "cone", small, ConeBeam(angles, 40.0, 80.0, (12, 15), (1.7, 1.9), axis_offset=0.7, detector_offset=(1.0, -2.0))
+    yield (
+        "cone",
+        small,
+        ConeBeam(angles, 40.0, 80.0, (12, 15), (1.7, 1.9), axis_offset=0.7, detector_offset=(1.0, -2.0)),
+    )
     yield "tall cone", tall, ConeBeam(angles, 900.0, 1800.0, (LANES + 9, 7), 2.03)
     yield "fine cone", small, ConeBeam(angles, 40.0, 80.0, (70, 11), (0.11, 1.0))
     yield "coarse cone", small, ConeBeam(angles, 40.0, 80.0, (3, 5), 9.0)
@@ -47,7 +56,11 @@ def problems() -> Iterator[tuple[str, Grid, Scan]]:
     yield "source in the grid", cube, ConeBeam(angles, 5.0, 30.0, (13, 15), 3.1)
     yield "rolled cone", cube, ConeBeam(angles, 60.0, 120.0, (37, 20), 2.1, detector_tilt=(0.05, 0.02, -0.03))
     yield "rolled tall cone", tall, ConeBeam(angles, 900.0, 1800.0, (LANES + 9, 7), 2.0, detector_tilt=(0.02, 0.0, 0.0))
-    yield "rolled curved cone", small, ConeBeam(angles, 40.0, 80.0, (9, 15), 1.8, detector_tilt=(0.1, 0.0, 0.0), curved=True)
+    yield (
+        "rolled curved cone",
+        small,
+        ConeBeam(angles, 40.0, 80.0, (9, 15), 1.8, detector_tilt=(0.1, 0.0, 0.0), curved=True),
+    )
     yield "fan", Grid((1, 9, 10), 1.0), FanBeam(angles, 40.0, 80.0, 23, 1.1)
     yield "helix", small, Helix(angles * 2, 40.0, 80.0, (9, 15), 1.8, 5.0, -4.0)
     yield "laminography", small, Laminography(angles, 1.0, (12, 13), 1.0)
@@ -58,7 +71,7 @@ def problems() -> Iterator[tuple[str, Grid, Scan]]:
     yield "vectors", small, Vectors(ConeBeam(angles, 40.0, 80.0, (7, 8), 2.0).frames() + 0.01, (7, 8), "cone")
 
 
-def project(name: str, grid: Grid, scan: Scan, precision: str, rng: np.random.Generator) -> Iterator[tuple[str, np.ndarray]]:
+def project(name: str, grid: Grid, scan: Scan, precision: str, rng: np.random.Generator) -> Results:
     """Forward and adjoint by every model, path and walk."""
     x = rng.random(grid.shape).astype(precision)
     y = rng.random((len(scan), *scan.detector_shape)).astype(precision)
@@ -70,7 +83,7 @@ def project(name: str, grid: Grid, scan: Scan, precision: str, rng: np.random.Ge
             yield f"{name}: {model} {path} adjoint, {walk}", operator.adjoint(y)
 
 
-def back_project(name: str, grid: Grid, scan: Scan, precision: str, rng: np.random.Generator) -> Iterator[tuple[str, np.ndarray]]:
+def back_project(name: str, grid: Grid, scan: Scan, precision: str, rng: np.random.Generator) -> Results:
     """Filtered back projection's kernels, for flat detectors."""
     if scan.radius is not None:
         return
@@ -86,7 +99,7 @@ def back_project(name: str, grid: Grid, scan: Scan, precision: str, rng: np.rand
         yield f"{name}: {walk}", volume
 
 
-def total_variation(precision: str, rng: np.random.Generator) -> Iterator[tuple[str, np.ndarray]]:
+def total_variation(precision: str, rng: np.random.Generator) -> Results:
     """Every kernel of tv.cu, on volumes of one voxel, one row, several threads' rows and several slabs."""
     for shape in ((1, 1, 1), (1, 1, LANES + 3), (3, 4, 5), (37, 2, 3), (2, 3, 2 * LANES)):
         x = rng.random(shape).astype(precision)

@@ -167,7 +167,8 @@ def test_check_of_settings(tmp_path: Path, scan: Path, capsys: pytest.CaptureFix
     config = tmp_path / "run.yml"
     config.write_text(f"input: {{path: {scan}}}\noutput: {{path: out.h5}}\n")
     assert main(["check", str(config)]) == 0
-    assert str(tmp_path / "out.run") in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert str(tmp_path / "out.run") in shown and "6 x 32 x 32 voxels" in shown and "needed" in shown
     (tmp_path / "out.h5").write_bytes(b"")
     assert "exists already" in refused(capsys, 2, "check", str(config))
     config.write_text("input: {path: absent.h5}\n")

@@ -43,11 +43,11 @@ def cone(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def reconstruct(scan: Path, out: Path, *options: str) -> tuple[np.ndarray, dict[str, object]]:
     """Run the command; returns the volume and the status of the run."""
-    assert main(["-q", "ct", "reconstruct", str(scan), "-o", str(out), *options]) == 0
+    given = ["ct", "reconstruct", str(scan), "-o", str(out), "--set", "output.report=false", *options]
+    assert main(["-q", *given]) == 0
     run = out.with_suffix(".run") if out.suffix else out
     status = json.loads((run / "status.json").read_text())
     assert status["state"] == "done"
-    assert (run / "report.html").read_text().startswith("<!doctype html>")
     return read_volume(status["volume"])[0], status
 
 
@@ -109,8 +109,9 @@ def test_a_given_axis_is_taken(scan: Path, tmp_path: Path) -> None:
 
 
 def test_rows_bin_and_formats(scan: Path, tmp_path: Path) -> None:
-    whole, _ = reconstruct(scan, tmp_path / "whole.npy", "--center", "34", "--rings", "off")
-    part, _ = reconstruct(scan, tmp_path / "part.tif", "--center", "34", "--rings", "off", "--rows", "2:5")
+    alone = ["--center", "34", "--rings", "off", "--flux", "off"]  # corrections that look at other rows are left out
+    whole, _ = reconstruct(scan, tmp_path / "whole.npy", *alone)
+    part, _ = reconstruct(scan, tmp_path / "part.tif", *alone, "--rows", "2:5")
     assert part.shape[0] == 3
     np.testing.assert_allclose(part, whole[2:5], atol=1e-4 * np.abs(whole).max())
     binned, _ = reconstruct(scan, tmp_path / "folder", "--bin", "2", "--format", "mrc")
@@ -122,10 +123,14 @@ def test_a_file_of_settings_gives_the_same_volume_as_its_run(scan: Path, tmp_pat
     first, _ = reconstruct(scan, tmp_path / "a.npy", "-m", "sirt", "--iterations", "5")
     config = tmp_path / "a.run" / "config.yml"
     assert main(["-q", "run", str(config), "--out", str(tmp_path / "b.npy")]) == 0
+    assert not (tmp_path / "b.run" / "report.html").exists()
     np.testing.assert_array_equal(np.load(tmp_path / "b.npy"), first)
     assert main(["-q", "run", str(config), "--out", str(tmp_path / "b.npy")]) == 2
     assert main(["-q", "run", str(config), "--out", str(tmp_path / "b.npy"), "--overwrite"]) == 0
     assert main(["-q", "report", str(tmp_path / "b.run")]) == 0
+    page = (tmp_path / "b.run" / "report.html").read_text()
+    for part in ("Volume", "Against the truth", "Convergence", "Correction of the projections", "Rotation axis"):
+        assert f"<h2>{part}</h2>" in page
 
 
 def test_try_shows_a_few_slices(scan: Path, tmp_path: Path) -> None:
@@ -174,13 +179,14 @@ def wait_for_iterations(run: Path, n: int, process: subprocess.Popen[str]) -> No
     raise AssertionError(f"{run}: no {n} iterations within a minute")
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-@pytest.mark.parametrize("method", ["sirt", "cgls", "fista-tv"])
+@pytest.mark.parametrize(
+    ("method", "number"), [("sirt", signal.SIGTERM), ("cgls", signal.SIGINT), ("fista-tv", signal.SIGINT)]
+)
 def test_an_interrupted_run_resumes_to_the_same_volume(
     method: str, number: signal.Signals, scan: Path, tmp_path: Path
 ) -> None:
     # Many iterations, so that the signal arrives long before the end; resumed with fewer, by editing what is left.
-    job = ["ct", "reconstruct", str(scan), "-m", method, "--center", "34"]
+    job = ["ct", "reconstruct", str(scan), "-m", method, "--center", "34", "--set", "output.report=false"]
     whole, _ = reconstruct(scan, tmp_path / "whole.npy", *job[3:], "--iterations", "40", "--tolerance", "0")
     run = tmp_path / "cut"
     process = start(*job, "-o", str(run), "--iterations", "100000", "--tolerance", "0", "--format", "npy")

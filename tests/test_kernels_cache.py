@@ -106,7 +106,9 @@ def test_without_a_compiler_the_message_says_what_to_install(package: Path, cach
 
 
 @pytest.mark.parametrize("mode", [0o770, 0o707, 0o777, 0o1777])
-def test_a_cache_that_others_may_write_to_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, mode: int) -> None:
+def test_a_cache_that_others_may_write_to_is_refused(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, mode: int
+) -> None:
     tmp_path.chmod(mode)
     monkeypatch.setenv("TOMODIFF_CACHE", str(tmp_path))
     with pytest.raises(KernelError, match=f"no safe folder for compiled kernels: {tmp_path} .*set TOMODIFF_CACHE"):
@@ -176,7 +178,7 @@ def test_instruction_sets_agree_to_rounding(precision: str, tmp_path: Path) -> N
     if not others:
         pytest.skip("this machine has one instruction set")
     expected = results(precision, tmp_path, TOMODIFF_ISA=best)
-    # Sources stand up to 900 voxels away, so a coordinate, and the weight made of it, carries a few times 900 roundings.
+    # Sources stand up to 900 voxels away, so a coordinate and the weight made of it carry a few times 900 roundings.
     bound = 4 * 900 * float(np.finfo(precision).eps)
     for isa in others:
         found = results(precision, tmp_path, TOMODIFF_ISA=isa)

@@ -48,9 +48,7 @@ def launch(xp: ModuleType) -> Callable[..., Any]:
 
 def total_variation(x: np.ndarray) -> float:
     """The same sum in NumPy."""
-    steps = [
-        w * np.diff(x, axis=axis, append=x.take([-1], axis=axis)) for axis, w in enumerate((1.0, 0.5, 2.0))
-    ]
+    steps = [w * np.diff(x, axis=axis, append=x.take([-1], axis=axis)) for axis, w in enumerate((1.0, 0.5, 2.0))]
     return float(np.sqrt(sum(step**2 for step in steps)).sum())
 
 
@@ -200,7 +198,9 @@ def test_device_source_stands_alone() -> None:
 
 def test_kernel_text_keeps_to_the_contract() -> None:
     """No includes but our own headers, no shared memory, no warps, no printing: what g++ cannot run as it stands."""
-    forbidden = re.compile(r"#include <|__shared__|__shfl|__syncthreads|__ldg|\bprintf\b|\btex[123]D|asm\s*\(|\bdouble\b|\bfloat\b")
+    forbidden = re.compile(
+        r"#include <|__shared__|__shfl|__syncthreads|__ldg|\bprintf\b|\btex[123]D|asm\s*\(|\bdouble\b|\bfloat\b"
+    )
     for path in [*kernels.FOLDER.glob("*.cu"), *kernels.FOLDER.glob("*.cuh")]:
         found = forbidden.search(re.sub(r"/\*.*?\*/", "", path.read_text(), flags=re.S))
         assert found is None, f"{path.name} uses {found.group()}"

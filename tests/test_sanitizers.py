@@ -80,7 +80,17 @@ def test_the_kernels_own_tests_run_clean(tmp_path: Path) -> None:
     files = [p for p in sorted((REPOSITORY / "tests").glob("test_*.py")) if re.search(r"\bxp\b", p.read_text())]
     files = [p for p in files if p.name not in (Path(__file__).name, "test_kernels_cache.py")]
     libraries = {p: compile_sanitized(kernels.FOLDER, tmp_path, BEST, p) for p in build.PRECISIONS}
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-m", "not slow and not nvrtc", *map(str, files)]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        "-m",
+        "not slow and not nvrtc",
+        *map(str, files),
+    ]
     done = subprocess.run(
         command, env=environment(libraries), cwd=REPOSITORY, text=True, capture_output=True, timeout=3600
     )
@@ -119,7 +129,10 @@ kernels.kernel("scale")((5,), (1,), (x, y, 5, 1e20))
     [
         ("y[i + 1] = x[i];", "heap-buffer-overflow"),
         ("y[i] = x[i - 1];", "heap-buffer-overflow"),
-        ("real a[4]; for (int l = 0; l <= n; ++l) a[l] = x[i]; y[i] = a[n % 3];", "index 4 out of bounds|stack-buffer-overflow"),
+        (
+            "real a[4]; for (int l = 0; l <= n; ++l) a[l] = x[i]; y[i] = a[n % 3];",
+            "index 4 out of bounds|stack-buffer-overflow",
+        ),
         ("y[i] = (int)(factor * x[i]);", "is outside the range of representable values of type 'int'"),
         ("y[i] = (n + 2147483647);", "signed integer overflow"),
     ],

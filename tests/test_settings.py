@@ -43,7 +43,7 @@ outptu:
     found = mistakes(tmp_path, text)
     assert found[0].endswith("run.yml: 5 mistakes")
     assert found[1] == "line 3: input.binn: unknown setting; did you mean bin?"
-    assert found[2].startswith("line 5: prepare.center: expected auto or the detector column")
+    assert found[2].startswith("line 5: prepare.center: expected auto, keep, or the detector column")
     assert found[2].endswith("got 'left'")
     assert found[3] == "line 6: prepare.iterations: unknown setting; did you mean reconstruction.iterations?"
     assert found[4].startswith("line 8: reconstruction.method: expected auto, fbp, fdk")
@@ -176,7 +176,8 @@ def test_spans_that_are_none(text: str) -> None:
     ("name", "value"),
     [("input.pixel_mm", "0"), ("input.pixel_mm", "-1"), ("input.pixel_mm", ".nan"), ("input.bin", "0"),
      ("input.bin", "1.5"), ("input.rows", "5"), ("input.rows", "0:9:2"), ("prepare.center", ".inf"),
-     ("prepare.flux", "[9, 3]"), ("prepare.flux", "[1, 2, 3]"), ("prepare.rings", "-1"), ("seed", "-1"),
+     ("prepare.flux", "[9, 3]"), ("prepare.flux", "[1, 2, 3]"), ("prepare.rings", "-1"),
+     ("prepare.center_search", "9:3"), ("seed", "-1"),
      ("reconstruction.voxel_mm", "small"), ("output.checkpoint_every", "0"), ("output.format", "jpg"),
      ("output.path", "v.xyz"), ("preview", "maybe"), ("job", "mri"), ("input", "scan.h5")],
 )  # fmt: skip

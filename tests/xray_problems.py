@@ -133,3 +133,113 @@ def random_problem(seed: int, reach: float = 3.0) -> Problem:
     """Problem number `seed`, of each kind in turn; pixels are between 1/reach and reach mm, voxels about 1 mm."""
     rng = np.random.default_rng([seed, 7])
     return list(KINDS.values())[seed % len(KINDS)](rng, reach)
+
+
+def exact_problems() -> dict[str, Problem]:
+    """Rays at exactly 0, 45 and 90 degrees, through voxel centres, edges and corners; lone pixels, rows and columns."""
+    turn = np.deg2rad(np.arange(0.0, 360.0, 45.0))
+    even, odd, flat = Grid((4, 4, 4)), Grid((5, 7, 5), (1.0, 0.5, 2.0)), Grid((1, 5, 6))
+    problems: dict[str, Problem] = {
+        "through centres": (even, ParallelBeam(turn, (4, 4))),
+        "through edges": (even, ParallelBeam(turn, (5, 5))),
+        "through edges, half pitch": (odd, ParallelBeam(turn, (11, 15), 0.5)),
+        "through corners": (even, ParallelBeam(turn, (8, 9), (1.0, 0.5**0.5), axis_tilt=float(np.pi / 4))),
+        "beside the box": (even, ParallelBeam(turn, (4, 4), 5.0)),
+        "cone through corners": (even, ConeBeam(turn, 4.0, 8.0, (5, 5), 2.0)),
+        "cone of 45 degrees": (even, ConeBeam(turn, 8.0, 16.0, (9, 9), 4.0)),
+        "one pixel": (odd, ParallelBeam(turn, (1, 1))),
+        "one pixel of a cone": (odd, ConeBeam(turn, 20.0, 30.0, (1, 1), 3.0)),
+        "one row of a cone": (odd, ConeBeam(turn, 20.0, 30.0, (1, 9), 1.5)),
+        "one column of a cone": (odd, ConeBeam(turn, 20.0, 30.0, (9, 1), 1.5)),
+        "one slice": (flat, ConeBeam(turn, 20.0, 30.0, (3, 9), 1.5)),
+        "one line of voxels": (Grid((1, 1, 6)), ParallelBeam(turn, (3, 9))),
+        "one column of voxels": (Grid((6, 1, 1)), ConeBeam(turn, 20.0, 30.0, (8, 4), 1.5)),
+        "one voxel": (Grid(1), ConeBeam(turn, 20.0, 30.0, (4, 5), 0.5)),
+        "along every axis": (even, Vectors(_axis_frames(), (4, 5), "parallel")),
+        "towards every axis": (even, Vectors(_axis_frames(), (4, 5), "cone")),
+    }
+    return problems
+
+
+def _axis_frames() -> np.ndarray:
+    """Views along +x, -x, +y, ... with steps of one along the two other axes; as a cone the source is near."""
+    rows = []
+    for axis in range(3):
+        for sign in (1.0, -1.0):
+            out, u, v = np.roll(np.eye(3), -axis, axis=0)
+            rows.append(np.concatenate([-6 * sign * out, 6 * sign * out, u, v]))
+    return np.array(rows)
+
+
+def steep_problems() -> dict[str, Problem]:
+    """Sources beside, in and behind the volume, rays that miss it, and detectors far larger or finer than voxels."""
+    turn = np.linspace(0.1, 6.0, 4)
+    cube, wide = Grid((9, 8, 7)), Grid((3, 20, 21))
+    return {
+        "source beside the box": (cube, ConeBeam(turn, 6.5, 13.0, (21, 12), 2.0)),
+        "source in the box": (cube, ConeBeam(turn, 2.0, 30.0, (13, 12), 5.0)),
+        "source at the origin of space": (Grid(5, 1.0, (0, 12, 0)), _at_origin()),
+        "box behind the source": (Grid(6, 1.0, (0, -60, 0)), ConeBeam(turn * 0.05, 30.0, 60.0, (6, 9), 2.0)),
+        "box on both sides of the orbit": (wide, ConeBeam(turn, 7.3, 20.0, (5, 9), 2.0)),
+        "all rays miss": (Grid(5, 1.0, (300, 200, 100)), ConeBeam(turn, 900.0, 1000.0, (5, 6), 1.0)),
+        "some views miss": (Grid(5, 1.0, (0, 0, 40)), Helix(turn * 4, 60.0, 120.0, (7, 9), 2.0, 30.0, 0.0)),
+        "pixels 20 times the voxel": (cube, ConeBeam(turn, 60.0, 120.0, (5, 6), 40.0)),
+        "pixels 20 times the voxel, rolled": (cube, ConeBeam(turn, 60.0, 120.0, (5, 6), 40.0, detector_tilt=(0.3, 0, 0))),
+        "pixels a 20th of the voxel": (cube, ConeBeam(turn, 60.0, 120.0, (40, 21), 0.1)),
+        "pixels a 20th of the voxel, rolled": (cube, ConeBeam(turn, 60.0, 120.0, (40, 21), 0.1, detector_tilt=(0.3, 0, 0))),
+        "rays to both sides of a near source": (cube, _both_sides()),
+        "across a turned detector": (cube, ConeBeam(turn, 40.0, 80.0, (9, 10), 2.0, detector_tilt=(0.0, 1.2, -1.1))),
+    }
+
+
+def _at_origin() -> Vectors:
+    return Vectors([[0, 0, 0, 0, 30, 0, 2, 0.1, 0, 0.1, 0, 2]], (5, 6), "cone")
+
+
+def _both_sides() -> Vectors:
+    """Two rows, one to each side of the source along x, which both rays have as their major axis."""
+    return Vectors([[0, -2, 0, 0, -1.5, 0.2, 0.1, 0.3, 0, 40, 0, 1.0]], (2, 3), "cone")
+
+
+def tall_problems() -> dict[str, Problem]:
+    """More rows than one CPU thread takes at a time (256 and 1024), steep and shallow, and rows far finer than slices."""
+    turn, tall = [0.3, 1.9], Grid((1100, 2, 3))
+    return {
+        "rows": (tall, ParallelBeam(turn, (1100, 4))),
+        "parallel": (tall, ParallelBeam(turn, (1031, 4), 1.07)),
+        "tilted parallel": (tall, ParallelBeam(turn, (1031, 4), 1.07, axis_tilt=0.2, detector_tilt=(0.1, 0.0, 0.0))),
+        "cone": (tall, ConeBeam(turn, 800.0, 1600.0, (1300, 4), 2.0)),
+        "rolled cone": (tall, ConeBeam(turn, 800.0, 1600.0, (1300, 4), 2.0, detector_tilt=(0.01, 0.1, 0.0))),
+        "coarse cone": (Grid((3000, 2, 2)), ConeBeam(turn, 6000.0, 6100.0, (260, 3), (15.0, 1.0))),
+        "fine cone": (Grid((40, 3, 4)), ConeBeam(turn, 900.0, 1000.0, (2100, 4), (0.04, 1.0))),
+        "helix": (tall, Helix(turn, 900.0, 1800.0, (1025, 4), 2.0, 400.0, -100.0)),
+    }
+
+
+def common_problems() -> dict[str, Problem]:
+    """The scans people make, with more than a thousand rays each, on an off-centre grid of oblong voxels."""
+    grid, cube = Grid((13, 14, 15), (0.9, 1.0, 1.1), (0.3, -0.4, 0.2)), Grid((12, 14, 15))
+    turned = Grid.from_rotvec((12, 13, 15), (0.2, -0.3, 0.5), (1.0, 0.8, 1.2), (0.5, 0.1, -0.2))
+    turn = np.linspace(0.1, 6.0, 7)
+    far: dict[str, Any] = {"source_axis": 60.0, "source_detector": 120.0}
+    cone = ConeBeam(turn, 60.0, 120.0, (14, 18), 1.9, axis_offset=0.7, detector_offset=(1.0, -2.0))
+    flipped = cone.frames() * np.repeat([1.0, 1.0, -1.0, -1.0], 3)
+    roll: dict[str, Any] = {"detector_tilt": (0.1, 0.0, 0.0)}
+    return {
+        "rows": (cube, ParallelBeam(turn, (12, 19), (1.0, 0.9), axis_offset=0.3)),
+        "parallel": (grid, ParallelBeam(turn, (13, 18), 1.1)),
+        "tilted parallel": (grid, ParallelBeam(turn, (13, 18), 1.1, detector_tilt=(0.1, 0.05, -0.1), axis_tilt=0.1)),
+        "fan": (Grid((1, 40, 41)), ConeBeam(turn, 100.0, 150.0, (1, 160), (1.5, 0.45))),
+        "cone": (grid, cone),
+        "steep cone": (grid, ConeBeam(turn, 16.0, 32.0, (15, 18), 2.2)),
+        "rolled cone": (grid, ConeBeam(turn, 60.0, 120.0, (14, 18), 1.9, detector_tilt=(0.05, 0.02, -0.03))),
+        "curved cone": (grid, ConeBeam(turn, 60.0, 120.0, (14, 18), 1.9, curved=True)),
+        "rolled curved cone": (grid, ConeBeam(turn, 60.0, 120.0, (14, 18), 1.9, curved=True, **roll)),
+        "helix": (grid, Helix(turn * 3, 60.0, 120.0, (14, 18), 1.9, 5.0, -6.0)),
+        "curved helix": (grid, Helix(turn * 3, 60.0, 120.0, (14, 18), 1.9, 5.0, -6.0, curved=True)),
+        "laminography": (grid, Laminography(turn, 0.5, (14, 18), 1.1)),
+        "steep laminography": (grid, Laminography(turn, 1.2, (14, 18), 1.1)),
+        "cone laminography": (grid, Laminography(turn, 0.5, (14, 18), 1.9, **far)),
+        "flipped cone": (grid, Vectors(flipped, (14, 18), "cone")),
+        "turned grid": (turned, cone),
+    }

@@ -13,7 +13,7 @@ from tomodiff.array import Array, namespace
 from tomodiff.errors import ConfigError
 from tomodiff.geometry import Grid, Scan
 from tomodiff.kernels import kernel, lanes
-from tomodiff.projectors.layout import PAD, Columns, as_table, gather, scatter
+from tomodiff.projectors.layout import PAD, SLACK, Columns, as_table, gather, scatter
 from tomodiff.projectors.ray_tables import projection_matrices
 
 CHUNK_BYTES = 64 << 20
@@ -113,31 +113,70 @@ def _inverse(
     xp, dtype = namespace(data), data.dtype.name
     if dtype not in ("float32", "float64"):
         raise TypeError(f"data: expected float32 or float64, got {dtype}")
-    nz, ny, nx = grid.shape
-    columns = Columns.of(ny, nx, nz, 0, 1)
-    volume = columns.empty(xp, dtype, zero=True)
     matrices = projection_matrices(grid, scan)
+    target = _Rows(grid, xp, dtype) if _upright_parallel(scan, matrices) else _Columns(grid, xp, dtype)
     step = max(1, CHUNK_BYTES // (8 * shape[1] * shape[2]))
     for start in range(0, shape[0], step):
         views = slice(start, min(start + step, shape[0]))
         chunk = data[views] * xp.asarray(weights(views), dtype)
-        filtered = filter_rows(chunk, orbit.pixel, window, padding)
-        _back_project(filtered, matrices[views], grid, volume, columns, xp)
+        target.add(filter_rows(chunk, orbit.pixel, window, padding), matrices[views])
         if progress is not None:
             progress(views.stop, shape[0])
-    return scatter(volume, columns, xp.empty(grid.shape, dtype), xp, False)
+    return target.volume()
 
 
-def _back_project(
-    filtered: Array, matrices: np.ndarray, grid: Grid, volume: Array, columns: Columns, xp: ModuleType
-) -> None:
-    """Add the filtered views to the volume, both in the kernels' order."""
-    n, nv, nu = filtered.shape
-    nz, ny, nx = grid.shape
-    dtype = filtered.dtype.name
-    stack = Columns.of(n, nu, nv, PAD)
-    upright = (np.abs(matrices[:, [2, 10]]) <= 1e-9 * np.abs(matrices[:, [0, 8]]).max()).all()
-    name = "backproject_columns" if upright else "backproject"
-    arrays = (volume, gather(filtered, stack, xp, True), as_table(matrices, xp, dtype))
-    launch = ((-(-nz // 128), nx, ny), (128, 1, 1)) if lanes(xp) == 1 else ((-(-nz // lanes(xp)), nx, ny), (1, 1, 1))
-    kernel(name, xp, dtype)(*launch, (*arrays, nx, ny, nz, nu, nv, n, stack.width, columns.plane_step))
+def _upright_parallel(scan: Scan, matrices: np.ndarray) -> bool:
+    """Whether u does not depend on z, nor v on x and y."""
+    largest = np.abs(matrices[:, :3]).max()
+    return scan.kind == "parallel" and bool((np.abs(matrices[:, [2, 4, 5]]) <= 1e-9 * largest).all())
+
+
+class _Rows:
+    """A volume that collects an upright parallel beam, row of voxels by row."""
+
+    def __init__(self, grid: Grid, xp: ModuleType, dtype: str) -> None:
+        self.xp, self.sum = xp, xp.zeros(grid.shape, dtype)
+
+    def add(self, filtered: Array, matrices: np.ndarray) -> None:
+        """Add the views."""
+        xp, dtype = self.xp, self.sum.dtype.name
+        n, nv, nu = filtered.shape
+        nz, ny, nx = self.sum.shape
+        wide = nu + 2 * PAD
+        rows = xp.zeros(n * nv * wide + SLACK, dtype)
+        rows[:-SLACK].reshape(n, nv, wide)[:, :, PAD : PAD + nu] = filtered
+        arrays = (self.sum, rows, as_table(matrices, xp, dtype))
+        gpu = lanes(xp) == 1
+        launch = (-(-nx // (128 if gpu else lanes(xp))), ny, nz), (128 if gpu else 1, 1, 1)
+        kernel("backproject_rows", xp, dtype)(*launch, (*arrays, nx, ny, nz, nu, nv, n, wide))
+
+    def volume(self) -> Array:
+        """The volume (z, y, x)."""
+        return self.sum
+
+
+class _Columns:
+    """A volume that collects any other beam, column of voxels by column."""
+
+    def __init__(self, grid: Grid, xp: ModuleType, dtype: str) -> None:
+        nz, ny, nx = grid.shape
+        self.xp, self.shape, self.dtype = xp, grid.shape, dtype
+        self.columns = Columns.of(ny, nx, nz, 0, 1)
+        self.sum = self.columns.empty(xp, dtype, zero=True)
+
+    def add(self, filtered: Array, matrices: np.ndarray) -> None:
+        """Add the views."""
+        xp, dtype = self.xp, self.dtype
+        n, nv, nu = filtered.shape
+        nz, ny, nx = self.shape
+        stack = Columns.of(n, nu, nv, PAD)
+        upright = (np.abs(matrices[:, [2, 10]]) <= 1e-9 * np.abs(matrices[:, [0, 8]]).max()).all()
+        arrays = (self.sum, gather(filtered, stack, xp, True), as_table(matrices, xp, dtype))
+        gpu = lanes(xp) == 1
+        launch = (-(-nz // (128 if gpu else lanes(xp))), nx, ny), (128 if gpu else 1, 1, 1)
+        sizes = (nx, ny, nz, nu, nv, n, stack.width, self.columns.plane_step)
+        kernel("backproject_columns" if upright else "backproject", xp, dtype)(*launch, (*arrays, *sizes))
+
+    def volume(self) -> Array:
+        """The volume (z, y, x)."""
+        return scatter(self.sum, self.columns, self.xp.empty(self.shape, self.dtype), self.xp, False)

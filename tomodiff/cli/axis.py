@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 
+from tomodiff.errors import ConfigError
 from tomodiff.files import probe, read
 from tomodiff.prepare import prepare
 from tomodiff.recipes.settings import CtSettings
@@ -22,10 +23,12 @@ def find_column(settings: CtSettings) -> float:
         wide = min(n_rows, ROWS * chosen.bin) // chosen.bin * chosen.bin or n_rows
         part["rows"] = slice((n_rows - wide) // 2, (n_rows - wide) // 2 + wide)
     dataset = read(chosen.path, **part, **chosen.setup())
-    _, facts = prepare(dataset, flux=wanted.flux, rings="off", center="auto", dead_pixels=wanted.dead_pixels)
-    for text in facts.get("warnings", ()):
+    prepared, report = prepare(dataset, **{**wanted.options(), "rings": "off"})
+    found = report["steps"]["find_center"]
+    if found["center"] is None:
+        raise ConfigError(f"{chosen.path}: {prepared.history[-1]}")
+    for text in report["warnings"]:
         LOG.warning("%s", text)
-    for name, value in facts.items():
-        if name not in ("warnings", "curve"):
-            LOG.debug("%s: %s", name, value)
-    return float(facts["center"])
+    confidence = found["confidence"]
+    LOG.info("%s, confidence %s", found["method"], "unknown" if confidence is None else f"{confidence:.2f}")
+    return float(found["center"])

@@ -36,7 +36,7 @@ def reconstruct(scan: ScanFile, given: Overrides) -> None:
 
 
 @app.command()
-@with_settings("prepare.flux", "prepare.dead_pixels", *INPUT)
+@with_settings("prepare.flux", "prepare.dead_pixels", "prepare.center_search", *INPUT)
 def center(scan: ScanFile, given: Overrides) -> None:
     """Find the rotation axis of a scan and print its detector column (pixels, counted from 0)."""
     from tomodiff.cli.axis import find_column

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,9 +12,13 @@ from tomodiff.cli.options import INPUT, Overrides, with_settings
 
 if TYPE_CHECKING:
     from tomodiff.files import ScanInfo
+    from tomodiff.recipes.settings import CtSettings
 
 VOLUMES = (".mrc", ".map", ".rec", ".nii", ".nii.gz", ".npy")
 """Suffixes of files that are volumes and never scans."""
+
+MOST_CHECKED = 1_000_000_000
+"""Bytes of projections that `check` reads, at most; of a larger scan it takes every so-manieth view."""
 
 
 def register(app: typer.Typer) -> None:
@@ -65,6 +69,7 @@ def check(
     if file.suffix.lower() in (".yml", ".yaml"):
         settings = load_settings(file, given)
         _check_scan(settings)
+        print(rows(_plan(settings)))
         _check_place(settings)
     else:
         _check_scan(_settings(file, given))
@@ -77,21 +82,26 @@ def doctor() -> None:
     print(diagnosis())
 
 
-def _settings(file: Path, given: Overrides) -> Any:
+def _settings(file: Path, given: Overrides) -> CtSettings:
     from tomodiff.recipes.config_file import settings_from
 
     return settings_from({"input.path": (str(file), "FILE"), **given})
 
 
-def _check_scan(settings: Any) -> None:
+def _check_scan(settings: CtSettings) -> None:
     """Print what is found about a scan; raise DataError if it cannot be reconstructed."""
     from tomodiff.errors import DataError
     from tomodiff.files import check_dataset, probe, read
 
     found = probe(settings.input.path, **settings.input.setup())
     print(rows(_scan(found)))
-    dataset = read(settings.input.path, **settings.input.setup(), **settings.input.selection())
-    problems = check_dataset(dataset)
+    part = settings.input.selection()
+    size = 4 * found.shape[0] * found.shape[1] * found.shape[2]
+    if part["views"] is None and part["rows"] is None and size > MOST_CHECKED:
+        step = -(-size // MOST_CHECKED)
+        part["views"] = slice(None, None, step)
+        print(f"every {step}th view is looked at")
+    problems = check_dataset(read(settings.input.path, **settings.input.setup(), **part))
     for text in found.warnings:
         print(f"warning: {text}")
     for problem in problems:
@@ -105,7 +115,29 @@ def _check_scan(settings: Any) -> None:
         print("no problems found")
 
 
-def _check_place(settings: Any) -> None:
+def _plan(settings: CtSettings) -> dict[str, str]:
+    """What the job would make, and the memory that it takes.  Raises ConfigError for settings that do not fit."""
+    from tomodiff.files import probe
+    from tomodiff.geometry import check_pair
+    from tomodiff.recipes.correct import grid_of
+    from tomodiff.recipes.ct import selected
+    from tomodiff.recipes.memory import free_bytes, in_units, required_bytes
+
+    found = probe(settings.input.path, **settings.input.setup())
+    scan = selected(found, settings)
+    grid = grid_of(scan, settings)
+    check_pair(scan, grid)
+    method = settings.reconstruction.method_for(scan.kind)
+    item = 4 if settings.reconstruction.dtype == "float32" else 8
+    needed = required_bytes(method, scan, grid, found.n_flats + found.n_darks, item)
+    return {
+        "method": method,
+        "volume": f"{' x '.join(map(str, grid.shape))} voxels of {' x '.join(f'{d:.5g}' for d in grid.spacing)} mm",
+        "memory": f"{in_units(needed)} needed, {in_units(free_bytes())} free",
+    }
+
+
+def _check_place(settings: CtSettings) -> None:
     """Say where results would go; raise ConfigError if something is in the way."""
     from tomodiff.errors import ConfigError
     from tomodiff.recipes.place import Place
@@ -168,6 +200,7 @@ def _volume(file: Path) -> dict[str, str]:
 
 def _run(folder: Path) -> dict[str, str]:
     from tomodiff.recipes.run import Run
+    from tomodiff.report.page import in_words
 
     run = Run.open(folder)
     env, metrics = run.environment(), run.metrics()
@@ -182,4 +215,5 @@ def _run(folder: Path) -> dict[str, str]:
         "volume": str(run.volume_path) if run.volume_path.exists() else "",
         "warnings": "; ".join(run.warnings),
     }
-    return table | {name: str(value) for name, value in run.status["facts"].items()}
+    facts = run.status["facts"].items()
+    return table | {name: in_words(value) for name, value in facts if not isinstance(value, dict)}

@@ -121,8 +121,8 @@ def _with_members(annotation: Any) -> list[Any]:
 def _metavar(name: str) -> str:
     """What the value is called in the help."""
     last = name.rpartition(".")[2]
-    known = {"rows": "A:B", "views": "A:B[:STEP]", "flux": "auto|off|A:B", "rings": "auto|off|STRENGTH", "bin": "N"}
-    known |= {"center": "auto|PX", "dead_pixels": "auto|off", "tv_weight": "auto|WEIGHT"}
+    known = {"rows": "A:B", "views": "A:B[:STEP]", "flux": "auto|off|A:B", "bin": "N", "center_search": "A:B"}
+    known |= {"center": "auto|PX|keep", "dead_pixels": "auto|off", "tv_weight": "auto|WEIGHT"}
     known |= {"path": "PATH", "angles": "FILE", "flats": "FILE", "darks": "FILE", "data_path": "NAME"}
     if last in known:
         return known[last]

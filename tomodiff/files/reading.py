@@ -46,7 +46,8 @@ class ScanInfo:
     """What is in a scan file, found without reading its pixels.
 
     `shape` (view, v, u) and `dtype` are those in the file; angles in degrees as (first, last, usual step), None
-    where there are none; `pixel_mm` (v, u), None where unknown; `geometry` in words.
+    where there are none; `pixel_mm` (v, u), None where unknown; `geometry` in words; `scan`: the geometry itself, None
+    where angles are missing or doubtful.
     """
 
     path: str
@@ -61,6 +62,7 @@ class ScanInfo:
     pixel_mm: tuple[float, float] | None
     meta: dict[str, Any] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+    scan: Scan | None = None
 
 
 def probe(path: str | Path, **setup: Any) -> ScanInfo:
@@ -92,6 +94,7 @@ def probe(path: str | Path, **setup: Any) -> ScanInfo:
             pixel_mm=scan.pixel if scan is not None and not source.meta.get("pixel_unknown") else source.pixel,
             meta=source.meta,
             warnings=tuple(source.warnings),
+            scan=scan,
         )
 
 

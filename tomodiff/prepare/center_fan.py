@@ -2,8 +2,8 @@
 
 With c the axis column, the ray of view t and fan angle g = atan((u - c) du / distance) is seen again, from the other
 side, in view t + pi - 2 g at column 2 c - u (both rays have the parallel-beam coordinates t - g and SOD sin g, up to
-sign; Kak & Slaney 1988, section 3.4).  In a cone beam that holds for the plane of the source's orbit only, so the rows next
-to it are used.
+sign; Kak & Slaney 1988, section 3.4).  In a cone beam that holds for the plane of the source's orbit only, so the rows
+next to it are used.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ LARGEST_GAP = 3.0
 
 
 class FanViews(NamedTuple):
-    """Line integrals (view, row, u), smoothed, at ascending angles; `fan_step` radians (curved) or tangent per column."""
+    """Line integrals (view, row, u), smoothed, at rising angles; `fan_step` radians (curved) or tangent a column."""
 
     rows: Floats
     angles: Floats
@@ -62,8 +62,8 @@ def misfit(views: FanViews, column: float, stride: int = 1, backwards: bool = Fa
     turn = np.pi + 2 * fan if backwards else np.pi - 2 * fan
     wanted = views.angles[::stride, None] + turn
     nodes, weights, known = _between(views.angles, np.mod(wanted, 2 * np.pi))
-    rim = np.clip((half + 0.5 - np.abs(u - column)) / (0.1 * half + 1), 0, 1) * known
-    shift = 2 * column - u
+    rim: Floats = np.clip((half + 0.5 - np.abs(u - column)) / (0.1 * half + 1), 0, 1) * known
+    shift = np.asarray(2 * column - u, dtype=np.float64)
     difference = total = 0.0
     for row in range(views.rows.shape[1]):
         here = views.rows[::stride, row][:, u]
@@ -104,7 +104,7 @@ def _columns(image: Floats, position: Floats) -> Floats:
 
 
 def _between(angles: Floats, wanted: Floats) -> tuple[list[NDArray[np.intp]], list[Floats], NDArray[np.bool_]]:
-    """Views around each wanted angle (modulo a turn), their cubic Lagrange weights, and where the gap is small enough."""
+    """Views around each wanted angle (modulo a turn), their cubic Lagrange weights, and where gaps are small enough."""
     n = len(angles)
     keep = np.flatnonzero(np.diff(angles, append=angles[0] + 2 * np.pi) > 1e-6)
     nodes = angles[keep]

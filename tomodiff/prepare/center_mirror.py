@@ -1,9 +1,9 @@
 """The rotation axis of a parallel-beam scan, from views that mirror each other about it.
 
-With P(t, k) the Fourier transform along u, moving the axis to column 0 multiplies it by e^{ikc}, and mirroring conjugates.
-Every criterion here is the energy of A e^{ikc} + B e^{-ikc}, where A combines direct and B mirrored views: a trigonometric
-polynomial in c whose coefficients are computed once, so its minimum is found over the whole detector and to any fraction
-of a pixel without shifting an image.
+With P(t, k) the Fourier transform along u, moving the axis to column 0 multiplies it by e^{ikc}, and mirroring
+conjugates. Every criterion here is the energy of A e^{ikc} + B e^{-ikc}, where A combines direct and B mirrored views:
+a trigonometric polynomial in c whose coefficients are computed once, so its minimum is found over the whole detector
+and to any fraction of a pixel without shifting an image.
 
 * "opposite": A - B of views measured from both sides (scans beyond 180 degrees).
 * "wedge": what lies outside the double wedge |n| > R|k| in the 2-D Fourier plane of the full circle that direct and
@@ -183,4 +183,4 @@ def _band(columns: int) -> tuple[Floats, Floats, int]:
     k = 2 * np.pi * np.fft.rfftfreq(length)
     used = (k >= 2 * np.pi * LOWEST_CYCLES / columns) & (k < HIGHEST)
     gain = np.where(used, np.cos(np.pi / 2 * k / HIGHEST), 0.0)
-    return k[gain > 0], gain, length
+    return np.asarray(k[gain > 0], np.float64), np.asarray(gain, np.float64), int(length)

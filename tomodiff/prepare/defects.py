@@ -46,9 +46,10 @@ class Defects:
 def find_defects(dataset: Dataset) -> Defects:
     """The pixels that are defective throughout the scan.
 
-    "not finite": NaN or infinite in flats, darks or at least half of the views; "no response": flat - dark below a tenth
-    of its neighbours'; "outlier": both flat - dark and the mean transmission far off the local median (dust dims the flat
-    alone: that is corrected, not a defect); "stuck": the same value in all views while its neighbours' values change.
+    "not finite": NaN or infinite in flats, darks or at least half of the views; "no response": flat - dark below a
+    tenth of its neighbours'; "outlier": both flat - dark and the mean transmission far off the local median (dust dims
+    the flat alone: that is corrected, not a defect); "stuck": the same value in all views while its neighbours' values
+    change.
     """
     taken = np.zeros(dataset.data.shape[1:], dtype=bool)
     reasons: dict[str, int] = {}
@@ -164,7 +165,8 @@ def repair_pixels(dataset: Dataset, defects: Defects | None = None) -> Dataset:
     if found.mask.shape != tuple(dataset.data.shape[1:]):
         raise DataError(source(dataset), "defects", f"shape {dataset.data.shape[1:]}", str(found.mask.shape))
     if found.mask.mean() > 0.5:
-        raise DataError(source(dataset), "pixels", "at most half of them defective", f"{found.mask.sum()}: {found.reasons}")
+        many = f"{found.mask.sum()}: {found.reasons}"
+        raise DataError(source(dataset), "pixels", "at most half of them defective", many)
     data, transient = repair(dataset.data, found.mask)
     count = int(found.mask.sum())
     numbers = {
@@ -175,7 +177,8 @@ def repair_pixels(dataset: Dataset, defects: Defects | None = None) -> Dataset:
     }
     warnings = []
     if count > 0.01 * found.mask.size:
-        warnings.append(f"{count} pixels ({count / found.mask.size:.1%} of the detector) are defective: {found.reasons}")
+        share = count / found.mask.size
+        warnings.append(f"{count} pixels ({share:.1%} of the detector) are defective: {found.reasons}")
     if transient:
         warnings.append(f"{transient} values that were not finite in single views were interpolated")
     why = "; ".join(f"{n} {reason}" for reason, n in found.reasons.items())

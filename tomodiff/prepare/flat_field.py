@@ -110,7 +110,7 @@ def _warnings(numbers: dict[str, Any], dataset: Dataset) -> list[str]:
     if numbers["nonfinite_counts"]:
         found.append(f"{numbers['nonfinite_counts']} counts are NaN or infinite")
     if numbers["saturated_counts"] > 1e-4 * dataset.data.size:
-        found.append(f"{numbers['saturated_counts']} counts are at the largest value of {dataset.data.dtype}: saturated")
+        found.append(f"{numbers['saturated_counts']} counts have the largest value of {dataset.data.dtype}: saturated")
     return found
 
 

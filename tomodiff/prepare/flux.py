@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -47,7 +48,8 @@ def find_air(transmission: NDArray[Any]) -> Air:
         return Air(0, 0)
     blocks = min(ROW_BLOCKS, nv)
     bounds = np.linspace(0, nv, blocks + 1).astype(int)
-    profile = np.stack([np.nanmean(transmission[:, a:b], axis=1, dtype=np.float64) for a, b in zip(bounds, bounds[1:])], axis=1)
+    groups = [np.nanmean(transmission[:, a:b], axis=1, dtype=np.float64) for a, b in pairwise(bounds)]
+    profile = np.stack(groups, axis=1)
     brightest = float(np.percentile(profile, 95))
     log = np.log(np.maximum(profile, 1e-3))
     # pixel noise, from differences of neighbouring columns; even the sample adds little to its lower quartile

@@ -52,15 +52,15 @@ def minus_log(dataset: Dataset, floor: float | None = None) -> Dataset:
     """The line integrals (kind "line_integrals", float32) of a scan of transmissions.
 
     Values at or below `floor` are taken as the floor, and counted; None takes the noise where the sample is darkest
-    (`noise_floor`).  Values above 1, negative line integrals, are noise of the air and stay.  DataError if values are not
-    finite: repair_pixels comes first.
+    (`noise_floor`).  Values above 1, negative line integrals, are noise of the air and stay.  DataError if values are
+    not finite: repair_pixels comes first.
     """
     expect_kind(dataset, "minus_log", "transmission")
     if floor is not None and not 0 < floor < 1:
         raise ConfigError(f"floor: expected a transmission between 0 and 1, got {floor}")
     bad = sum(int((~np.isfinite(view)).sum()) for view in dataset.data)
     if bad:
-        raise DataError(source(dataset), "transmission", "finite values", f"{bad} that are not", "Run repair_pixels first")
+        raise DataError(source(dataset), "transmission", "finite values", f"{bad} others", "Run repair_pixels first")
     level = noise_floor(dataset.data) if floor is None else floor
     negative = sum(int((view < 0).sum()) for view in dataset.data)
     data, clipped = line_integrals(dataset.data, level)

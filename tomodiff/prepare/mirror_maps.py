@@ -17,6 +17,9 @@ Floats = NDArray[np.float64]
 SAME_VIEW = 0.25
 """Fraction of the typical angle step below which two views count as taken at one angle."""
 
+ONE_ANGLE = 0.02
+"""Fraction of the typical angle step below which nothing is interpolated between two angles."""
+
 LARGEST_GAP = 3.0
 """Typical angle steps over which values between two views may be interpolated."""
 
@@ -61,7 +64,7 @@ def circle(angles: Floats) -> Circle:
     n, step = len(angles), angle_step(angles)
     both = np.mod(np.concatenate([angles, angles + np.pi]), 2 * np.pi)
     order = np.argsort(both, kind="stable")
-    start = int(np.argmax(np.diff(both[order], prepend=both[order[-1]] - 2 * np.pi)))  # cut the circle at its largest hole
+    start = int(np.argmax(np.diff(both[order], prepend=both[order[-1]] - 2 * np.pi)))  # cut at the largest hole
     order = np.roll(order, -start)
     position = np.mod(both[order] - both[order[0]], 2 * np.pi)
     group = np.concatenate([[0], np.cumsum(np.diff(position) > SAME_VIEW * step)])
@@ -92,7 +95,7 @@ def opposite(angles: Floats) -> Opposite:
     wanted = np.mod(on_circle + np.pi - node[0], 2 * np.pi) + node[0]
     left = np.clip(np.searchsorted(node, wanted + 1e-9, side="right") - 1, 0, n - 1)
     part = np.clip((wanted - node[left]) / gaps[left], 0, 1)
-    near = np.minimum(part, 1 - part) * gaps[left] < 0.02 * step
+    near = np.minimum(part, 1 - part) * gaps[left] < ONE_ANGLE * step
     part = np.where(near, np.rint(part), part)
     views = np.flatnonzero(near | (gaps[left] < LARGEST_GAP * step))
     columns = np.concatenate([order[left[views]], order[(left[views] + 1) % n]])
@@ -106,16 +109,21 @@ def seams(angles: Floats) -> list[Seam]:
     n, step = len(angles), angle_step(angles)
     both = np.mod(np.concatenate([angles, angles + np.pi]), 2 * np.pi)
     order = np.argsort(both, kind="stable")
+    same = np.diff(both[order], prepend=both[order[0]]) < ONE_ANGLE * step
+    order = order[np.lexsort((order >= n, np.cumsum(~same)))]  # at one angle, direct views come first
     found = []
     for i in range(2 * n):
         four = order[np.arange(i - 1, i + 3) % (2 * n)]
         if not ((four[:2] < n).all() and (four[2:] >= n).all()):
             continue  # the seam where mirrored views end is this one, mirrored
         t = np.mod(both[four] - both[four[0]], 2 * np.pi)
-        if t[2] - t[1] >= LARGEST_GAP * step or t[1] <= 0 or t[3] <= t[2]:
+        across = np.mod(both[four[2]] - both[four[1]] + np.pi, 2 * np.pi) - np.pi
+        if across >= LARGEST_GAP * step:
             continue
-        if t[2] - t[1] < 0.02 * step:  # one angle, seen from both sides
+        if across < ONE_ANGLE * step:  # one angle, seen from both sides
             weights = np.array([0.0, 1.0, -1.0, 0.0])
+        elif t[1] < ONE_ANGLE * step or t[3] - t[2] < ONE_ANGLE * step:
+            continue
         else:
             weights = np.array([1 / np.prod(np.delete(t[j] - t, j)) for j in range(4)])
             weights /= np.abs(weights).max()

@@ -34,6 +34,7 @@ class IndexRays:
     step: np.ndarray
     across: np.ndarray
     n_rows: int
+    middle: np.ndarray
 
     @classmethod
     def of(cls, grid: Grid, scan: Scan) -> IndexRays:
@@ -47,15 +48,25 @@ class IndexRays:
         first = scan.pixels(v=0)[:, 0] @ linear.T + shift
         across = (scan.pixels(v=0, u=columns + 0.5)[:, 0] - scan.pixels(v=0, u=columns - 0.5)[:, 0]) @ linear.T
         origin = frames[:, :3] @ linear.T + (shift if cone else 0.0)
-        return cls(cone, origin, first, frames[:, 9:12] @ linear.T, across, scan.detector_shape[0])
+        middle = (np.array(grid.shape[::-1]) - 1) / 2
+        return cls(cone, origin, first, frames[:, 9:12] @ linear.T, across, scan.detector_shape[0], middle)
 
-    def bases(self) -> np.ndarray:
-        """(view, u, 3): pixels of row 0, counted from the source in a cone beam."""
-        return self.first - self.origin[:, None] if self.cone else self.first
+    def lines(self) -> np.ndarray:
+        """(view, u, 6): directions and moments of the rays of row 0, as in ray.cuh."""
+        at, out = self.first - self.middle, self.origin[:, None]
+        direction = self.first - out if self.cone else np.broadcast_to(out, at.shape)
+        return np.concatenate([direction, np.cross(out - self.middle if self.cone else at, direction)], axis=-1)
+
+    def line_steps(self, pixel_steps: np.ndarray) -> np.ndarray:
+        """(..., 6): how much those change where the pixel moves by `pixel_steps` (view, ..., 3)."""
+        out = self.origin.reshape(-1, *(1,) * (pixel_steps.ndim - 2), 3)
+        if self.cone:
+            return np.concatenate([pixel_steps, np.cross(out - self.middle, pixel_steps)], axis=-1)
+        return np.concatenate([np.zeros_like(pixel_steps), np.cross(pixel_steps, out)], axis=-1)
 
     def views(self) -> np.ndarray:
-        """(view, 6): source or direction, step to the next row."""
-        return np.concatenate([self.origin, self.step], axis=1)
+        """(view, 9): the change of a ray's direction and moment from one row to the next; the source, or zeros."""
+        return np.concatenate([self.line_steps(self.step), self.origin * self.cone], axis=1)
 
 
 @dataclass(frozen=True)
@@ -99,7 +110,10 @@ def column_table(grid: Grid, scan: Scan, rays: IndexRays) -> ColumnTable | None:
     lowest = np.abs(sc) - np.abs(gs) * half  # an almost vanishing pitch happens next to the source alone
     if slopes.max() > STEEPEST + TOLERANCE or pitches.max() > WIDEST_PITCH or lowest.min() <= 1e-6 * np.abs(climb).max():
         return None
-    spans = np.stack([axis, *_planes_inside(bc, gb, planes, np.where(axis == 1, nx, ny))], axis=-1)
+    first, last = _planes_inside(bc, gb, planes, np.where(axis == 1, nx, ny))
+    if rays.cone:  # the source is not between the planes, so all of them may lie behind it
+        first = np.where(to_middle > 0, first, planes)
+    spans = np.stack([axis, first, last], axis=-1)
     columns = np.stack([bc, gb, zc, gz, sc, gs], axis=-1)
     return ColumnTable(spans, columns, _locators(grid, scan, rays))
 
@@ -212,8 +226,8 @@ def row_table(grid: Grid, scan: Scan, rays: IndexRays) -> RowTable | None:
 def projection_matrices(grid: Grid, scan: Scan) -> np.ndarray:
     """(view, 12): rows of the matrix that takes (i, j, k, 1) to (u, v, 1) times depth, for flat detectors.
 
-    Depth is the distance from the source along the detector's normal, 1 at the origin of space for a cone and
-    everywhere for a parallel beam.
+    Depth is the distance from the source along the detector's normal, 1 at the origin of space for a cone (where that
+    lies in the plane of the source: at the detector) and everywhere for a parallel beam.
     """
     frames = scan.frames().reshape(-1, 4, 3)
     s, d, u, v = frames.transpose(1, 0, 2)
@@ -223,7 +237,8 @@ def projection_matrices(grid: Grid, scan: Scan) -> np.ndarray:
     if scan.kind == "cone":  # X - s = t*(corner - s + a*u + b*v)  =>  (t*a, t*b, t) = inverse([u v corner-s]) (X - s)
         world[:, :, :3] = np.linalg.inv(np.stack([u, v, corner - s], axis=-1))
         world[:, :, 3] = -np.einsum("nij,nj->ni", world[:, :, :3], s)
-        world /= world[:, 2:3, 3:4]
+        depth = np.abs(world[:, 2:3, 3:4])
+        world /= np.where(depth > TOLERANCE, depth, 1.0)  # a source at the origin has no depth to measure by
     else:  # X = corner + a*u + b*v + t*direction
         inverse = np.linalg.inv(np.stack([u, v, s], axis=-1))
         world[:, :2, :3] = inverse[:, :2]

@@ -8,10 +8,12 @@ from tomodiff.array import Array, namespace
 from tomodiff.core import LinearOperator, Space, check_element
 from tomodiff.geometry import Grid, Scan
 from tomodiff.projectors.ray_tables import IndexRays, column_table, row_table
-from tomodiff.projectors.xray_walks import ColumnWalk, FootprintWalk, RayWalk, RowWalk, Walk
+from tomodiff.projectors.xray_walks import ColumnWalk, FootprintWalk, RayWalk, RowWalk, SliceWalk, Walk
 
 MODELS = ("joseph", "footprint")
 PATHS = ("auto", "general")
+FEW_SLICES = 48
+"""Slices up to which a parallel beam is walked along detector columns instead of slices."""
 
 
 class XRay(LinearOperator):
@@ -43,8 +45,8 @@ class XRay(LinearOperator):
 
     @property
     def walk(self) -> str:
-        """Which kernels run: "rows", "columns", "rays" or "footprint"."""
-        names = {RowWalk: "rows", ColumnWalk: "columns", FootprintWalk: "footprint", RayWalk: "rays"}
+        """Which kernels run: "rows", "slices", "columns", "rays" or "footprint"."""
+        names = {RowWalk: "rows", SliceWalk: "slices", ColumnWalk: "columns", FootprintWalk: "footprint", RayWalk: "rays"}
         return names[type(self._walk)]
 
     def forward(self, x: Array, out: Array | None = None) -> Array:
@@ -92,7 +94,7 @@ def _choose(grid: Grid, scan: Scan, model: str, dtype: str, path: str) -> Walk:
     if path == "auto":
         rows = row_table(grid, scan, rays)
         if rows is not None:
-            return RowWalk(grid, scan, dtype, rows)
+            return (SliceWalk if grid.shape[0] <= FEW_SLICES else RowWalk)(grid, scan, dtype, rows)
         columns = column_table(grid, scan, rays)
         if columns is not None:
             return ColumnWalk(grid, scan, dtype, columns)

@@ -14,7 +14,7 @@ import numpy as np
 from tomodiff.array import Array
 from tomodiff.geometry import Grid, Scan
 from tomodiff.kernels import host_threads, kernel, lanes, preferred
-from tomodiff.projectors.layout import PAD, SKEW, STEP, Columns, as_table, gather, scatter
+from tomodiff.projectors.layout import PAD, SKEW, SLACK, STEP, Columns, as_table, gather, scatter
 from tomodiff.projectors.ray_tables import ColumnTable, IndexRays, RowTable, projection_matrices
 
 TOGETHER = 4
@@ -123,6 +123,50 @@ class RowWalk(Walk):
         scatter(volume, self.volume, out, xp, False)
 
 
+class SliceWalk(Walk):
+    """The same geometry for a few slices: what a thread shares out are detector columns, not slices."""
+
+    def __init__(self, grid: Grid, scan: Scan, dtype: str, table: RowTable) -> None:
+        super().__init__(grid, scan, dtype)
+        self.table = table
+        nz, ny, nx = grid.shape
+        self.volume = Columns.of(nz, ny, nx, PAD)
+        self.stack = Columns.of(nz, nx, ny, PAD)  # the transposed slices
+
+    def tables(self) -> dict[str, np.ndarray]:
+        return {"axes": self.table.axes, "lines": self.table.lines}
+
+    def _images(self, xp: ModuleType) -> tuple[Array, Array]:
+        nz, ny, nx = self.grid.shape
+        shapes = (nz, ny, self.volume.width), (nz, nx, self.stack.width)
+        return tuple(b.empty(xp, self.dtype, zero=True) for b in (self.volume, self.stack)), shapes
+
+    def forward(self, x: Array, out: Array, xp: ModuleType) -> None:
+        t, (buffers, shapes) = self._on(xp), self._images(xp)
+        nz, ny, nx = self.grid.shape
+        rows, columns = (b[:-SLACK].reshape(shape) for b, shape in zip(buffers, shapes, strict=True))
+        rows[:, :, PAD : PAD + nx] = x
+        columns[:, :, PAD : PAD + ny] = x.transpose(0, 2, 1)
+        gpu = lanes(xp) == 1
+        grid = (-(-self.nu // (128 if gpu else lanes(xp))), self.nv, self.n_views)
+        sizes = (nx, ny, nz, self.nu, self.nv, self.n_views, self.volume.width, self.stack.width, self.table.shift)
+        arrays = (*buffers, out, t["axes"], t["lines"])
+        kernel("xray_slices_forward", xp, self.dtype)(grid, (128 if gpu else 1, 1, 1), (*arrays, *sizes))
+
+    def adjoint(self, y: Array, out: Array, xp: ModuleType) -> None:
+        t, (buffers, shapes) = self._on(xp), self._images(xp)
+        nz, ny, nx = self.grid.shape
+        y = y if y.flags.c_contiguous else xp.ascontiguousarray(y)
+        for axis, buffer, planes, wide in ((1, buffers[0], ny, shapes[0][2]), (0, buffers[1], nx, shapes[1][2])):
+            owned = 1 if lanes(xp) == 1 else max(1, -(-planes // (BLOCKS_PER_THREAD * host_threads())))
+            sizes = (nx, ny, nz, self.nu, self.nv, self.n_views, wide, self.table.shift, axis, owned)
+            grid = (-(-planes // owned), nz)
+            kernel("xray_slices_adjoint", xp, self.dtype)(grid, (1,), (buffer, y, t["axes"], t["lines"], *sizes))
+        rows, columns = (b[:-SLACK].reshape(shape) for b, shape in zip(buffers, shapes, strict=True))
+        out[...] = rows[:, :, PAD : PAD + nx]
+        out += columns[:, :, PAD : PAD + ny].transpose(0, 2, 1)
+
+
 def _blank_rows_outside(projections: Array, shift: int, nz: int) -> None:
     """Rows that lie above or below the grid see nothing."""
     projections[:, : max(0, -shift)] = 0
@@ -172,7 +216,7 @@ class RayWalk(Walk):
         self.stack = Columns.of(self.n_views, self.nu, self.nv, 0, 1)
 
     def tables(self) -> dict[str, np.ndarray]:
-        return {"bases": self.rays.bases(), "views": self.rays.views(), "matrices": self.matrices}
+        return {"lines": self.rays.lines(), "views": self.rays.views(), "matrices": self.matrices}
 
     def _arguments(self) -> tuple[Any, ...]:
         return (*self._sizes(), self.volume.width, self.volume.plane_step, *self._spacing(), int(self.rays.cone))
@@ -181,7 +225,7 @@ class RayWalk(Walk):
         """The names of the forward and adjoint kernels, and the tables both take."""
         t = self._on(xp)
         name = preferred("ray_adjoint", xp) if self.flat else "xray_ray_adjoint_planes"
-        return "xray_ray_forward", name, (t["bases"], t["views"])
+        return "xray_ray_forward", name, (t["lines"], t["views"])
 
     def forward(self, x: Array, out: Array, xp: ModuleType) -> None:
         name, _, tables = self._pair(xp)
@@ -206,8 +250,9 @@ class FootprintWalk(RayWalk):
     """Any rays, as wide as their pixel: the separable distance-driven model."""
 
     def tables(self) -> dict[str, np.ndarray]:
-        return {"bases": self.rays.bases(), "steps": self.rays.across, "views": self.rays.views()}
+        steps = self.rays.line_steps(self.rays.across)
+        return {"lines": self.rays.lines(), "steps": steps, "views": self.rays.views()}
 
     def _pair(self, xp: ModuleType) -> tuple[str, str, tuple[Array, ...]]:
         t = self._on(xp)
-        return "xray_footprint_forward", "xray_footprint_adjoint", (t["bases"], t["steps"], t["views"])
+        return "xray_footprint_forward", "xray_footprint_adjoint", (t["lines"], t["steps"], t["views"])

@@ -29,7 +29,7 @@ def corrected(
     center: float | None = None,
     quiet: bool = False,
 ) -> tuple[Dataset, dict[str, Any]]:
-    """Line integrals of the scan (or of some detector rows), and the facts that correcting them found.
+    """Line integrals of the scan (or of some detector rows), and the report of `prepare`.
 
     center: the axis if it is known already; quiet: keep nothing for the report.
     """
@@ -41,36 +41,39 @@ def corrected(
         dataset = read(chosen.path, **selection, **chosen.setup())
     raw = dataset.data
     with progress.stage("correct"):
-        prepared, facts = prepare(
-            dataset,
-            flux=wanted.flux,
-            rings=wanted.rings,
-            center=wanted.center if center is None else center,
-            dead_pixels=wanted.dead_pixels,
-        )
+        known = {} if center is None else {"center": center, "search": None}
+        prepared, report = prepare(dataset, **{**wanted.options(), **known})
     if not quiet:
-        keep_pictures(raw, prepared, facts, run)
-    return prepared, facts
+        keep_pictures(raw, prepared, report, run)
+    return prepared, report
 
 
-def keep_pictures(raw: Array, prepared: Dataset, facts: dict[str, Any], run: Run) -> None:
-    """Keep the facts, the warnings and the before-and-after pictures of the correction for the report."""
-    run.record(**{name: value for name, value in facts.items() if name not in ("warnings", "curve")})
-    for text in facts.get("warnings", ()):
+def axis_column(report: dict[str, Any]) -> float | None:
+    """The column of the rotation axis that the preparation found or was given."""
+    found = report["steps"].get("find_center", {}).get("center")
+    return None if found is None else float(found)
+
+
+def keep_pictures(raw: Array, prepared: Dataset, report: dict[str, Any], run: Run) -> None:
+    """Keep the numbers, the warnings and the before-and-after pictures of the correction for the report."""
+    steps = {name: dict(numbers) for name, numbers in report["steps"].items()}
+    curve = steps.get("find_center", {}).pop("curve", None)
+    run.record(center=axis_column(report), corrections=steps)
+    for text in report["warnings"]:
         run.warn(text)
     row, view = raw.shape[1] // 2, 0
     run.save_report_data("sinogram", {"before": raw[:, row], "after": prepared.data[:, row], "row": row})
     run.save_report_data("projection", {"before": raw[view], "after": prepared.data[view], "view": view})
-    curve = facts.get("curve")
     if curve is not None:
-        run.save_report_data("center", {**curve, "center": facts["center"]})
+        measure = {"score": "mismatch of opposite views", "center": axis_column(report)}
+        run.save_report_data("center", {"candidates": curve["columns"], "scores": curve["values"], **measure})
 
 
 def result_of(
     volume: np.ndarray,
     grid: Grid,
     dataset: Dataset,
-    facts: dict[str, Any],
+    report: dict[str, Any],
     method: str,
     settings: CtSettings,
     run: Run,
@@ -84,7 +87,7 @@ def result_of(
         "settings": settings.as_dict(),
         "source": dataset.meta,
         "history": list(dataset.history),
-        "center": facts.get("center"),
+        "center": axis_column(report),
         "scan": str(dataset.scan),
     }
     unit = "1/pixel" if pixel_unknown else "1/mm"

@@ -11,8 +11,8 @@ from collections.abc import Callable
 import numpy as np
 
 from tomodiff.array import Array, to_numpy
-from tomodiff.errors import ConfigError, MemoryNeeded
-from tomodiff.files import ScanInfo, probe
+from tomodiff.errors import ConfigError, DataError, MemoryNeeded
+from tomodiff.files import ScanInfo, probe, read
 from tomodiff.geometry import Scan, check_pair
 from tomodiff.recipes.correct import corrected, grid_of, result_of
 from tomodiff.recipes.invert import ANALYTIC, invert
@@ -61,16 +61,20 @@ def reconstruct(settings: CtSettings, run: Run, progress: Progress) -> Result:
             f"the scan needs {in_units(needed)} of memory, {in_units(free)} are free: done in slabs of {rows} rows"
         )
         return reconstruct_in_slabs(settings, scan, grid, method, rows, run, progress, device)
-    dataset, facts = corrected(settings, run, progress)
+    dataset, report = corrected(settings, run, progress)
     grid = grid_of(dataset.scan, settings)
     check_pair(dataset.scan, grid)
     volume = to_numpy(invert(dataset, grid, method, settings, run, progress, device))
-    return result_of(volume, grid, dataset, facts, method, settings, run)
+    return result_of(volume, grid, dataset, report, method, settings, run)
 
 
 def selected(info: ScanInfo, settings: CtSettings) -> Scan:
     """The scan of the rows, views and bins that the settings select."""
-    scan, chosen = info.scan, settings.input.selection()
+    chosen = settings.input.selection()
+    if info.scan is None:  # reading a single pixel says what is wrong with the angles
+        read(info.path, rows=slice(0, 1), views=slice(0, 1), **settings.input.setup())
+        raise DataError(info.path, "geometry", "angles for every view", "; ".join(info.warnings) or "none")
+    scan = info.scan
     if chosen["views"] is not None:
         scan = scan[chosen["views"]]
     if chosen["rows"] is not None:

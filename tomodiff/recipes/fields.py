@@ -94,12 +94,8 @@ AutoWeight = Annotated[
     Literal["auto"] | Annotated[float, Field(ge=0, allow_inf_nan=False)], expected("auto or a number of at least 0")
 ]
 Center = Annotated[
-    Literal["auto"] | Annotated[float, Field(allow_inf_nan=False)],
-    expected("auto or the detector column (pixels, from 0) of the rotation axis"),
-]
-Strength = Annotated[
-    Literal["auto", "off"] | Annotated[float, Field(gt=0, allow_inf_nan=False)],
-    expected("auto, off or a strength above 0"),
+    Literal["auto", "keep"] | Annotated[float, Field(allow_inf_nan=False)],
+    expected("auto, keep, or the detector column (pixels, from 0) of the rotation axis"),
 ]
 
 
@@ -110,9 +106,10 @@ def _columns(value: object) -> object:
     return value
 
 
+_Range = Annotated[tuple[Annotated[int, Field(ge=0)], Annotated[int, Field(ge=1)]], AfterValidator(_ordered)]
+Columns = Annotated[_Range, BeforeValidator(_columns), expected("a:b or [a, b]: detector columns, a below b")]
 Flux = Annotated[
-    Literal["auto", "off"]
-    | Annotated[tuple[Annotated[int, Field(ge=0)], Annotated[int, Field(ge=1)]], AfterValidator(_ordered)],
+    Literal["auto", "off"] | _Range,
     BeforeValidator(_columns),
     expected("auto, off or [a, b]: columns a to b-1 of the detector, which see only air"),
 ]

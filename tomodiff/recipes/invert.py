@@ -22,8 +22,12 @@ from tomodiff.solvers import Cgls, Fista, MaxIterations, RelativeChange, Sirt, S
 
 ANALYTIC = ("fbp", "fdk")
 
-TV_PER_NOISE = 0.5
-"""Automatic weight of the total variation, over the noise that a voxel's gradient carries times the voxel size."""
+TV_PER_NOISE = 1.0
+"""Automatic weight of the total variation, over the noise that a voxel's gradient carries times the voxel size.
+
+Of 0.1, 0.3, 1, 3 and 10 the best on every simulated scan tried (Shepp-Logan and sample, 40 and 180 views, 2e3 and 2e5
+photons), none of which is scored anywhere.
+"""
 
 PROX_ITERATIONS = 20
 """Dual iterations of each TV step, from where the last one ended."""

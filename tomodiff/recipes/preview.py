@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
 from tomodiff.array import Array, to_numpy
 from tomodiff.geometry import Grid, Scan
-from tomodiff.recipes.correct import corrected, file_rows, grid_of, result_of
+from tomodiff.recipes.correct import axis_column, corrected, file_rows, grid_of, result_of
 from tomodiff.recipes.invert import invert
 from tomodiff.recipes.progress import Progress
 from tomodiff.recipes.run import Run
@@ -34,13 +35,16 @@ def preview(
     count = min(PREVIEW_SLICES, nz)
     step = max(1, nz // (count + 1))
     chosen = [(nz - 1) // 2 + (i - (count - 1) // 2) * step for i in range(count)]
-    center, facts, slices, dataset = None, {}, [], None
+    center: float | None = None
+    report: dict[str, Any] = {}
+    slices: list[np.ndarray] = []
+    dataset = None
     for i in chosen:
         rows = None if scan.kind == "cone" else _rows_of_slice(i, scan, grid, settings)
         if dataset is None or rows is not None:
             dataset, found = corrected(settings, run, progress, rows, center, quiet=i != chosen[0])
-            facts = facts or found
-            center = found.get("center", center)
+            report = report or found
+            center = axis_column(found)
         whole = grid_of(dataset.scan, settings)
         if rows is not None:
             whole = whole[_nearest_slice(whole, _height(grid, i))]
@@ -53,7 +57,7 @@ def preview(
     spacing = (step * grid.spacing[0], *middle.spacing[1:])
     thick = Grid((count, *middle.shape[1:]), spacing, (middle.center[0], middle.center[1], center_z))
     run.warn(f"a preview: slices {', '.join(map(str, chosen))} of {nz}, {step} slices apart")
-    return result_of(np.concatenate(slices), thick, dataset, facts, method, settings, run)
+    return result_of(np.concatenate(slices), thick, dataset, report, method, settings, run)
 
 
 def _height(grid: Grid, i: int) -> float:

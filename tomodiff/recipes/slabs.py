@@ -13,7 +13,7 @@ import numpy as np
 from tomodiff.array import Array, to_numpy
 from tomodiff.errors import DataError
 from tomodiff.geometry import Grid, Scan
-from tomodiff.recipes.correct import corrected, file_rows, grid_of, result_of
+from tomodiff.recipes.correct import axis_column, corrected, file_rows, grid_of, result_of
 from tomodiff.recipes.invert import invert
 from tomodiff.recipes.memory import required_bytes
 from tomodiff.recipes.progress import Progress
@@ -61,10 +61,10 @@ def reconstruct_in_slabs(
     marker, target = folder / "slabs.json", folder / "volume.npy"
     done = _read_marker(marker)
     middle = max(0, (nv - AXIS_ROWS) // 2)
-    dataset, facts = corrected(
+    dataset, report = corrected(
         settings, run, progress, file_rows(settings, middle, min(nv, middle + AXIS_ROWS)), done.get("center")
     )
-    center = facts.get("center")
+    center = axis_column(report)
     full = grid_of(dataset.scan, settings)
     whole = Grid((nv, *full.shape[1:]), full.spacing, grid.center)
     mode = "r+" if done else "w+"
@@ -84,7 +84,7 @@ def reconstruct_in_slabs(
             _write_marker(marker, {"next": stop, "center": center})
             run.checkpoint().unlink(missing_ok=True)
             stage.advance()
-    return result_of(volume, whole, dataset, facts, method, settings, run)
+    return result_of(volume, whole, dataset, report, method, settings, run)
 
 
 def _read_marker(path: Path) -> dict[str, Any]:

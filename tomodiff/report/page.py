@@ -10,6 +10,8 @@ from tomodiff.report.drawing import DARK, LIGHT, WIDTH, Draw, encode
 from tomodiff.report.style import STYLE
 
 NOTHING = "\N{EN DASH}"
+MOST_LISTED = 8
+"""Members of a list that a table shows."""
 
 
 def page(title: str, body: Iterable[str]) -> str:
@@ -114,6 +116,8 @@ def in_words(value: Any) -> str:
         return f"{value:.5g}"
     if isinstance(value, Mapping):
         return ", ".join(f"{k} {in_words(v)}" for k, v in value.items()) or NOTHING
+    if isinstance(value, list | tuple) and len(value) > MOST_LISTED:
+        return f"{in_words(value[:MOST_LISTED])}, ... ({len(value)} in all)"
     if isinstance(value, list | tuple):
         return ", ".join(in_words(v) for v in value) or NOTHING
     return str(value)

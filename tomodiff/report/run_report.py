@@ -77,7 +77,7 @@ def report(run: Run) -> str:
             section("Correction of the projections", *correction_pictures(data)),
             section("Rotation axis", *axis_pictures(data)),
             columns(
-                section("What was found", pairs(run.status["facts"])),
+                section("What was found", pairs(found(run.status["facts"]))),
                 section("Time", bars(run.status["timings"], "s")),
             ),
             section("Reproduce", code(reproduce(run, env))),
@@ -98,6 +98,18 @@ def failure(run: Run) -> str:
     return section(f"This run {run.status['state']}", code(message), kind=kind) if message else ""
 
 
+def found(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """The facts of a run as one flat table; groups of groups, such as the corrections, as "group, name"."""
+    rows: dict[str, Any] = {}
+    for name, value in facts.items():
+        label = name.replace("_", " ")
+        if isinstance(value, Mapping) and any(isinstance(inner, Mapping) for inner in value.values()):
+            rows |= {str(step).replace("_", " "): numbers for step, numbers in value.items()}
+        else:
+            rows[label] = value
+    return rows
+
+
 def highlights(run: Run, data: Data, metrics: list[dict[str, Any]]) -> dict[str, str]:
     """The numbers to see first."""
     shown: dict[str, str] = {}
@@ -105,7 +117,7 @@ def highlights(run: Run, data: Data, metrics: list[dict[str, Any]]) -> dict[str,
     if volume is not None:
         shown["voxels (z, y, x)"] = f" {TIMES} ".join(str(n) for n in volume["shape"])
         spacing = sorted({float(f"{d:.4g}") for d in volume["spacing_mm"]})
-        shown["voxel size (mm)"] = f" {TIMES} ".join(f"{d:g}" for d in spacing)
+        shown[f"voxel size ({slices.length_unit(volume)})"] = f" {TIMES} ".join(f"{d:g}" for d in spacing)
     iterations = [m["iteration"] for m in metrics if "iteration" in m]
     if iterations:
         shown["iterations"] = str(max(iterations))
@@ -113,7 +125,7 @@ def highlights(run: Run, data: Data, metrics: list[dict[str, Any]]) -> dict[str,
     if isinstance(center, int | float):
         shown["rotation axis (column)"] = f"{center:.2f}"
     if truth is not None:
-        names = {"rmse": "RMSE (1/mm)", "psnr_db": "PSNR (dB)", "ssim": "SSIM"}
+        names = {"rmse": f"RMSE ({'' if volume is None else volume['unit']})", "psnr_db": "PSNR (dB)", "ssim": "SSIM"}
         shown |= {names[k]: f"{float(truth[k]):.4g}" for k in names if k in truth}
     if run.status["timings"]:
         shown["time (s)"] = f"{sum(run.status['timings'].values()):.3g}"

@@ -35,7 +35,7 @@ def orthogonal(volume: Arrays, theme: Theme) -> Figure:
         rows, columns = PANELS[name]
         extent = size[columns], size[rows]
         drawn = show_image(panel, volume[name], theme, extent, cmap="gray", vmin=low, vmax=max(high, low + 1e-12))
-        scale_bar(panel, *extent)
+        scale_bar(panel, *extent, length_unit(volume))
         index = int(volume["index"]["zyx".index(name)])
         panel.set_title(f"{rows}{columns} plane, {name} slice {index}")
     colour_bar(fig, drawn, list(axes), theme, label(volume))
@@ -51,7 +51,7 @@ def against_truth(volume: Arrays, truth: Arrays, theme: Theme) -> Figure:
     low, high = window(volume["z"], truth["z"])
     for panel, image, title in zip(axes, (volume["z"], truth["z"]), ("reconstruction", "truth"), strict=False):
         drawn = show_image(panel, image, theme, extent, cmap="gray", vmin=low, vmax=high)
-        scale_bar(panel, *extent)
+        scale_bar(panel, *extent, length_unit(volume))
         panel.set_title(title)
     colour_bar(fig, drawn, list(axes[:2]), theme, label(volume))
     error = volume["z"].astype(np.float64) - truth["z"]
@@ -70,7 +70,7 @@ def profile(volume: Arrays, truth: Arrays, theme: Theme) -> Figure:
     x = (np.arange(volume["z"].shape[1]) - (volume["z"].shape[1] - 1) / 2) * float(volume["spacing_mm"][2])
     axes.plot(x, truth["z"][row], color=theme.ink, linewidth=1.0, linestyle="--", label="truth")
     axes.plot(x, volume["z"][row], color=theme.curves[0], linewidth=1.2, label="reconstruction")
-    axes.set_xlabel("x (mm)")
+    axes.set_xlabel(f"x ({length_unit(volume)})")
     axes.set_ylabel(label(volume))
     dress(axes, theme)
     axes.legend(fontsize=8, frameon=False, labelcolor=theme.ink)
@@ -101,6 +101,11 @@ def worth_showing(size: Mapping[str, float], name: str) -> bool:
     """Whether a slice is more than a thread; the z slice always is."""
     rows, columns = PANELS[name]
     return name == "z" or size[rows] > THIN * size[columns]
+
+
+def length_unit(volume: Arrays) -> str:
+    """mm, or pixels where the scan's pixel size was not known."""
+    return "pixels" if str(volume["unit"]) == "1/pixel" else "mm"
 
 
 def label(volume: Arrays) -> str:

@@ -65,7 +65,8 @@ def simulate_scan(
         "dead_pixels": np.argwhere(dead).tolist(),
         "saturated": int((counts == 65535).sum()) if detector.dtype == "uint16" else 0,
     }
-    made = f"simulated {len(phantom)} ellipsoids, {oversample}x{oversample} rays per pixel; {beam}; {detector}; {misalignment}"
+    rays = f"{oversample}x{oversample} rays a pixel"
+    made = f"simulated {len(phantom)} ellipsoids, {rays}; {beam}; {detector}; {misalignment}"
     return Dataset(counts, scan, "counts", flats, darks, meta={"truth": truth}, history=(made,))
 
 

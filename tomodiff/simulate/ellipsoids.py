@@ -72,7 +72,7 @@ class Ellipsoids:
         return float(reach.max(initial=0.0))
 
     def project(self, scan: Scan, oversample: int = 1) -> Floats:
-        """The line integrals (view, v, u) along the rays of `scan`, averaged over oversample x oversample sub-pixels."""
+        """The line integrals (view, v, u) along the rays of `scan`, the mean of oversample x oversample per pixel."""
         shifts = sub_pixels(oversample)
         total = np.zeros((len(scan), *scan.detector_shape))
         for shift in shifts:
@@ -114,7 +114,8 @@ class Ellipsoids:
                 box.append(slice(near[0], near[-1] + 1) if near.size else slice(0, 0))
                 lines.append((position[near][:, None] + offsets * spacing[axis]).ravel())
             if all(len(line) for line in lines):
-                volume[tuple(box)] += density * _inside_fraction(lines, to_sphere, oversample)
+                samples = (lines[0], lines[1], lines[2])
+                volume[tuple(box)] += density * _inside_fraction(samples, to_sphere, oversample)
         return volume
 
     def _box_corners(self) -> Floats:
@@ -164,16 +165,16 @@ def _window(corners: Floats, shape: tuple[int, int], curved: bool) -> tuple[slic
     return (slice(0, shape[0]) if curved else rows), columns
 
 
-def _inside_fraction(lines: list[Floats], to_sphere: Floats, oversample: int) -> Floats:
+def _inside_fraction(lines: tuple[Floats, Floats, Floats], to_sphere: Floats, oversample: int) -> Floats:
     """The share of samples of each voxel inside the unit sphere; `lines` are sample positions along (z, y, x)."""
     z, y, x = lines
-    counts = np.empty((len(z) // oversample, len(y) // oversample, len(x) // oversample))
+    planes, rows, columns = len(z) // oversample, len(y) // oversample, len(x) // oversample
+    counts = np.empty((planes, rows, columns))
     plane = x[None, :, None] * to_sphere[:, 0] + y[:, None, None] * to_sphere[:, 1]
-    for k in range(counts.shape[0]):
+    for k in range(planes):
         inside = np.zeros(plane.shape[:2])
         for height in z[k * oversample : (k + 1) * oversample]:
             point = plane + height * to_sphere[:, 2]
             inside += np.einsum("...i,...i->...", point, point) <= 1.0
-        rows, columns = inside.shape[0] // oversample, inside.shape[1] // oversample
         counts[k] = inside.reshape(rows, oversample, columns, oversample).sum(axis=(1, 3))
     return counts / oversample**3

@@ -50,9 +50,9 @@ class Detector:
 
     flats, darks: number of frames without sample and without beam; dark_level: counts without beam; electronic_noise:
     standard deviation, counts, of Gaussian read-out noise; photon_noise: False for exact expectations.
-    gain_error: standard deviation of each pixel's relative gain change between the flats and the scan: these make rings;
-    gain_drift: of a further change that grows linearly through the scan; ring_width: pixels over which it is correlated.
-    dead_pixels: how many pixels, at random places, that read the dark level for ever.
+    gain_error: standard deviation of each pixel's relative gain change between the flats and the scan: these make
+    rings; gain_drift: of a further change that grows linearly through the scan; ring_width: pixels over which it is
+    correlated. dead_pixels: how many pixels, at random places, that read the dark level for ever.
     dtype: "float32", or "uint16", which rounds and saturates at 65535 as a camera does.
     """
 

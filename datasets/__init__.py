@@ -1,0 +1,1 @@
+"""Sample scans; a package only so that installing tomodiff takes them along."""
