@@ -1,4 +1,4 @@
-"""The kernels' models again, in plain NumPy and SciPy, one short function for each family and independent of their tables.
+"""The kernels' models again in plain NumPy and SciPy, a short function for each family, independent of their tables.
 
 They start from `scan.rays()`, `scan.project()` and `grid.index_from_world` alone, loop over rays, and are slow.
 """
@@ -50,20 +50,26 @@ def footprint(x: np.ndarray, grid: Grid, scan: Scan) -> np.ndarray:
     corners = [ray_lines(grid, scan, dv, du) for dv, du in ((0, 0), (0, -0.5), (0, 0.5), (-0.5, 0), (0.5, 0))]
     out = np.zeros(corners[0][1].shape[:3])
     for ray in np.ndindex(out.shape):
-        axis = major_axes(corners[0][1][ray])
-        for k in range(x.shape[axis]):
-            if scan.kind == "cone" and (k - corners[0][0][ray][axis]) / corners[0][1][ray][axis] <= 0:
-                continue
-            with np.errstate(divide="ignore", invalid="ignore"):  # an edge may be parallel to the planes: no share then
-                centre, *edges = (o[ray] + d[ray] * (k - o[ray][axis]) / d[ray][axis] for o, d in corners)
-            if not np.isfinite(edges).all():
-                continue
+        origin, step = corners[0][0][ray], corners[0][1][ray]
+        axis = major_axes(step)
+        planes = np.arange(x.shape[axis])
+        planes = planes[(planes - origin[axis]) / step[axis] > 0] if scan.kind == "cone" else planes
+        length = np.linalg.norm(step / step[axis] * grid.spacing)
+        for k in planes:
+            with np.errstate(divide="ignore", invalid="ignore"):  # an edge parallel to the planes: a share of nothing
+                middle, *edges = (o[ray] + d[ray] * (k - o[ray][axis]) / d[ray][axis] for o, d in corners)
             half = (abs(edges[1] - edges[0]) + abs(edges[3] - edges[2])) / 2 + 1e-3
-            shares = [np.clip(np.minimum(c + h, i + 0.5) - np.maximum(c - h, i - 0.5), 0, None) / (2 * h)
-                      for c, h, i in zip(centre, half, map(np.arange, x.shape), strict=True)]
-            shares[axis] = np.eye(x.shape[axis])[k]
-            out[ray] += np.einsum("zyx,z,y,x", x, *shares) * np.linalg.norm(corners[0][1][ray] / corners[0][1][ray][axis] * grid.spacing)
+            if np.isfinite(half).all():
+                shares = [overlap(m, h, n) for m, h, n in zip(middle, half, x.shape, strict=True)]
+                shares[axis] = np.eye(x.shape[axis])[k]
+                out[ray] += np.einsum("zyx,z,y,x", x, *shares) * length
     return out
+
+
+def overlap(middle: float, half: float, n: int) -> np.ndarray:
+    """The shares of the interval middle +- half that lie in each of n voxels of a line."""
+    low, high = np.arange(n) - 0.5, np.arange(n) + 0.5
+    return np.clip(np.minimum(middle + half, high) - np.maximum(middle - half, low), 0, None) / (2 * half)
 
 
 def backproject(projections: np.ndarray, grid: Grid, scan: Scan) -> np.ndarray:

@@ -33,10 +33,10 @@ def phantom(name: str) -> Ellipsoids:
     }[name]
 
 
-def noisy(obj: Ellipsoids, scan: Scan, photons: float = 2e4, seed: int = 5) -> Dataset:
-    """Line integrals of a scan with Poisson noise, from 2 x 2 rays per pixel; the scan is stated to be centred."""
+def noisy(obj: Ellipsoids, scan: Scan, photons: float = 2e4, seed: int = 5, oversample: int = 1) -> Dataset:
+    """Line integrals of a scan with Poisson noise; the scan is stated to be centred."""
     rng = np.random.default_rng(seed)
-    counts = np.maximum(rng.poisson(photons * transmissions(obj, scan, 2)), 1)
+    counts = np.maximum(rng.poisson(photons * transmissions(obj, scan, oversample)), 1)
     data = -np.log(counts / photons)
     assert isinstance(scan, ParallelBeam | ConeBeam)
     return Dataset(data, scan.with_axis_column((scan.detector_shape[1] - 1) / 2), "line_integrals")
@@ -65,7 +65,7 @@ ANGLES = {
 @pytest.mark.parametrize("angles", list(ANGLES))
 def test_parallel_scans_to_a_tenth_of_a_pixel(name: str, angles: str) -> None:
     scan = parallel(ANGLES[angles])
-    found = find_center(noisy(phantom(name), scan))
+    found = find_center(noisy(phantom(name), scan, oversample=2))
     assert abs(found.center - 50.8) <= 0.1, (found.center, found.method)
     assert 0.3 < found.confidence <= 1
 

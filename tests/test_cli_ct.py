@@ -16,6 +16,7 @@ import pytest
 pytest.importorskip("tomodiff.recipes.ct", reason="the CT recipe is not here")
 
 from tomodiff.cli.main import main
+from tomodiff.errors import ConfigError, DataError, Diverged, MemoryNeeded
 from tomodiff.files import read_truth, read_volume
 from tomodiff.report.metrics import psnr
 from tomodiff.report.truth import field_of_view, on_grid
@@ -187,7 +188,7 @@ def test_an_interrupted_run_resumes_to_the_same_volume(
 ) -> None:
     # Many iterations, so that the signal arrives long before the end; resumed with fewer, by editing what is left.
     job = ["ct", "reconstruct", str(scan), "-m", method, "--center", "34", "--set", "output.report=false"]
-    whole, _ = reconstruct(scan, tmp_path / "whole.npy", *job[3:], "--iterations", "40", "--tolerance", "0")
+    whole, _ = reconstruct(scan, tmp_path / "whole.npy", *job[3:], "--iterations", "12", "--tolerance", "0")
     run = tmp_path / "cut"
     process = start(*job, "-o", str(run), "--iterations", "100000", "--tolerance", "0", "--format", "npy")
     wait_for_iterations(run, 4, process)
@@ -198,11 +199,11 @@ def test_an_interrupted_run_resumes_to_the_same_volume(
     assert json.loads((run / "status.json").read_text())["state"] == "stopped"
     assert not (run / "volume.npy").exists()
     done = len((run / "metrics.jsonl").read_text().splitlines())
-    target = max(40, done + 3)
+    target = max(12, done + 3)
     config = run / "config.yml"
     config.write_text(config.read_text().replace("iterations: 100000", f"iterations: {target}"))
     assert main(["-q", "resume", str(run)]) == 0
-    if target != 40:
+    if target != 12:
         whole, _ = reconstruct(scan, tmp_path / "w2.npy", *job[3:], "--iterations", str(target), "--tolerance", "0")
     np.testing.assert_array_equal(np.load(run / "volume.npy"), whole)
     assert main(["-q", "resume", str(run)]) == 2
@@ -221,6 +222,53 @@ def test_interrupted_before_any_iteration_leaves_nothing_in_the_way(scan: Path, 
         reconstruct(scan, tmp_path / "v.npy")
 
 
+@pytest.mark.parametrize(
+    "error",
+    [ConfigError("no such device"), DataError("scan.h5", "angles", "90", "7"), MemoryNeeded("needs 3 TB"),
+     Diverged("the objective is NaN"), MemoryError("7 GB"), RuntimeError("a mistake of ours")],
+)  # fmt: skip
+def test_each_failure_has_its_code_and_is_kept(
+    error: Exception, scan: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    codes = {ConfigError: 2, DataError: 3, MemoryNeeded: 4, MemoryError: 4, Diverged: 5, RuntimeError: 1}
+
+    def fail(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr("tomodiff.recipes.ct.reconstruct", fail)
+    assert main(["ct", "reconstruct", str(scan), "-o", str(tmp_path / "run")]) == codes[type(error)]
+    said = capsys.readouterr().err
+    assert str(error) in said and "Traceback" not in said
+    status = json.loads((tmp_path / "run" / "status.json").read_text())
+    assert status["state"] == "failed" and status["message"] == str(error)
+    log = (tmp_path / "run" / "log.txt").read_text()
+    assert str(error) in log and ("Traceback" in log) == (type(error) in (RuntimeError, MemoryError))
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a limit on the size of files")
+@pytest.mark.parametrize("name", ["volume.npy", "volume.mrc", "volume.tif"])
+def test_a_full_disk_leaves_no_volume(name: str, scan: Path, tmp_path: Path) -> None:
+    program = (
+        "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, 60_000)); "
+        "from tomodiff.cli.main import main; sys.exit(main(sys.argv[1:]))"
+    )
+    job = ["ct", "reconstruct", str(scan), "-o", str(tmp_path / name), "--center", "34"]
+    done = subprocess.run([sys.executable, "-c", program, *job], capture_output=True, text=True)
+    assert done.returncode == 3, done.stderr
+    assert name in done.stderr.splitlines()[-1] and "Traceback" not in done.stderr
+    assert not list(tmp_path.glob("*volume.[!r]*"))
+    assert json.loads((tmp_path / "volume.run" / "status.json").read_text())["state"] == "failed"
+
+
+def test_memory_is_estimated_before_the_start(
+    cone: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("tomodiff.recipes.ct.free_bytes", lambda: 1000)
+    assert main(["ct", "reconstruct", str(cone), "-o", str(tmp_path / "run")]) == 4
+    said = capsys.readouterr().err
+    assert "are free" in said and "--bin" in said
+
+
 def test_results_hold_their_provenance(scan: Path, tmp_path: Path) -> None:
     reconstruct(scan, tmp_path / "v.h5")
     volume, grid, meta = read_volume(tmp_path / "v.h5")
@@ -230,7 +278,6 @@ def test_results_hold_their_provenance(scan: Path, tmp_path: Path) -> None:
 
 def test_the_demo(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     from tomodiff.cli.jobs_commands import sample
-    from tomodiff.errors import ConfigError
 
     try:
         sample("ct")

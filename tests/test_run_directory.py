@@ -187,6 +187,13 @@ def test_no_permission_is_explained(tmp_path: Path) -> None:
         Run.create(settings(target))
 
 
+def test_a_file_cannot_hold_a_run(tmp_path: Path) -> None:
+    (tmp_path / "scan.h5").write_bytes(b"x")
+    for name in ("run", "volume.h5"):
+        with pytest.raises(ConfigError, match="found a file"):
+            Run.create(settings(tmp_path / "scan.h5" / name))
+
+
 def test_what_is_no_run_directory_is_refused(tmp_path: Path) -> None:
     for path in (tmp_path, tmp_path / "missing"):
         with pytest.raises(ConfigError, match="expected a run directory"):

@@ -139,5 +139,6 @@ def test_every_instruction_set_has_exact_adjoints(isa: str) -> None:
     if cpu_isa() not in known or known.index(isa) > known.index(cpu_isa()):
         pytest.skip(f"this machine runs {cpu_isa()}, not {isa}")
     environment = {**os.environ, "TOMODIFF_ISA": isa, "PYTHONPATH": str(REPOSITORY)}
-    done = subprocess.run([sys.executable, "-c", CHILD], env=environment, cwd=REPOSITORY, capture_output=True, text=True)
+    command = [sys.executable, "-c", CHILD]
+    done = subprocess.run(command, env=environment, cwd=REPOSITORY, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

@@ -22,7 +22,7 @@ from tomodiff.projectors import XRay
 from tomodiff.simulate import Ellipsoids
 
 ROUNDING = 1e-9
-"""Bound on differences in double precision, relative to the largest value: coordinates of up to a few thousand voxels."""
+"""Bound on differences in double precision, relative to the largest value: coordinates reach thousands of voxels."""
 
 SINGLE = 1e-5
 """Bound on |A32 x - A64 x| / |A64 x|: coordinates are rounded to a few millionths of a voxel."""
@@ -35,12 +35,12 @@ def over(problems: dict[str, Problem]) -> pytest.MarkDecorator:
     return pytest.mark.parametrize("problem", problems.values(), ids=problems.keys())
 
 
-def tiny_problems(kind: str, count: int, reach: float = 3.0) -> list[tuple[int, Problem]]:
-    """The first random problems of a kind that have few enough rays for the twins, with their seeds."""
+def tiny_problems(kind: str, count: int, reach: float = 3.0, rays: int = 300) -> list[tuple[int, Problem]]:
+    """The first random problems of a kind that have few enough rays and voxels for the twins, with their seeds."""
     found: list[tuple[int, Problem]] = []
     for seed in range(list(KINDS).index(kind), 10_000, len(KINDS)):
         grid, scan = random_problem(seed, reach)
-        if len(scan) * np.prod(scan.detector_shape) <= 300:
+        if len(scan) * np.prod(scan.detector_shape) <= rays and np.prod(grid.shape) <= 2 * rays:
             found.append((seed, (grid, scan)))
         if len(found) == count:
             return found
@@ -59,7 +59,7 @@ def difference(a: Array, b: Array, where: Array | bool = True) -> float:
 @every_kind
 @pytest.mark.parametrize("path", ["auto", "general"])
 def test_every_weight_is_that_of_the_twin_and_of_the_transpose(kind: str, path: str) -> None:
-    for seed, (grid, scan) in tiny_problems(kind, 4):
+    for seed, (grid, scan) in tiny_problems(kind, 3, rays=80):
         A = XRay(grid, scan, dtype="float64", path=path)
         n, m = A.domain.size, A.range.size
         matrix = A.forward(np.eye(n).reshape(n, *grid.shape)).reshape(n, m)
@@ -70,7 +70,8 @@ def test_every_weight_is_that_of_the_twin_and_of_the_transpose(kind: str, path: 
         for voxel in range(0, n, max(1, n // 5)):
             unit = np.eye(1, n, voxel).reshape(grid.shape)
             twin = reference.joseph(unit, grid, scan)
-            assert np.abs(matrix[voxel].reshape(twin.shape) - twin)[untied].max(initial=0) <= ROUNDING * max(matrix.max(), 1), seed
+            error = np.abs(matrix[voxel].reshape(twin.shape) - twin)[untied]
+            assert error.max(initial=0) <= ROUNDING * max(matrix.max(), 1), f"random_problem({seed})"
 
 
 @every_kind
@@ -140,22 +141,25 @@ def test_the_fast_path_is_the_general_path(kind: str, rng: np.random.Generator) 
 
 def test_fast_paths_are_taken_where_they_should_be() -> None:
     walks = {name: XRay(*problem).walk for name, problem in common_problems().items()}
-    slow = ("tilted parallel", "rolled cone", "rolled curved cone", "steep laminography", "cone laminography", "turned grid")
-    assert {name for name, walk in walks.items() if walk == "rays"} == {*slow, "steep cone"}
+    tilted = ("tilted parallel", "rolled cone", "rolled curved cone", "cone laminography", "turned grid")
+    assert {name for name, walk in walks.items() if walk == "rays"} == {*tilted, "steep laminography", "steep cone"}
     assert walks["rows"] in ("rows", "slices")
     assert {XRay(*problem, path="general").walk for problem in common_problems().values()} == {"rays"}
 
 
 @over(common_problems())
 @pytest.mark.parametrize("walk", ["joseph auto", "joseph general", "footprint auto"])
-def test_single_precision_is_double_precision_to_rounding(problem: Problem, walk: str, rng: np.random.Generator) -> None:
+def test_single_precision_is_double_precision_to_rounding(
+    problem: Problem, walk: str, rng: np.random.Generator
+) -> None:
     model, path = walk.split()
     double, single = (XRay(*problem, model=model, path=path, dtype=dtype) for dtype in ("float64", "float32"))
     x, y = rng.random(double.domain.shape, "float32"), rng.random(double.range.shape, "float32")
-    y[reference.ties(*problem)] = 0
-    for ours, exact in ((single.forward(x), double.forward(x.astype(float))), (single.adjoint(y), double.adjoint(y.astype(float)))):
-        error = np.where(reference.ties(*problem), 0, ours - exact) if ours.shape == y.shape else ours - exact
-        assert np.linalg.norm(error) <= SINGLE * np.linalg.norm(exact)
+    untied = ~reference.ties(*problem)
+    y *= untied
+    forward, adjoint = double.forward(x.astype(float)), double.adjoint(y.astype(float))
+    assert np.linalg.norm((single.forward(x) - forward)[untied]) <= SINGLE * np.linalg.norm(forward)
+    assert np.linalg.norm(single.adjoint(y) - adjoint) <= SINGLE * np.linalg.norm(adjoint)
 
 
 @pytest.mark.parametrize("walk", ["joseph auto", "joseph general", "footprint auto"])
@@ -174,7 +178,7 @@ def test_single_precision_bears_a_distant_source(distance: float, walk: str, rng
 
 
 def box_chords(grid: Grid, scan: Scan, grown: float = 0.0) -> Array:
-    """How much of each ray (from the source on) lies in the grid's box, its faces moved outwards by `grown` voxels; mm."""
+    """How much of each ray, in mm, lies in the grid's box with its faces moved outwards by `grown` voxels."""
     origins, directions = scan.rays()
     affine = grid.index_from_world
     o, d = origins @ affine[:, :3].T + affine[:, 3], directions @ affine[:, :3].T
@@ -198,14 +202,11 @@ def test_a_constant_volume_has_the_box_as_its_chord(problem: Problem, walk: str)
     steps = np.abs(reference.ray_lines(grid, scan)[1])
     voxel = 1 / steps.max(axis=-1)  # the ray's length from one grid plane to the next
     assert (ours >= 0).all()
-    if model == "joseph":
-        # where a ray enters or leaves, the ramp of the interpolation ends within half a voxel of the face
+    assert (ours <= np.linalg.norm(grid.size) + voxel).all()
+    if model == "joseph":  # the ramp of the interpolation ends half a voxel from the face
         assert (ours <= box_chords(grid, scan, 0.5) + voxel).all()
         assert (ours >= box_chords(grid, scan, -0.5) - voxel).all()
         assert not ours[box_chords(grid, scan, 0.5 + 1e-6) == 0].any()
-    else:
-        covered = (np.abs(steps) * 0 + 1).any(axis=-1)
-        assert (ours[covered] <= np.linalg.norm(grid.size) + voxel[covered]).all()
 
 
 @pytest.mark.parametrize("model", ["joseph", "footprint"])
@@ -246,7 +247,8 @@ def errors_by_size(sizes: tuple[int, ...], name: str, model: str, values: Any, i
         pixels = sizes[0] if fixed else n
         scan = closed_form_scans(pixels, 1.6 / pixels)[name]
         exact = integrals(scan)
-        errors.append(np.linalg.norm(XRay(grid, scan, model=model, dtype="float64").forward(values(grid)) - exact) / np.linalg.norm(exact))
+        ours = XRay(grid, scan, model=model, dtype="float64").forward(values(grid))
+        errors.append(np.linalg.norm(ours - exact) / np.linalg.norm(exact))
     return np.array(errors)
 
 
@@ -265,12 +267,19 @@ def gaussian_integrals(scan: Scan) -> Array:
     return np.asarray(np.sqrt(2 * np.pi) * WIDTH * np.exp(-distance2 / (2 * WIDTH**2)))
 
 
-@pytest.mark.parametrize("model", ["joseph", "footprint"])
 @pytest.mark.parametrize("name", closed_form_scans(2, 1.0))
-def test_the_error_on_a_smooth_object_falls_with_the_square_of_the_voxel(name: str, model: str) -> None:
-    errors = errors_by_size((16, 32, 64), name, model, gaussian, gaussian_integrals, fixed=model == "joseph")
+def test_the_error_on_a_smooth_object_falls_with_the_square_of_the_voxel(name: str) -> None:
+    errors = errors_by_size((16, 32, 64), name, "joseph", gaussian, gaussian_integrals, fixed=True)
     orders = np.log2(errors[:-1] / errors[1:])
     assert (np.abs(orders - 2) <= 0.25).all(), errors
+
+
+@pytest.mark.parametrize("name", closed_form_scans(2, 1.0))
+def test_the_error_of_footprints_on_a_smooth_object_falls_with_voxel_and_pixel(name: str) -> None:
+    """To first order at least: to the footprint model a voxel is a box of constant attenuation."""
+    errors = errors_by_size((16, 32, 64), name, "footprint", gaussian, gaussian_integrals, fixed=False)
+    orders = np.log2(errors[:-1] / errors[1:])
+    assert (orders >= 1).all(), errors
 
 
 def some_ellipsoids() -> Ellipsoids:
@@ -284,9 +293,10 @@ def some_ellipsoids() -> Ellipsoids:
 @pytest.mark.parametrize("model", ["joseph", "footprint"])
 @pytest.mark.parametrize("name", ["parallel", "cone", "tilted cone"])
 def test_the_error_on_ellipsoids_falls_with_the_voxel(name: str, model: str) -> None:
-    """Edges: the L2 error is the square root of a band as wide as a voxel, times jumps of its square root."""
-    phantom = some_ellipsoids()
-    errors = errors_by_size((16, 32, 64), name, model, lambda grid: phantom.voxelise(grid, 4), phantom.project, fixed=False)
+    """To first order: in a band along the edge as wide as a voxel h, chords of the order of sqrt(h) are misjudged."""
+    phantom, sizes = some_ellipsoids(), (16, 32, 64)
+    errors = errors_by_size(sizes, name, model, lambda grid: phantom.voxelise(grid, 4), phantom.project, fixed=False)
     orders = np.log2(errors[:-1] / errors[1:])
-    assert (orders >= 0.8).all(), errors
-    assert errors[-1] <= 0.02
+    assert (np.abs(orders - 1) <= 0.25).all(), errors
+    voxels = np.array([max(box_grid(n).spacing) for n in sizes])
+    assert (errors <= voxels / 0.5).all()  # a voxel over the smallest half-width of the large ellipsoid

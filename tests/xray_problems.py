@@ -66,7 +66,8 @@ def _rows(rng: Random, reach: float) -> Problem:
     grid = Grid(grid.shape, grid.spacing, (*grid.center[:2], 0.0))
     nz, nv = grid.shape[0], _detector(rng)[0]
     nv += (nz - nv) % 2  # rows meet slices
-    return grid, ParallelBeam(_angles(rng), (nv, _detector(rng)[1]), (grid.spacing[0], _pixel(rng, reach)[1]), axis_offset=float(rng.normal()))
+    detector = (nv, _detector(rng)[1]), (grid.spacing[0], _pixel(rng, reach)[1])
+    return grid, ParallelBeam(_angles(rng), *detector, axis_offset=float(rng.normal()))
 
 
 def _parallel(rng: Random, reach: float) -> Problem:
@@ -88,14 +89,16 @@ def _curved(rng: Random, reach: float) -> Problem:
 
 def _helix(rng: Random, reach: float) -> Problem:
     lengths, turn = _distances(rng), float(rng.normal(0, 6))
-    return _grid(rng), Helix(_angles(rng) * 3, *lengths, _detector(rng), _pixel(rng, reach), turn, -turn, **_mounting(rng))
+    detector = _detector(rng), _pixel(rng, reach)
+    return _grid(rng), Helix(_angles(rng) * 3, *lengths, *detector, turn, -turn, **_mounting(rng))
 
 
 def _laminography(rng: Random, reach: float) -> Problem:
     near, far = _distances(rng) if rng.random() < 0.5 else (None, None)
     tilt = float(rng.uniform(-1.5, 1.5)) if rng.random() < 0.8 else float(np.pi / 4)
-    detector = _detector(rng), _pixel(rng, reach)
-    return _grid(rng), Laminography(_angles(rng), tilt, *detector, source_axis=near, source_detector=far, **_mounting(rng))
+    detector, mounting = (_detector(rng), _pixel(rng, reach)), _mounting(rng)
+    source: dict[str, Any] = {"source_axis": near, "source_detector": far}
+    return _grid(rng), Laminography(_angles(rng), tilt, *detector, **source, **mounting)
 
 
 def _vectors(rng: Random, reach: float) -> Problem:
@@ -173,7 +176,8 @@ def _axis_frames() -> np.ndarray:
 
 def steep_problems() -> dict[str, Problem]:
     """Sources beside, in and behind the volume, rays that miss it, and detectors far larger or finer than voxels."""
-    turn = np.linspace(0.1, 6.0, 4)
+    turn, roll = np.linspace(0.1, 6.0, 4), {"detector_tilt": (0.3, 0.0, 0.0)}
+    coarse, fine = ((5, 6), 40.0), ((40, 21), 0.1)
     cube, wide = Grid((9, 8, 7)), Grid((3, 20, 21))
     return {
         "source beside the box": (cube, ConeBeam(turn, 6.5, 13.0, (21, 12), 2.0)),
@@ -183,10 +187,10 @@ def steep_problems() -> dict[str, Problem]:
         "box on both sides of the orbit": (wide, ConeBeam(turn, 7.3, 20.0, (5, 9), 2.0)),
         "all rays miss": (Grid(5, 1.0, (300, 200, 100)), ConeBeam(turn, 900.0, 1000.0, (5, 6), 1.0)),
         "some views miss": (Grid(5, 1.0, (0, 0, 40)), Helix(turn * 4, 60.0, 120.0, (7, 9), 2.0, 30.0, 0.0)),
-        "pixels 20 times the voxel": (cube, ConeBeam(turn, 60.0, 120.0, (5, 6), 40.0)),
-        "pixels 20 times the voxel, rolled": (cube, ConeBeam(turn, 60.0, 120.0, (5, 6), 40.0, detector_tilt=(0.3, 0, 0))),
-        "pixels a 20th of the voxel": (cube, ConeBeam(turn, 60.0, 120.0, (40, 21), 0.1)),
-        "pixels a 20th of the voxel, rolled": (cube, ConeBeam(turn, 60.0, 120.0, (40, 21), 0.1, detector_tilt=(0.3, 0, 0))),
+        "pixels 20 times the voxel": (cube, ConeBeam(turn, 60.0, 120.0, *coarse)),
+        "pixels 20 times the voxel, rolled": (cube, ConeBeam(turn, 60.0, 120.0, *coarse, **roll)),
+        "pixels a 20th of the voxel": (cube, ConeBeam(turn, 60.0, 120.0, *fine)),
+        "pixels a 20th of the voxel, rolled": (cube, ConeBeam(turn, 60.0, 120.0, *fine, **roll)),
         "rays to both sides of a near source": (cube, _both_sides()),
         "across a turned detector": (cube, ConeBeam(turn, 40.0, 80.0, (9, 10), 2.0, detector_tilt=(0.0, 1.2, -1.1))),
     }
@@ -202,7 +206,7 @@ def _both_sides() -> Vectors:
 
 
 def tall_problems() -> dict[str, Problem]:
-    """More rows than one CPU thread takes at a time (256 and 1024), steep and shallow, and rows far finer than slices."""
+    """More rows than a CPU thread takes at a time (256 and 1024), steep and shallow, and rows far finer than slices."""
     turn, tall = [0.3, 1.9], Grid((1100, 2, 3))
     return {
         "rows": (tall, ParallelBeam(turn, (1100, 4))),

@@ -68,7 +68,9 @@ def host_source(folder: Path, precision: str) -> str:
         parts.append(f'#include "{path.name}"')
         names += [name for name, _ in KERNEL.findall(path.read_text())]
     parts += [f"HOST_EXPORT({name})" for name in names]
-    parts.append(f'extern "C" __attribute__((visibility("default"))) const char tomodiff_source[] = "{source_hash(folder)}";')
+    parts.append(
+        f'extern "C" __attribute__((visibility("default"))) const char tomodiff_source[] = "{source_hash(folder)}";'
+    )
     return "\n".join(parts) + "\n"
 
 

@@ -66,7 +66,9 @@ def check(name: str, args: tuple[Any, ...], array_type: Any, precision: str) -> 
     """Scalars cast to the declared types and arrays as they are, or KernelError naming the argument."""
     declared = signatures(precision)[name][1]
     if len(args) != len(declared):
-        raise KernelError(f"{name} takes {len(declared)} arguments ({', '.join(p.name for p in declared)}), got {len(args)}")
+        raise KernelError(
+            f"{name} takes {len(declared)} arguments ({', '.join(p.name for p in declared)}), got {len(args)}"
+        )
     checked: list[Any] = []
     for value, p in zip(args, declared, strict=True):
         if not p.pointer:
@@ -88,7 +90,7 @@ def check(name: str, args: tuple[Any, ...], array_type: Any, precision: str) -> 
 
 
 def _scalar(name: str, p: Parameter, value: Any) -> Any:
-    """The number as the declared type; refuses what is no real number, a fraction where an integer belongs, overflow."""
+    """The number as the declared type; refuses what is no real number or does not fit it."""
     whole = p.dtype.kind == "i"
     number = float(value) if isinstance(value, (int, float, np.integer, np.floating)) else None
     if number is None or (whole and number % 1 != 0):
@@ -144,8 +146,8 @@ def cache_folder() -> Path:
         if status.st_uid == os.getuid() and not status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
             return folder
     raise KernelError(
-        f"no safe folder for compiled kernels: {chosen or home + '/tomodiff'} must be writable by you and by nobody else; "
-        "set TOMODIFF_CACHE"
+        f"no safe folder for compiled kernels: {chosen or home + '/tomodiff'} must be writable by you and "
+        "by nobody else; set TOMODIFF_CACHE"
     )
 
 

@@ -52,7 +52,9 @@ class Orbit:
             width = np.linalg.norm(u, axis=1) * radius / depth
             corners = scan.pixels(v=(scan.detector_shape[0] - 1) / 2, u=[0, scan.detector_shape[1] - 1])[:, 0]
             ends = corners - s[:, None]
-            along = np.arctan2(np.cross(-s[:, None, :2], ends[..., :2]), (-s[:, None, :2] * ends[..., :2]).sum(-1))
+            axis = -s[:, None, :2]
+            crossed = axis[..., 0] * ends[..., 1] - axis[..., 1] * ends[..., 0]
+            along = np.arctan2(crossed, (axis * ends[..., :2]).sum(-1))
             fan = float(np.abs(along).max())
             angles = np.arctan2(s[:, 0], -s[:, 1])
         _expect(np.abs(width - width[0]) <= TOLERANCE * width[0], "one pixel width in all views")

@@ -26,6 +26,9 @@ NO_RESPONSE = 0.1
 SIGMAS, FRACTION = 10.0, 0.1
 """A value is an outlier this many robust standard deviations and this fraction off the local median."""
 
+MANY_CONSTANT = 0.05
+"""Share of pixels without any change at which these are taken to be free of noise, not stuck."""
+
 LISTED = 10
 """Positions that reports list."""
 
@@ -89,7 +92,7 @@ def _outliers(image: Floats) -> Mask:
 
 
 def _stuck(data: NDArray[Any]) -> Mask:
-    """Pixels that never change although those around them do."""
+    """Pixels that never change although those around them do; none where the data has no noise to tell them by."""
     if len(data) < 3:
         return np.zeros(data.shape[1:], dtype=bool)
     lowest, highest = np.array(data[0], dtype=np.float64), np.array(data[0], dtype=np.float64)
@@ -97,6 +100,8 @@ def _stuck(data: NDArray[Any]) -> Mask:
         np.fmin(lowest, view, out=lowest)
         np.fmax(highest, view, out=highest)
     change = highest - lowest
+    if (change == 0).mean() > MANY_CONSTANT:
+        return np.zeros(data.shape[1:], dtype=bool)
     return np.asarray((change == 0) & (_local_median(np.nan_to_num(change)) > 0))
 
 

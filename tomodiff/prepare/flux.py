@@ -24,6 +24,9 @@ DIMMER_THAN_BRIGHTEST = 0.85
 FALL = 0.02
 """Rise of -log, beyond noise, relative to the outermost columns, at which the sample begins."""
 
+STEADY = 0.02
+"""Change of -log, beyond noise, from view to view that beams and detectors make by themselves."""
+
 ROW_BLOCKS = 24
 """Groups of rows that are looked at separately, so that a sample in a few rows is seen."""
 
@@ -38,9 +41,10 @@ class Air(NamedTuple):
 def find_air(transmission: NDArray[Any]) -> Air:
     """The air at the detector's sides, conservatively: 0 where in doubt.
 
-    A side counts as air if its outermost columns are bright (above 0.5, and 0.85 of the brightest 5 %) and their ratio
-    between groups of rows, and to the other side, does not change with the view beyond noise; from there it reaches
-    inwards up to the first column that any view or group of rows shows darker, less a margin.
+    A side counts as air if its outermost columns are bright (above 0.5, and 0.85 of the brightest 5 % of each view) and
+    keep their ratios between groups of rows, and to the other side, from view to view up to noise (the flux itself may
+    change); from there it reaches inwards up to the first column that any view or group of rows shows darker, less a
+    margin.
     """
     nv, nu = transmission.shape[1:]
     side = max(2, nu // 64)
@@ -50,7 +54,7 @@ def find_air(transmission: NDArray[Any]) -> Air:
     bounds = np.linspace(0, nv, blocks + 1).astype(int)
     groups = [np.nanmean(transmission[:, a:b], axis=1, dtype=np.float64) for a, b in pairwise(bounds)]
     profile = np.stack(groups, axis=1)
-    brightest = float(np.percentile(profile, 95))
+    brightest = np.percentile(profile.reshape(len(profile), -1), 95, axis=1)[:, None]
     log = np.log(np.maximum(profile, 1e-3))
     # pixel noise, from differences of neighbouring columns; even the sample adds little to its lower quartile
     noise = float(np.percentile(np.abs(np.diff(log, axis=2)).mean(axis=(0, 1)), 25)) * 1.2533 / np.sqrt(2)
@@ -58,17 +62,22 @@ def find_air(transmission: NDArray[Any]) -> Air:
     for flip in (False, True):
         side_log = log[:, :, ::-1] if flip else log
         found.append(_reach(side_log, side, noise, brightest))
-    both = _steady(np.concatenate([log[:, :, :side], log[:, :, -side:]], axis=1), side, noise)
-    if found[0] and found[1] and not both:
-        return Air(0, 0)
+    ends = [log[:, :, :side], log[:, :, -side:]]
+    if all(found):
+        return Air(*found) if _steady(np.concatenate(ends, axis=1), noise) else Air(0, 0)
+    if blocks == 1 and any(found):  # one row, one side: nothing to compare with, so the level itself must be steady
+        level = ends[0] if found[0] else ends[1]
+        return Air(*found) if _steady(np.concatenate([level, np.zeros_like(level)], axis=1), noise) else Air(0, 0)
     return Air(*found)
 
 
-def _reach(log: Floats, side: int, noise: float, brightest: float) -> int:
+def _reach(log: Floats, side: int, noise: float, brightest: Floats) -> int:
     """Columns of air from column 0 inwards; `log` (view, group of rows, u) is the log of the transmission."""
     rim = log[:, :, :side]
     level = np.exp(rim.mean(axis=2))
-    if level.min() < max(DIMMEST_AIR, DIMMER_THAN_BRIGHTEST * brightest) or not _steady(rim, side, noise):
+    if (level < np.maximum(DIMMEST_AIR, DIMMER_THAN_BRIGHTEST * brightest)).any():
+        return 0
+    if rim.shape[1] > 1 and not _steady(rim, noise):
         return 0
     smooth = scipy.ndimage.uniform_filter1d(log, side, axis=2, mode="nearest")
     fall = rim.mean(axis=2, keepdims=True) - smooth
@@ -79,12 +88,12 @@ def _reach(log: Floats, side: int, noise: float, brightest: float) -> int:
     return max(0, int(dark[0]) - 2 * side)
 
 
-def _steady(rim: Floats, side: int, noise: float) -> bool:
-    """Whether the groups' ratios stay what they are from view to view, up to noise and slow change."""
-    level = rim[:, :, :side].mean(axis=2) if rim.shape[2] >= side else rim.mean(axis=2)
-    change = level - level.mean(axis=1, keepdims=True) if level.shape[1] > 1 else level
+def _steady(rim: Floats, noise: float) -> bool:
+    """Whether the groups' ratios (view, group, u) stay what they are from view to view, up to noise and slow change."""
+    level = rim.mean(axis=2)
+    change = level - level.mean(axis=1, keepdims=True)
     change = change - change.mean(axis=0)
-    return bool(change.std() < 4 * noise / np.sqrt(side) + 0.02)
+    return bool(change.std() < 4 * noise / np.sqrt(rim.shape[2]) + STEADY)
 
 
 class AirFit(NamedTuple):
@@ -145,8 +154,11 @@ def normalise_flux(dataset: Dataset, air: tuple[int, int] | Air | None = None) -
     powers = np.polynomial.polynomial.polyvander(np.linspace(-1, 1, nu), fit.coefficients.shape[1] - 1)
     in_air = np.concatenate([powers[: where.left], powers[nu - where.right :]])
     level = fit.coefficients @ in_air.mean(axis=0)
-    flicker = float(np.median(np.abs(np.diff(level)))) * 1.4826 / np.sqrt(2) if len(level) > 1 else 0.0
-    smooth = flicker < 2 * fit.error and len(level) > 8
+    smooth, flicker = False, 0.0
+    if len(level) > 8:
+        wobble = np.diff(level - _trend(level[:, None])[:, 0])
+        flicker = float(1.4826 / np.sqrt(2) * np.median(np.abs(wobble)))
+        smooth = flicker < 2 * fit.error
     coefficients = _trend(fit.coefficients) if smooth else fit.coefficients
     data = np.empty(dataset.data.shape, np.float32)
     for view, image in enumerate(dataset.data):

@@ -6,7 +6,10 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from tomodiff.errors import DataError
-from tomodiff.result import Dataset
+from tomodiff.result import KINDS, Dataset
+
+NEXT_STEP = {"counts": "Run flat_field first", "transmission": "Run minus_log first"}
+"""What turns a dataset of one kind into the next."""
 
 
 def record(
@@ -27,8 +30,8 @@ def record(
 def expect_kind(dataset: Dataset, step: str, *kinds: str) -> None:
     """Raise DataError unless the dataset is of one of these kinds."""
     if dataset.kind not in kinds:
-        before = {"transmission": "run flat_field first", "line_integrals": "run minus_log first"}
-        hint = before.get(kinds[0], "") if dataset.kind == "counts" else ""
+        too_early = KINDS.index(dataset.kind) < max(KINDS.index(kind) for kind in kinds)
+        hint = NEXT_STEP[dataset.kind] if too_early else ""
         raise DataError(source(dataset), f"kind, for {step}", " or ".join(kinds), dataset.kind, hint)
 
 

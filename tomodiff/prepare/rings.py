@@ -8,7 +8,7 @@ pixel is subtracted and nothing else changes: no smoothing, no sorting of what b
 Three estimates of the difference from neighbours are made, each of which fails differently on objects: from the moving
 median (blind on slopes), from a local parabola (leaks at edges) and from the median of symmetric pairs (leaks where the
 profile bends).  Their median is used, but next to a kink of the mean profile (the rim of a centred cylinder, which
-stays in its column) only what all three agree on.  What does not agree between four parts of the scan is taken back.
+stays in its column) only what all three agree on.  What does not agree between eight parts of the scan is taken back.
 
 The idea of separating stripes by robust statistics along the views: Vo, Atwood & Drakopoulos 2018, Optics Express 26,
 28396; limits of any such method for objects with circular symmetry: Sijbers & Postnov 2004, Phys. Med. Biol. 49, N247.
@@ -32,15 +32,19 @@ from tomodiff.result import Dataset
 
 Floats = NDArray[np.float64]
 
-WINDOWS = {"light": 7, "normal": 9, "strong": 15}
+WINDOWS = {"light": 5, "normal": 7, "strong": 13}
 """Columns of neighbourhood by strength: the wider, the wider stripes are seen and the more the object leaks."""
 
 PASSES = 4
-PARTS = 4
+"""Times that offsets are estimated anew from what the last ones leave."""
+
+PARTS = 8
+"""Equal runs of views whose offsets are compared."""
+
 MOST_VIEWS = 256
 """Views, evenly taken, from which offsets are estimated where a scan has more."""
 
-KINK_SIGMAS, KINK_REACH = 5.0, 4
+KINK_SIGMAS, KINK_REACH = 3.0, 4
 """Robust standard deviations at which a change of slope is a kink, and the columns on each side that it affects."""
 
 

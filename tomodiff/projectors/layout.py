@@ -62,7 +62,7 @@ def _tiles(xp: ModuleType, count: int, rows: int, planes: int) -> tuple[tuple[in
 
 def _strides(stacked: bool, shape: tuple[int, ...]) -> tuple[int, int]:
     """(step between planes, step between rows) of a volume (rows, planes, count) or a stack (planes, rows, count)."""
-    a, b, c = shape
+    _, b, c = shape
     return (b * c, c) if stacked else (c, b * c)
 
 
@@ -78,7 +78,9 @@ def gather(x: Array, to: Columns, xp: ModuleType, stacked: bool, offset: int = 0
     rows = x.shape[1] if stacked else x.shape[0]
     grid, block = _tiles(xp, to.count, to.width, to.planes)
     kernel("rows_to_columns", xp, dtype)(
-        grid, block, (x, buffer, to.planes, rows, to.count, to.width, to.pad + offset, *_strides(stacked, x.shape), to.plane_step)
+        grid,
+        block,
+        (x, buffer, to.planes, rows, to.count, to.width, to.pad + offset, *_strides(stacked, x.shape), to.plane_step),
     )
     buffer[-SLACK:] = 0
     return buffer
@@ -91,7 +93,17 @@ def scatter(buffer: Array, source: Columns, out: Array, xp: ModuleType, stacked:
     kernel("columns_to_rows", xp, out.dtype.name)(
         grid,
         block,
-        (buffer, out, source.planes, rows, source.count, source.width, source.pad + offset, *_strides(stacked, out.shape), source.plane_step),
+        (
+            buffer,
+            out,
+            source.planes,
+            rows,
+            source.count,
+            source.width,
+            source.pad + offset,
+            *_strides(stacked, out.shape),
+            source.plane_step,
+        ),
     )
     return out
 

@@ -80,7 +80,7 @@ class ColumnTable:
 
 def column_table(grid: Grid, scan: Scan, rays: IndexRays) -> ColumnTable | None:
     """The column records, or None where detector columns do not share a path or rays are too steep."""
-    nz, ny, nx = grid.shape
+    _, ny, nx = grid.shape
     middle = (np.array([nx, ny]) - 1) / 2
     climb = _climb(rays)
     if climb is None:
@@ -104,11 +104,15 @@ def column_table(grid: Grid, scan: Scan, rays: IndexRays) -> ColumnTable | None:
     gs = climb[:, None] / along if rays.cone else np.zeros_like(bc)
     planes = np.where(axis == 1, ny, nx)
     half = (planes - 1) / 2
-    last = rays.n_rows - 1
-    slopes = np.maximum(np.abs(gz), np.abs(gz + last * gs))
+    last_row = rays.n_rows - 1
+    slopes = np.maximum(np.abs(gz), np.abs(gz + last_row * gs))
     pitches = np.abs(sc) + np.abs(gs) * half
     lowest = np.abs(sc) - np.abs(gs) * half  # an almost vanishing pitch happens next to the source alone
-    if slopes.max() > STEEPEST + TOLERANCE or pitches.max() > WIDEST_PITCH or lowest.min() <= 1e-6 * np.abs(climb).max():
+    if (
+        slopes.max() > STEEPEST + TOLERANCE
+        or pitches.max() > WIDEST_PITCH
+        or lowest.min() <= 1e-6 * np.abs(climb).max()
+    ):
         return None
     first, last = _planes_inside(bc, gb, planes, np.where(axis == 1, nx, ny))
     if rays.cone:  # the source is not between the planes, so all of them may lie behind it
@@ -138,7 +142,9 @@ def _climb(rays: IndexRays) -> np.ndarray | None:
     return step[:, 2] - (step[:, 0] * r[:, 0] + step[:, 1] * r[:, 1]) / flat**2 * r[:, 2]
 
 
-def _planes_inside(bc: np.ndarray, gb: np.ndarray, planes: np.ndarray, across: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _planes_inside(
+    bc: np.ndarray, gb: np.ndarray, planes: np.ndarray, across: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """First and last plane on which a path is less than a voxel outside (generous by one plane)."""
     half = (planes - 1) / 2
     with np.errstate(divide="ignore", invalid="ignore"):

@@ -30,7 +30,9 @@ class XRay(LinearOperator):
     in the geometry.  Raises TypeError or ValueError for arrays of another dtype or shape.
     """
 
-    def __init__(self, grid: Grid, scan: Scan, model: str = "joseph", dtype: str = "float32", path: str = "auto") -> None:
+    def __init__(
+        self, grid: Grid, scan: Scan, model: str = "joseph", dtype: str = "float32", path: str = "auto"
+    ) -> None:
         dtypes = ("float32", "float64")
         for name, value, known in (("model", model, MODELS), ("path", path, PATHS), ("dtype", dtype, dtypes)):
             if value not in known:
@@ -46,7 +48,13 @@ class XRay(LinearOperator):
     @property
     def walk(self) -> str:
         """Which kernels run: "rows", "slices", "columns", "rays" or "footprint"."""
-        names = {RowWalk: "rows", SliceWalk: "slices", ColumnWalk: "columns", FootprintWalk: "footprint", RayWalk: "rays"}
+        names = {
+            RowWalk: "rows",
+            SliceWalk: "slices",
+            ColumnWalk: "columns",
+            FootprintWalk: "footprint",
+            RayWalk: "rays",
+        }
         return names[type(self._walk)]
 
     def forward(self, x: Array, out: Array | None = None) -> Array:

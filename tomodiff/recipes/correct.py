@@ -81,7 +81,7 @@ def result_of(
     """The volume with its provenance."""
     pixel_unknown = bool(dataset.meta.get("pixel_unknown"))
     if pixel_unknown:
-        run.warn("the pixel size is not known: lengths are in pixels, attenuation per pixel (give --pixel)")
+        run.warn("the pixel size is not known: lengths are in pixels, attenuation per pixel (give --pixel-mm)")
     meta = {
         "method": method,
         "settings": settings.as_dict(),

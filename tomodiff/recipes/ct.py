@@ -55,7 +55,7 @@ def reconstruct(settings: CtSettings, run: Run, progress: Progress) -> Result:
             raise MemoryNeeded(
                 f"{info.path}: {method} needs {in_units(needed)} of memory for {scan.detector_shape[0]} x "
                 f"{scan.detector_shape[1]} pixels, {len(scan)} views and {' x '.join(map(str, grid.shape))} voxels; "
-                f"{in_units(free)} are free. Try --bin 2 (an eighth), fewer --rows, or larger voxels (--voxel)"
+                f"{in_units(free)} are free. Try --bin 2 (an eighth), fewer --rows, or larger voxels (--voxel-mm)"
             )
         run.warn(
             f"the scan needs {in_units(needed)} of memory, {in_units(free)} are free: done in slabs of {rows} rows"

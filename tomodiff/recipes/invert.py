@@ -10,8 +10,9 @@ import numpy as np
 
 from tomodiff.analytic import fbp, fdk
 from tomodiff.array import Array, namespace
-from tomodiff.core import Functional, zeros
-from tomodiff.geometry import Grid
+from tomodiff.core import Functional
+from tomodiff.errors import ConfigError
+from tomodiff.geometry import Grid, Scan
 from tomodiff.objective import Gaussian, TotalVariation
 from tomodiff.projectors import XRay
 from tomodiff.recipes.progress import Progress
@@ -51,21 +52,41 @@ def invert(
     chosen = settings.reconstruction
     values = device(np.ascontiguousarray(data.data, dtype=chosen.dtype))
     if method in ANALYTIC:
-        inverse = fbp if method == "fbp" else fdk
-        with progress.stage(method, total=len(data.scan), unit="view") as stage:
-            padding = "edge" if leaves_the_view(values) else "zero"
-            shown = [0]
-
-            def tick(done: int, _: int) -> None:
-                stage.advance(done - shown[0])
-                shown[0] = done
-
-            return inverse(values, data.scan, grid, chosen.filter or "ram-lak", padding, tick)
+        return analytic_inverse(method, values, data.scan, grid, chosen.filter or "ram-lak", progress)
     A = XRay(grid, data.scan, chosen.model, chosen.dtype)
     weights = None if data.weights is None else device(np.ascontiguousarray(data.weights, dtype=chosen.dtype))
     misfit = Gaussian(values, weights) @ A
     solver = make_solver(method, chosen, A, values, grid, run)
-    return _iterate(solver, misfit, A, method, settings, run, progress, resume)
+    start: Any = load(run.checkpoint(), namespace(values)) if resume and run.checkpoint().exists() else None
+    if start is None:
+        start = first_estimate(method, A, values, progress)
+    return _iterate(solver, misfit, start, method, settings, run, progress)
+
+
+def analytic_inverse(method: str, values: Array, scan: Scan, grid: Grid, window: str, progress: Progress) -> Array:
+    """FBP or FDK with a progress bar; an object that leaves the field of view is continued beyond it."""
+    inverse = fbp if method == "fbp" else fdk
+    with progress.stage(method, total=len(scan), unit="view") as stage:
+        return inverse(
+            values,
+            scan,
+            grid,
+            window,
+            "edge" if leaves_the_view(values) else "zero",
+            lambda done, _: stage.advance(done - stage.done),
+        )
+
+
+def first_estimate(method: str, A: XRay, values: Array, progress: Progress) -> Array:
+    """Where an iteration starts: fista-tv at the analytic inverse without its negative values, where the geometry has
+    one (the minimum does not depend on it, the way there is shorter); the others at zero, which regularises them."""
+    if method == "fista-tv":
+        analytic = "fbp" if A.scan.kind == "parallel" else "fdk"
+        try:
+            return analytic_inverse(analytic, values, A.scan, A.grid, "hann", progress).clip(0, None)
+        except ConfigError:  # a helix, tilts, too few angles
+            pass
+    return namespace(values).zeros(A.domain.shape, A.dtype)
 
 
 def leaves_the_view(values: Array, threshold: float = 0.05) -> bool:
@@ -116,20 +137,10 @@ def noise_level(values: Array) -> float:
 
 
 def _iterate(
-    solver: Any,
-    misfit: Functional,
-    A: XRay,
-    method: str,
-    settings: CtSettings,
-    run: Run,
-    progress: Progress,
-    resume: bool,
+    solver: Any, misfit: Functional, start: Any, method: str, settings: CtSettings, run: Run, progress: Progress
 ) -> Array:
+    """Iterate from an array, or from the State of a checkpoint."""
     chosen, output = settings.reconstruction, settings.output
-    xp = namespace(misfit.f.data)  # type: ignore[attr-defined]
-    start: Any = zeros(A.domain, xp)
-    if resume and run.checkpoint().exists():
-        start = load(run.checkpoint(), xp)
     stop: Any = MaxIterations(chosen.iterations or 1)
     if chosen.tolerance:
         stop = stop | RelativeChange(chosen.tolerance)

@@ -9,7 +9,7 @@ from pathlib import Path
 from tomodiff.geometry import Grid, Scan
 
 PREPARE_COPIES = 4
-"""Arrays of the size of the projections that correcting them takes at its peak: counts, transmission, two temporaries."""
+"""Arrays of the size of the projections that correcting them takes at its peak: two stages and two temporaries."""
 
 SOLVER_ARRAYS = {
     # method: (volumes, projection sets), beside the operator's own buffers; see the docstrings of the solvers

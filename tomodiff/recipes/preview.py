@@ -46,10 +46,7 @@ def preview(
             report = report or found
             center = axis_column(found)
         whole = grid_of(dataset.scan, settings)
-        if rows is not None:
-            whole = whole[_nearest_slice(whole, _height(grid, i))]
-        else:
-            whole = whole[i : i + 1]
+        whole = whole[slice(i, i + 1) if rows is None else _nearest_slice(whole, _height(grid, i))]
         slices.append(to_numpy(invert(dataset, whole, method, settings, run, progress, device, resume=False)))
         middle = whole
     assert dataset is not None

@@ -18,7 +18,7 @@ import os
 import socket
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -38,6 +38,13 @@ from tomodiff.recipes.yaml_tree import write_yaml
 from tomodiff.result import Result
 
 LOG = logging.getLogger("tomodiff")
+
+
+class LogFile(logging.FileHandler):
+    """The log of a run; a disk that is full must not add tracebacks to the error that follows from it."""
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        pass
 
 
 class Run:
@@ -71,10 +78,13 @@ class Run:
             if place.run.is_dir():
                 place.run.rmdir()  # empty, or make_room had complained
             move_over(temporary, place.run)
+        except (NotADirectoryError, FileExistsError) as error:
+            raise ConfigError(f"{place.run}: expected a folder above it, found a file ({error.filename})") from error
         except OSError as error:
             raise explained(error, place.run) from error
         finally:
-            remove(temporary)
+            with suppress(OSError):
+                remove(temporary)
         return run
 
     @classmethod
@@ -145,8 +155,11 @@ class Run:
         """Append one line of plain numbers; numbers that are not finite become null."""
         line = {name: _plain(value) for name, value in metrics.items()}
         line.setdefault("seconds", round(self._earlier + time.monotonic() - self._clock, 3))
-        with (self.path / "metrics.jsonl").open("a", encoding="utf-8") as stream:
-            stream.write(json.dumps(line) + "\n")
+        try:
+            with (self.path / "metrics.jsonl").open("a", encoding="utf-8") as stream:
+                stream.write(json.dumps(line) + "\n")
+        except OSError as error:
+            raise explained(error, self.path / "metrics.jsonl") from error
 
     def metrics(self) -> list[dict[str, Any]]:
         """The lines of metrics.jsonl.  Of an iteration that a resume ran again, the last one counts."""
@@ -226,7 +239,7 @@ class Run:
         self._save_status()
 
     def __enter__(self) -> Run:
-        self._handler = logging.FileHandler(self.path / "log.txt", encoding="utf-8")
+        self._handler = LogFile(self.path / "log.txt", encoding="utf-8")
         self._handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(message)s"))
         LOG.addHandler(self._handler)
         self._level = LOG.level
@@ -250,9 +263,9 @@ class Run:
         try:
             _write_json(self.path / "env.json", self.environment() | {"ended": now()})
             self._save_status()
-        except OSError as failure:  # a full disk, most likely: the error under way says more
+        except (OSError, TomodiffError):  # a full disk, most likely: the error under way says more
             if error is None:
-                raise explained(failure, self.path) from failure
+                raise
 
     def _signed(self) -> dict[str, Any]:
         return self.status | {"pid": os.getpid(), "host": socket.gethostname(), "updated": now()}
@@ -263,8 +276,12 @@ class Run:
 
 def _write_json(path: Path, values: Mapping[str, Any]) -> None:
     temporary = path.with_name(f".{path.name}.part")
-    temporary.write_text(json.dumps(values, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    os.replace(temporary, path)
+    try:
+        temporary.write_text(json.dumps(values, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        os.replace(temporary, path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise explained(error, path) from error
 
 
 def _plain(value: Any) -> Any:
