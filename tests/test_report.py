@@ -41,7 +41,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
         run.warn("the <flux> of view 3 is zero")
         for k in range(1, 30):
             run.log_metrics({"iteration": k, "residual": 1.0 / k, "change": 0.5**k})
-        run.record(center=11.75, method="sirt")
+        run.record(center=11.75, method="sirt", corrections={"flat_field": {"flats": 10, "list_of": list(range(99))}})
         run.save_timings({"reading": 0.2, "sirt": 3.0})
         run.save_report_data("sinogram", {"before": rng.random((40, 24)), "after": rng.random((40, 24)), "row": 6})
         run.save_report_data("projection", {"before": rng.random((12, 24)), "after": rng.random((12, 24)), "view": 0})
@@ -103,6 +103,7 @@ def test_warnings_come_first_and_nothing_is_left_out(html: str) -> None:
     assert "the &lt;flux&gt; of view 3" in html and "<flux>" not in html
     assert "a &lt;b&gt; &amp; c" in html and "<b> & c" not in html
     assert "it&#x27;&quot;&#x27;&quot;&#x27;s" in html  # the command as a shell takes it
+    assert "flats 10; list of 0, 1, 2, 3, 4, 5, 6, 7, ... (99 in all)" in html
     assert "11.75" in html and "SHA-256" not in html  # the scan does not exist
 
 

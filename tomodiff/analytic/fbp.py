@@ -7,7 +7,7 @@ from types import ModuleType
 
 import numpy as np
 
-from tomodiff.analytic.orbit import Orbit, short_scan_weights
+from tomodiff.analytic.orbit import NEARLY_CENTRED, Orbit, overlap_weights, short_scan_weights
 from tomodiff.analytic.ramp import filter_rows
 from tomodiff.array import Array, namespace
 from tomodiff.errors import ConfigError
@@ -18,6 +18,8 @@ from tomodiff.projectors.ray_tables import projection_matrices
 
 CHUNK_BYTES = 64 << 20
 """Projections that are filtered and back projected at a time."""
+
+FULL_TURN = 2 * np.pi - 1e-6
 
 Progress = Callable[[int, int], None]
 
@@ -32,14 +34,19 @@ def fbp(
 ) -> Array:
     """Filtered back projection of parallel-beam line integrals (view, v, u): attenuation (z, y, x) in 1/mm.
 
-    Views may cover half a turn or more, at any angles; each counts for the range of directions it stands for.
+    Views may cover half a turn or more, at any angles; each counts for the range of directions it stands for.  Of a
+    full turn the axis may lie anywhere on the detector (half acquisition).  Directions that a shorter scan leaves out
+    count as zero, so that its values are too low.
     window: see `ramp_response`; padding: see `filter_rows`.  progress(done, views) is called after each chunk.
     ConfigError for a cone beam, tilted axis or curved detector.  Kak & Slaney 1988, ch. 3.3.
     """
     if scan.kind != "parallel":
         raise ConfigError(f"fbp takes a parallel beam, found a {scan.kind} beam (use fdk)")
     orbit = Orbit.of(scan)
-    weights = orbit.view_weights(np.pi)[:, None, None]
+    if orbit.coverage > FULL_TURN:
+        weights = orbit.view_weights(2 * np.pi)[:, None, None] * overlap_weights(_from_axis(scan))
+    else:
+        weights = orbit.view_weights(np.pi)[:, None, None]
     return _inverse(data, scan, grid, orbit, lambda views: weights[views], window, padding, progress)
 
 
@@ -55,20 +62,21 @@ def fdk(
 
     Exact in the plane of the orbit; away from it the values drop with the cone angle, by about its square for a
     sphere or ellipsoid and more at flat faces that lie along the orbit's plane (measured in docs/accuracy.md).
-    A full turn counts every line twice; a shorter scan of at least half a turn plus the fan gets Parker's weights.
+    A full turn counts every line twice (once beyond the nearer edge of an offset detector); a shorter scan of at least
+    half a turn plus the fan gets Parker's weights.
     ConfigError for helices, tilted or curved detectors, and too short scans.  Feldkamp, Davis & Kress 1984, eq. 28.
     """
     if scan.kind != "cone":
         raise ConfigError(f"fdk takes a cone beam, found a {scan.kind} beam (use fbp)")
     orbit = Orbit.of(scan)
     share = orbit.view_weights(2 * np.pi)[:, None, None]
-    full = orbit.coverage > 2 * np.pi - 1e-6
+    full = orbit.coverage > FULL_TURN
     if not full and orbit.coverage < np.pi + 2 * orbit.fan - 1e-6:
         raise ConfigError(
             f"fdk needs half a turn plus the fan, {np.rad2deg(np.pi + 2 * orbit.fan):.1f} degrees, found views over "
             f"{np.rad2deg(orbit.coverage):.1f}; the iterative methods (sirt, cgls, fista-tv) take any range"
         )
-    redundancy = np.full((len(scan), 1), 0.5) if full else _parker(scan, orbit)
+    redundancy = overlap_weights(_from_axis(scan))[None].repeat(len(scan), 0) if full else _parker(scan, orbit)
 
     def weights(views: slice) -> np.ndarray:
         part = scan[views]
@@ -80,6 +88,20 @@ def fdk(
         return cosine * share[views] * redundancy[views][:, None, :]
 
     return _inverse(data, scan, grid, orbit, weights, window, padding, progress)
+
+
+def _from_axis(scan: Scan) -> np.ndarray:
+    """How many columns each column lies from that of the axis."""
+    return np.asarray(np.arange(scan.detector_shape[1]) - scan.project((0.0, 0.0, 0.0))[0, 1])
+
+
+def _symmetric(scan: Scan) -> tuple[int, int]:
+    """Columns to add left and right of the detector so that the axis lies in its middle."""
+    columns = _from_axis(scan)
+    wider = float(columns[0] + columns[-1])
+    if abs(wider) <= NEARLY_CENTRED:
+        return 0, 0
+    return max(0, int(np.ceil(wider))), max(0, int(np.ceil(-wider)))
 
 
 def _parker(scan: Scan, orbit: Orbit) -> np.ndarray:
@@ -115,11 +137,15 @@ def _inverse(
         raise TypeError(f"data: expected float32 or float64, got {dtype}")
     matrices = projection_matrices(grid, scan)
     target = _Rows(grid, xp, dtype) if _upright_parallel(scan, matrices) else _Columns(grid, xp, dtype)
-    step = max(1, CHUNK_BYTES // (8 * shape[1] * shape[2]))
+    # what the filter spreads over the nearer edge of an offset detector belongs to the lines seen from opposite
+    margin = _symmetric(scan) if orbit.coverage > FULL_TURN else (0, 0)
+    matrices[:, :4] += margin[0] * matrices[:, 8:]
+    step = max(1, CHUNK_BYTES // (8 * shape[1] * (shape[2] + sum(margin))))
     for start in range(0, shape[0], step):
         views = slice(start, min(start + step, shape[0]))
         chunk = data[views] * xp.asarray(weights(views), dtype)
-        target.add(filter_rows(chunk, orbit.pixel, window, padding), matrices[views])
+        wide = xp.pad(chunk, ((0, 0), (0, 0), margin)) if any(margin) else chunk
+        target.add(filter_rows(wide, orbit.pixel, window, padding), matrices[views])
         if progress is not None:
             progress(views.stop, shape[0])
     return target.volume()

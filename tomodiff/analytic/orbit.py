@@ -12,6 +12,15 @@ from tomodiff.geometry import Scan
 TOLERANCE = 1e-6
 """Relative deviation from a circle about the z axis that is still one."""
 
+SAME_ANGLE = 1e-9
+"""Difference in radians of angles that are the same but for rounding."""
+
+NEARLY_CENTRED = 1.0
+"""Columns that a detector may reach further on one side of the axis and still count as centred."""
+
+PASSAGE = 0.3
+"""Part of the overlap of opposite views over which the weights pass from a half to 0 and 1."""
+
 ADVICE = "; the iterative methods (sirt, cgls, fista-tv) take any geometry"
 
 
@@ -33,10 +42,15 @@ class Orbit:
         if scan.radius is not None:
             raise ConfigError(f"filtered back projection needs a flat detector, found a cylindrical one{ADVICE}")
         s, d, u, v = scan.frames().reshape(-1, 4, 3).transpose(1, 0, 2)
+        nv, nu = scan.detector_shape
+        level = np.abs(u[:, 2]) * nu <= np.linalg.norm(v, axis=1)
+        _expect(level, "detector rows at right angles to the axis, to a pixel from end to end (no roll)")
         if scan.kind == "parallel":
             length = np.linalg.norm(s, axis=1)
             _expect(np.abs(s[:, 2]) <= TOLERANCE * length, "rays at right angles to the rotation axis")
             width = np.abs(u[:, 0] * s[:, 1] - u[:, 1] * s[:, 0]) / length
+            aside = np.abs(v[:, 0] * s[:, 1] - v[:, 1] * s[:, 0]) / length
+            _expect(aside * nv <= width, "detector columns along the axis, to a pixel from end to end")
             radius, fan = np.inf, 0.0
             angles = np.arctan2(-s[:, 0], s[:, 1])
         else:
@@ -48,6 +62,8 @@ class Orbit:
             normal /= np.linalg.norm(normal, axis=1)[:, None]
             towards = (normal * -s).sum(axis=1)
             _expect(np.abs(np.abs(towards) - radius) <= 1e-4 * radius, "a detector that faces the axis (no tilts)")
+            leaning = np.hypot(v[:, 0], v[:, 1]) > 0.02 * np.linalg.norm(v, axis=1)
+            _expect(~leaning, "detector columns along the axis")
             depth = np.abs((normal * (d - s)).sum(axis=1))
             width = np.linalg.norm(u, axis=1) * radius / depth
             corners = scan.pixels(v=(scan.detector_shape[0] - 1) / 2, u=[0, scan.detector_shape[1] - 1])[:, 0]
@@ -66,20 +82,19 @@ class Orbit:
         gaps = _gaps(np.sort(self.angles % (2 * np.pi)), 2 * np.pi)
         if len(gaps) == 1:
             return 0.0
-        largest = gaps.max()
-        usual = float(np.median(gaps[gaps > 0])) if (gaps > 0).any() else 2 * np.pi
-        return float(2 * np.pi - largest + usual) if largest > 2.5 * usual else 2 * np.pi
+        left_out, usual = _left_out(gaps)
+        return float(2 * np.pi - gaps.max() + usual) if left_out.any() else 2 * np.pi
 
     def view_weights(self, period: float) -> np.ndarray:
         """The share of `period` (radians) that each view stands for: half the gaps to its neighbours.
 
-        A gap much wider than the others (a limited range of angles) counts as an ordinary one.
+        A range that the views leave out counts as one ordinary step, so that the shares then sum to less.
         """
         folded = self.angles % period
         order = np.argsort(folded, kind="stable")
         gaps = _gaps(folded[order], period)
-        usual = np.median(gaps[gaps > 1e-9]) if (gaps > 1e-9).any() else period
-        gaps = np.where(gaps > 4 * usual, usual, gaps)
+        left_out, usual = _left_out(gaps)
+        gaps = np.where(left_out, usual, gaps)
         weights = np.empty_like(gaps)
         weights[order] = (gaps + np.roll(gaps, 1)) / 2
         return weights
@@ -87,6 +102,20 @@ class Orbit:
 
 def _gaps(ordered: np.ndarray, period: float) -> np.ndarray:
     return np.diff(ordered, append=ordered[0] + period)
+
+
+def _left_out(gaps: np.ndarray) -> tuple[np.ndarray, float]:
+    """Which gaps between neighbouring views are ranges that the scan leaves out, and the median of its steps.
+
+    Steps may be irregular (the widest of n random ones is about ln n times their mean), so only a gap of over four
+    times the widest step counts, the few widest aside.
+    """
+    steps = np.sort(gaps[gaps > SAME_ANGLE])
+    if not steps.size:
+        return np.zeros(len(gaps), dtype=bool), 0.0
+    widest = steps[-min(len(steps), 2 + len(steps) // 50)]
+    left_out = gaps > 4 * widest
+    return left_out, float(np.median(steps[steps <= 4 * widest]))
 
 
 def _expect(holds: np.ndarray, what: str) -> None:
@@ -111,3 +140,21 @@ def short_scan_weights(beta: np.ndarray, gamma: np.ndarray, fan: float, coverage
     weights = np.where(b < 2 * (wide - g), rise, weights)
     weights = np.where(b > np.pi - 2 * g, fall, weights)
     return np.where((b < 0) | (b > np.pi + 2 * wide), 0.0, weights)
+
+
+def overlap_weights(columns: np.ndarray) -> np.ndarray:
+    """Weights (u) that count every line of a full turn once; columns: their distance from that of the axis.
+
+    Each line is seen from both sides and counts half, but for an axis off the detector's middle: towards the nearer
+    edge the weight then passes to 0 and opposite to 1, since what lies further out on that side is seen once.
+    After Wang 2002 (Med. Phys. 29, 1634), with the passage kept to the outer part of the overlap for less noise.
+    """
+    overlap = min(-columns.min(), columns.max())
+    if overlap <= 0:
+        return np.ones(len(columns))
+    wider = columns.max() + columns.min()  # columns further out on the positive side
+    if abs(wider) <= NEARLY_CENTRED:
+        return np.full(len(columns), 0.5)
+    outward = columns * np.sign(wider) / overlap
+    passed = np.clip((np.abs(outward) - 1 + PASSAGE) / PASSAGE, 0.0, 1.0)
+    return np.asarray(0.5 + 0.5 * np.sign(outward) * np.sin(np.pi / 2 * passed) ** 2)

@@ -51,6 +51,8 @@ def simulate(
     roll: Annotated[float, _option("degrees by which the detector is rolled", "Instrument", "DEG")] = 0.0,
     oversample: Annotated[int, _option("rays per pixel along each side", "Instrument")] = 2,
     truth: Annotated[bool, typer.Option(help="keep the phantom as voxels in the file")] = True,
+    dtype: Annotated[str, _option("float32, or uint16 as a camera writes", "Output", "NAME")] = "float32",
+    compress: Annotated[bool, typer.Option("--compress", help="compress the file")] = False,
     seed: Annotated[int, _option("start of the random numbers", "Output")] = 0,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="replace an earlier file")] = False,
 ) -> None:
@@ -76,13 +78,17 @@ def simulate(
         rng=rng,
         beam=Beam(i0=photons, drift=drift, flicker=flicker),
         detector=Detector(
-            photon_noise=noise, electronic_noise=electronic_noise, gain_error=rings, dead_pixels=dead_pixels
+            photon_noise=noise,
+            electronic_noise=electronic_noise,
+            gain_error=rings,
+            dead_pixels=dead_pixels,
+            dtype=dtype,
         ),
         misalignment=Misalignment(axis_shift=axis_shift, detector_roll=np.deg2rad(roll)),
         oversample=oversample,
     )
     kept = Result(made.voxelise(grid).astype(np.float32), grid) if truth else None
-    write_scan(out, dataset, kept)
+    write_scan(out, dataset, kept, compression="gzip" if compress else None)
     say(f"scan    {out}\n        {scan}")
     say(f"object  {phantom}, {len(made)} ellipsoids, radius {radius:.4g} mm; {'with' if truth else 'without'} truth")
 

@@ -35,6 +35,10 @@ WEDGE_MARGIN = 4
 """Angular harmonics by which a finite window may smear the double wedge."""
 
 
+MOST_VALUES = 3_000_000
+"""Values of the sinograms above which only some of the rows take part until the final polish."""
+
+
 class MirrorViews:
     """Line integrals (view, row, u) of a few detector rows of a parallel-beam scan, ready to be compared."""
 
@@ -138,14 +142,15 @@ def locate(views: MirrorViews, kind: str, search: tuple[float, float], final: st
     symmetric about it, so that only columns which are seen from both sides take part.
     """
     width = views.width
-    overview = views.criterion(kind, (width - 1) / 2, width / 2)
+    few = MirrorViews(views.rows[:, :: -(-views.rows.size // MOST_VALUES)], views.angles)
+    overview = few.criterion(kind, (width - 1) / 2, width / 2)
     columns = np.arange(search[0], search[1] + 0.125, 0.25)
     values = overview(columns)
     inner = np.flatnonzero((values[1:-1] < values[:-2]) & (values[1:-1] <= values[2:])) + 1
     deepest = inner[np.argsort(values[inner])][:8] if inner.size else np.array([int(np.argmin(values))])
     judged = []
     for start in columns[deepest]:
-        criterion = views.criterion(kind, start, _half(start, width))
+        criterion = few.criterion(kind, start, _half(start, width))
         column, value = criterion.minimum_near(start, 1.0)
         judged.append((value, float(np.clip(column, *search))))
     judged.sort()

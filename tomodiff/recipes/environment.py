@@ -111,4 +111,5 @@ def inputs(settings: CtSettings) -> dict[str, dict[str, Any]]:
 
 def command_line() -> list[str]:
     """The command as it was typed."""
-    return [Path(sys.argv[0]).name or "tomodiff", *sys.argv[1:]]
+    name = Path(sys.argv[0]).name
+    return [*(["python", "-m", "tomodiff"] if name in ("", "-c", "-m", "__main__.py") else [name]), *sys.argv[1:]]

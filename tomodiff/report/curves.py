@@ -39,7 +39,9 @@ def axis_search(center: Arrays, theme: Theme) -> Figure:
     fig = figure(theme, 7.2, 2.6)
     axes = fig.subplots()
     order = np.argsort(center["candidates"])
-    axes.plot(center["candidates"][order], center["scores"][order], ".-", color=theme.curves[0], linewidth=1.1)
+    marker = "." if len(order) <= 60 else ""
+    x, y = center["candidates"][order], center["scores"][order]
+    axes.plot(x, y, marker=marker, color=theme.curves[0], linewidth=1.3)
     found = float(center["center"])
     axes.axvline(found, color=theme.curves[1], linewidth=1.2)
     axes.annotate(
@@ -70,14 +72,14 @@ def convergence(metrics: Sequence[Mapping[str, Any]], theme: Theme) -> Figure:
 
 
 def curve_names(metrics: Sequence[Mapping[str, Any]]) -> list[str]:
-    """The metrics that at least two iterations have, in the order in which they appear."""
-    counts: dict[str, int] = {}
+    """The metrics that change from iteration to iteration, in the order in which they appear."""
+    values: dict[str, list[float]] = {}
     for entry in metrics:
         if "iteration" in entry:
             for name, value in entry.items():
                 if name not in NOT_CURVES and _is_number(value):
-                    counts[name] = counts.get(name, 0) + 1
-    return [name for name, n in counts.items() if n >= 2]
+                    values.setdefault(name, []).append(value)
+    return [name for name, seen in values.items() if len(set(seen)) > 1]
 
 
 def _is_number(value: Any) -> bool:

@@ -115,7 +115,7 @@ def in_words(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.5g}"
     if isinstance(value, Mapping):
-        return ", ".join(f"{k} {in_words(v)}" for k, v in value.items()) or NOTHING
+        return "; ".join(f"{str(k).replace('_', ' ')} {in_words(v)}" for k, v in value.items()) or NOTHING
     if isinstance(value, list | tuple) and len(value) > MOST_LISTED:
         return f"{in_words(value[:MOST_LISTED])}, ... ({len(value)} in all)"
     if isinstance(value, list | tuple):

@@ -77,9 +77,10 @@ def report(run: Run) -> str:
             section("Correction of the projections", *correction_pictures(data)),
             section("Rotation axis", *axis_pictures(data)),
             columns(
-                section("What was found", pairs(found(run.status["facts"]))),
+                section("What was found", pairs(single(run.status["facts"]))),
                 section("Time", bars(run.status["timings"], "s")),
             ),
+            section("What each step found", pairs(grouped(run.status["facts"]))),
             section("Reproduce", code(reproduce(run, env))),
             columns(
                 section("Settings", code((run.path / "config.yml").read_text(encoding="utf-8"))),
@@ -98,15 +99,20 @@ def failure(run: Run) -> str:
     return section(f"This run {run.status['state']}", code(message), kind=kind) if message else ""
 
 
-def found(facts: Mapping[str, Any]) -> dict[str, Any]:
-    """The facts of a run as one flat table; groups of groups, such as the corrections, as "group, name"."""
+def single(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """The facts that are one value each."""
+    return {name.replace("_", " "): value for name, value in facts.items() if not isinstance(value, Mapping)}
+
+
+def grouped(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """The facts that come in groups, such as what each correction found, by group."""
     rows: dict[str, Any] = {}
     for name, value in facts.items():
-        label = name.replace("_", " ")
-        if isinstance(value, Mapping) and any(isinstance(inner, Mapping) for inner in value.values()):
-            rows |= {str(step).replace("_", " "): numbers for step, numbers in value.items()}
-        else:
-            rows[label] = value
+        groups = value if isinstance(value, Mapping) else {}
+        if any(isinstance(inner, Mapping) for inner in groups.values()):
+            rows |= {str(step).replace("_", " "): numbers for step, numbers in groups.items()}
+        elif groups:
+            rows[name.replace("_", " ")] = groups
     return rows
 
 

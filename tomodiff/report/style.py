@@ -32,7 +32,8 @@ figcaption { color: var(--soft); font-size: 13px; margin-top: 6px; }
 table { border-collapse: collapse; width: 100%; font-size: 13.5px; font-variant-numeric: tabular-nums; }
 th, td { text-align: left; padding: 5px 12px 5px 0; border-bottom: 1px solid var(--line); vertical-align: top;
   overflow-wrap: anywhere; }
-th { font-weight: 500; color: var(--soft); } tr:last-child > * { border-bottom: 0; } td.n, th.n { text-align: right; }
+th { font-weight: 500; color: var(--soft); min-width: 7em; overflow-wrap: normal; }
+tr:last-child > * { border-bottom: 0; } td.n, th.n { text-align: right; }
 .s, .state { white-space: nowrap; } a { color: var(--blue); }
 .bar { background: var(--blue); height: 9px; border-radius: 3px; min-width: 2px; margin-top: 6px; }
 pre { margin: 0; overflow-x: auto; font: 12.5px/1.5 ui-monospace, SFMono-Regular, Menlo, Consolas, monospace;

@@ -1,1 +1,1 @@
-"""How fast this package is beside others: run from the repository, as `python -m workflows.benchmarks.ct_projectors`."""
+"""How fast this package is beside others: `python -m workflows.benchmarks.ct_projectors`, in the repository."""

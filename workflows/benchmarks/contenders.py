@@ -6,6 +6,7 @@ same numbers can be compared.
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import os
 from abc import ABC, abstractmethod
@@ -60,8 +61,9 @@ class Contender(ABC):
     @property
     def label(self) -> str:
         """What a table calls it."""
-        parts = (self.program, self.model, self.walk and f"({self.walk})", self.dtype if self.dtype != "float32" else "")
-        return " ".join(part for part in parts if part)
+        walk = f"({self.walk})" if self.walk else ""
+        precision = "" if self.dtype == "float32" else self.dtype
+        return " ".join(part for part in (self.program, self.model, walk, precision) if part)
 
 
 @final
@@ -100,8 +102,7 @@ class Astra(Contender):
     program, model = "ASTRA", "linear"
 
     def __init__(self, problem: Problem, threads: int) -> None:
-        import astra
-
+        astra: Any = importlib.import_module("astra")
         super().__init__(problem)
         nz, ny, nx = problem.grid.shape
         views, _, nu = problem.projections
@@ -112,9 +113,7 @@ class Astra(Contender):
         volume = astra.create_vol_geom(ny, nx)
         angles = -np.asarray(problem.scan.angles)  # type: ignore[attr-defined]
         projections = astra.create_proj_geom("parallel", 1.0, nu, angles)
-        self.operators = [
-            astra.OpTomo(astra.create_projector(self.model, projections, volume)) for _ in range(threads)
-        ]
+        self.operators = [astra.OpTomo(astra.create_projector(self.model, projections, volume)) for _ in range(threads)]
         self.pool = ThreadPoolExecutor(threads)
         self.shapes = (self.slices, ny, nx), (self.slices, views, nu)
 
@@ -147,7 +146,7 @@ class Rtk(Contender):
     """RTK's Joseph forward projector and its transpose, the Joseph back projector, on the CPU.
 
     The back projector runs on one thread whatever is asked for, so CPU seconds compare it fairly.  RTK turns about its
-    y axis: (x, y, z) there is (x, z, -y) here.
+    y axis: its axes (x, y, z) are our (x, z, -y).
     """
 
     program, model = "RTK", "Joseph"
@@ -155,9 +154,8 @@ class Rtk(Contender):
     TYPES: ClassVar[tuple[str, str]] = ("JosephForwardProjectionImageFilter", "JosephBackProjectionImageFilter")
 
     def __init__(self, problem: Problem, threads: int) -> None:
-        import itk
-        from itk import RTK as rtk
-
+        itk: Any = importlib.import_module("itk")
+        rtk = itk.RTK
         super().__init__(problem)
         itk.MultiThreaderBase.SetGlobalDefaultNumberOfThreads(threads)
         self.itk, self.rtk, self.version = itk, rtk, metadata.version("itk-rtk")
@@ -165,7 +163,7 @@ class Rtk(Contender):
         scan: Any = problem.scan
         self.geometry = rtk.ThreeDCircularProjectionGeometry.New()
         for degrees in np.rad2deg(scan.angles):
-            self.geometry.AddProjection(scan.source_axis, scan.source_detector, -float(degrees))
+            self.geometry.AddProjection(scan.source_axis, scan.source_detector, float(degrees))
         nz, ny, nx = problem.grid.shape
         dz, dy, dx = problem.grid.spacing
         self.volume = (ny, nz, nx), (dx, dz, dy)

@@ -43,7 +43,7 @@ class Problem:
 
 def par512(quick: bool = False) -> Problem:
     """The stack of slices in parallel beam."""
-    nz, n, views = (16, 64, 30) if quick else (64, 512, 360)
+    nz, n, views = (64, 64, 30) if quick else (64, 512, 360)
     scan = ParallelBeam(np.arange(views) * np.pi / views, (nz, n), 1.0)
     return Problem("par512", Grid((nz, n, n), 1.0), scan)
 
