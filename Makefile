@@ -4,12 +4,13 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 JOBS ?= $(shell nproc 2>/dev/null || echo 1)
 PYTEST_ARGS ?=
+BENCH_ARGS ?=
 # A file stays on one worker, whose fixtures it shares; the order is that of the names.
 PARALLEL = -n $(JOBS) --dist loadfile --no-loadscope-reorder
 # One thread for each test worker; results do not depend on the number of threads.
 ONE_THREAD = OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 TOMODIFF_THREADS=1
 
-.PHONY: help demo test check bench test-gpu nightly docs clean
+.PHONY: help demo test check bench bench-gpu test-gpu nightly peers docs clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -26,23 +27,29 @@ demo: $(VENV)/.ready-medical ## read, reconstruct and report on the sample scan,
 test: $(VENV)/.ready-test ## all tests but the slow ones
 	$(ONE_THREAD) $(BIN)/python -m pytest $(PARALLEL) -m "not slow" $(PYTEST_ARGS)
 
-nightly: $(VENV)/.ready-test ## all tests
+nightly: $(VENV)/.ready-test peers ## all tests, with other programs to compare with where they install
 	$(ONE_THREAD) $(BIN)/python -m pytest $(PARALLEL) $(PYTEST_ARGS)
 
 check: $(VENV)/.ready-dev ## style, types, layers, length of files
 	.ci/check $(BIN)
 
-bench: $(VENV)/.ready-medical ## speed, beside other programs where they install
-	@test -f $(VENV)/.ready-peers || .ci/setup $(VENV) peers || echo "not all other programs install here: the table goes without them"
-	$(BIN)/python workflows/benchmarks/xray.py
+bench: $(VENV)/.ready-medical peers ## speed, beside other programs where they install
+	$(BIN)/python -m workflows.benchmarks.ct_projectors $(BENCH_ARGS)
+
+# Installs nothing, as test-gpu; needs numpy and CuPy with a working GPU.
+bench-gpu: ## speed on a GPU
+	PYTHONPATH=. python3 -m workflows.benchmarks.ct_projectors --device cuda $(BENCH_ARGS)
+
+peers:
+	@test -f $(VENV)/.ready-peers || .ci/setup $(VENV) peers || echo "not all other programs install here: going on without them"
 
 # Installs nothing: the tree, and whatever this python3 has. Needs numpy, pytest and CuPy with a working GPU.
 test-gpu: ## the kernel and projector tests on CuPy arrays
 	@python3 -c 'import sys, cupy; sys.exit(0 if cupy.cuda.is_available() else "make test-gpu: CuPy finds no GPU here")'
 	PYTHONPATH=. TOMODIFF_TEST_GPU=1 python3 -m pytest -m "not slow" -k gpu $(PYTEST_ARGS) $$(grep -lw xp tests/test_*.py)
 
-docs: $(VENV)/.ready-test ## run the examples in the README, docs/ and docstrings (there is no built manual yet)
-	$(BIN)/python -m pytest --doctest-modules --doctest-glob='*.md' tomodiff README.md docs
+docs: $(VENV)/.ready-test ## run the Python and check the commands and links of all pages (they are read as they are)
+	$(BIN)/python -m pytest tests/test_docs.py $(PYTEST_ARGS)
 
 clean: ## remove the environment and everything that was built
 	rm -rf $(VENV) build dist *.egg-info tomodiff/_lib/*.so .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .coverage* htmlcov

@@ -141,7 +141,8 @@ static __device__ __forceinline__ void add_blended(real* sum, const real* __rest
         const real z = madd((real)l, pitch, height);
         const int i = slice_below(z);
         const real low = w0 * c0[i] + w1 * c1[i], high = w0 * c0[i + 1] + w1 * c1[i + 1];
-        sum[l] += madd(madd((real)l, pitch, height - (real)i), high - low, low); /* rounded as in the transpose */
+        const real share = (real)l * pitch + (height - (real)i); /* written as in the transpose, to be rounded alike */
+        sum[l] += madd(share, high - low, low);
     }
 }
 

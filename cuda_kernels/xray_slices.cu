@@ -27,7 +27,9 @@ extern "C" __global__ void xray_slices_forward(const real* __restrict__ rows, co
         int first = 0, last = lanes - 1;
         if (!rows_between(b, line[1], (real)-1, (real)across, first, last)) continue;
 #if LANES > 1
-        interpolate_lanes(sum, image + (long long)k * wide, b, line[1], first, last);
+        const real b0 = madd((real)first, line[1], b), b1 = madd((real)last, line[1], b), low = b0 < b1 ? b0 : b1;
+        const int below = low > (real)0 ? (int)low : 0; /* counted from here, places keep their digits in single precision */
+        interpolate_lanes(sum, image + (long long)k * wide + below, b - (real)below, line[1], first, last);
 #else
         interpolate_plain(sum, image + (long long)k * wide, b, line[1], first, last);
 #endif
@@ -37,7 +39,7 @@ extern "C" __global__ void xray_slices_forward(const real* __restrict__ rows, co
 }
 
 #if LANES > 1
-#define TAKEN 1024 /* detector columns at a time */
+#define TAKEN LANES /* detector columns at a time: as the forward, so that both round places alike */
 #define AROUND MARGIN
 #else
 #define TAKEN 1

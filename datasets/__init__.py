@@ -1,1 +1,1 @@
-"""Sample scans; a package only so that installing tomodiff takes them along."""
+"""Sample scans that come with the package, and the script that makes them; README.md describes each."""

@@ -206,15 +206,18 @@ def _both_sides() -> Vectors:
 
 
 def tall_problems() -> dict[str, Problem]:
-    """More rows than a CPU thread takes at a time (256 and 1024), steep and shallow, and rows far finer than slices."""
+    """More rows or columns than a CPU thread takes at a time (256, 1024), steep and shallow, far finer than voxels."""
     turn, tall = [0.3, 1.9], Grid((1100, 2, 3))
     return {
         "rows": (tall, ParallelBeam(turn, (1100, 4))),
+        "wide slices": (Grid((1, 3, 1050)), ParallelBeam([0.02, 0.3], (1, 1100), axis_offset=0.3)),
+        "wide coarse slices": (Grid((1, 4, 1300)), ParallelBeam([0.02, 0.3], (1, 600), 2.6)),
+        "wide fine slices": (Grid((1, 40, 41)), ParallelBeam([0.02, 0.7, 1.6], (1, 1100), 0.05)),
         "parallel": (tall, ParallelBeam(turn, (1031, 4), 1.07)),
         "tilted parallel": (tall, ParallelBeam(turn, (1031, 4), 1.07, axis_tilt=0.2, detector_tilt=(0.1, 0.0, 0.0))),
         "cone": (tall, ConeBeam(turn, 800.0, 1600.0, (1300, 4), 2.0)),
         "rolled cone": (tall, ConeBeam(turn, 800.0, 1600.0, (1300, 4), 2.0, detector_tilt=(0.01, 0.1, 0.0))),
-        "coarse cone": (Grid((3000, 2, 2)), ConeBeam(turn, 6000.0, 6100.0, (260, 3), (15.0, 1.0))),
+        "coarse cone": (Grid((1300, 2, 2)), ConeBeam(turn, 2600.0, 2700.0, (260, 3), (5.2, 1.0))),
         "fine cone": (Grid((40, 3, 4)), ConeBeam(turn, 900.0, 1000.0, (2100, 4), (0.04, 1.0))),
         "helix": (tall, Helix(turn, 900.0, 1800.0, (1025, 4), 2.0, 400.0, -100.0)),
     }

@@ -99,6 +99,10 @@ class Orbit:
         weights[order] = (gaps + np.roll(gaps, 1)) / 2
         return weights
 
+    def left_out(self, period: float) -> float:
+        """How much of `period` (radians) no view stands for."""
+        return max(0.0, float(period - self.view_weights(period).sum()))
+
 
 def _gaps(ordered: np.ndarray, period: float) -> np.ndarray:
     return np.diff(ordered, append=ordered[0] + period)

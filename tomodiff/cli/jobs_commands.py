@@ -59,9 +59,11 @@ def demo(
     out: Annotated[Path, typer.Option("--out", "-o", metavar="FOLDER", help="run directory")] = Path("tomodiff-demo"),
 ) -> None:
     """Reconstruct the sample scan that comes with tomodiff, and compare it with the truth."""
+    from tomodiff.cli.demonstration import findings
     from tomodiff.cli.jobs import start
-    from tomodiff.errors import ConfigError
+    from tomodiff.errors import ConfigError, TomodiffError
     from tomodiff.recipes.config_file import settings_from
+    from tomodiff.recipes.run import Run
 
     if kind not in SAMPLES:
         raise ConfigError(f"demo {kind}: expected {' or '.join(SAMPLES)}")
@@ -74,7 +76,12 @@ def demo(
             "reconstruction.iterations": (40, "demo"),
         }
     )
-    start(settings)
+    run = Run.open(start(settings))
+    shown = findings(run, settings.input.path)
+    for finding in shown:
+        say(str(finding))
+    if not all(finding.good for finding in shown):
+        raise TomodiffError("the demonstration did not come out as expected; `tomodiff doctor` shows the installation")
 
 
 def sample(kind: str) -> Path:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -35,6 +36,11 @@ def replacing(path: Path, n_bytes: int, *, folder: bool = False) -> Iterator[Pat
         move_over(temporary, path)
     except OSError as error:
         raise explained(error, path) from error
+    except RuntimeError as error:  # HDF5 reports some failed writes so, with the system's error number in the text
+        number = re.search(r"errno = (\d+)", str(error))
+        if number is None:
+            raise
+        raise explained(OSError(int(number[1]), " ".join(str(error).split())), path) from error
     finally:
         remove(temporary)
 
@@ -55,7 +61,7 @@ def explained(error: OSError, path: Path) -> ConfigError | DataError:
     """The error that tells a user why `path` could not be written."""
     said = " ".join(str(error).split())  # HDF5 puts the time of day in a line of its own
     short = "No space left on device" in said or "requested and" in said  # NumPy: "9 requested and 5 written"
-    if error.errno in (errno.ENOSPC, errno.EDQUOT) or short:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) or short:
         return DataError(path, "disk space", "room to write", f"a full disk ({said})", "Nothing was written.")
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return ConfigError(f"{path}: expected a place that can be written to, found: {error.strerror}")

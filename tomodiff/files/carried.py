@@ -18,7 +18,7 @@ import numpy as np
 import tifffile
 
 from tomodiff.errors import DataError
-from tomodiff.files.hdf5 import Hdf5Stack, find, open_hdf5, text
+from tomodiff.files.hdf5 import Hdf5Stack, find, open_hdf5, packing, text
 from tomodiff.files.source import Source
 from tomodiff.geometry import Grid, Scan, scan_from_dict
 from tomodiff.result import Dataset, Result
@@ -26,7 +26,7 @@ from tomodiff.result import Dataset, Result
 GROUP = "/measurement/tomodiff"
 
 
-def write_carried(file: h5py.File, dataset: Dataset, truth: Result | None) -> None:
+def write_carried(file: h5py.File, dataset: Dataset, truth: Result | None, compression: str | None) -> None:
     """Add the group to a file that is being written."""
     group = file.create_group(GROUP)
     group.attrs["kind"] = dataset.kind
@@ -34,9 +34,11 @@ def write_carried(file: h5py.File, dataset: Dataset, truth: Result | None) -> No
     group["meta"] = json.dumps(dataset.meta)
     group["history"] = json.dumps(list(dataset.history))
     if dataset.weights is not None:
-        group["weights"] = np.asarray(dataset.weights)
+        weights = np.asarray(dataset.weights)
+        group.create_dataset("weights", data=weights, **packing(weights.shape, compression))
     if truth is not None:
-        volume = group.create_dataset("truth/volume", data=np.asarray(truth.volume))
+        known = np.asarray(truth.volume)
+        volume = group.create_dataset("truth/volume", data=known, **packing(known.shape, compression))
         volume.attrs.update({"units": truth.unit, "quantity": truth.quantity, "axes": "z:y:x"})
         group["truth/grid"] = json.dumps(truth.grid.to_dict())
 

@@ -11,7 +11,7 @@ import numpy as np
 from tomodiff.files.angles import unit_name
 from tomodiff.files.azimuth import azimuths
 from tomodiff.files.carried import read_carried, write_carried
-from tomodiff.files.hdf5 import Hdf5Stack, dataset_at, find, linked_file, numbers, text, units
+from tomodiff.files.hdf5 import Hdf5Stack, dataset_at, find, linked_file, numbers, packing, text, units
 from tomodiff.files.source import RawAngles, Source, in_kev, in_mm
 from tomodiff.files.stack import Stack
 from tomodiff.result import Dataset, Result
@@ -126,10 +126,9 @@ def write_dxchange(target: Path, dataset: Dataset, truth: Result | None, compres
             file[ENERGIES[0]] = float(dataset.meta["energy_kev"])
             file[ENERGIES[0]].attrs["units"] = "keV"
         file["/measurement/sample/name"] = str(dataset.meta.get("sample", ""))
-        write_carried(file, dataset, truth)
+        write_carried(file, dataset, truth, compression)
 
 
 def _write_frames(file: h5py.File, name: str, frames: Any, axes: str, compression: str | None) -> None:
-    chunks = (1, *frames.shape[1:]) if compression else None
-    file.create_dataset(name, data=np.asarray(frames), chunks=chunks, compression=compression)
+    file.create_dataset(name, data=np.asarray(frames), **packing(frames.shape, compression))
     file[name].attrs["axes"] = axes

@@ -218,6 +218,11 @@ def _check_virtual(node: h5py.Dataset, path: str) -> None:
                             f"nothing at {home / name}", hint)  # fmt: skip
 
 
+def packing(shape: tuple[int, ...], compression: str | None) -> dict[str, Any]:
+    """How to create a dataset of frames (n, v, u): a chunk for each frame, bytes shuffled, if it is compressed."""
+    return {"chunks": (1, *shape[1:]), "compression": compression, "shuffle": True} if compression else {}
+
+
 def linked_file(node: h5py.Dataset, path: Path) -> str | None:
     """The other file in which a dataset really is, behind an external link, or None."""
     actual = Path(node.file.filename)

@@ -9,6 +9,7 @@ import numpy as np
 
 from tomodiff.files.azimuth import azimuths
 from tomodiff.files.carried import write_carried
+from tomodiff.files.hdf5 import packing
 from tomodiff.files.nxtomo import DARK, FLAT, PROJECTION
 from tomodiff.result import Dataset, Result
 
@@ -33,8 +34,7 @@ def write_nxtomo(target: Path, dataset: Dataset, truth: Result | None, compressi
         detector = _group(instrument, "detector", "NXdetector")
         shape = (len(keys), *dataset.data.shape[1:])
         dtype = np.result_type(*(frames.dtype for _, frames in stacks))
-        chunks = (1, *shape[1:]) if compression else None
-        data = detector.create_dataset("data", shape, dtype, chunks=chunks, compression=compression)
+        data = detector.create_dataset("data", shape, dtype, **packing(shape, compression))
         data.attrs["interpretation"] = "image"
         start = 0
         for _, frames in stacks:
@@ -51,7 +51,7 @@ def write_nxtomo(target: Path, dataset: Dataset, truth: Result | None, compressi
         standing = np.full(len(keys) - len(angles), angles[0])
         _with_unit(sample, "rotation_angle", np.concatenate([standing, angles]), "degree")
         _links(file, entry)
-        write_carried(file, dataset, truth)
+        write_carried(file, dataset, truth, compression)
 
 
 def _group(parent: h5py.Group, name: str, nx_class: str) -> h5py.Group:

@@ -213,8 +213,8 @@ def row_table(grid: Grid, scan: Scan, rays: IndexRays) -> RowTable | None:
     shift = np.rint(heights[0, 0])
     reach = max(grid.shape[0], rays.n_rows)
     level = np.abs(rays.origin[:, 2]) <= TOLERANCE * np.linalg.norm(rays.origin, axis=1) / max(grid.shape)
-    upright = np.abs(rays.step - np.array([0.0, 0.0, 1.0])).max(axis=1) <= TOLERANCE / reach
-    if not (level.all() and upright.all() and np.abs(heights - shift).max() <= 1e-7):
+    stray = 0.0 if rays.n_rows == 1 else np.abs(rays.step - np.array([0.0, 0.0, 1.0])).max()
+    if not (level.all() and stray <= TOLERANCE / reach and np.abs(heights - shift).max() <= 1e-7):
         return None
     direction, step, base = rays.origin, rays.across[:, 0], rays.first[:, 0]
     axis = (np.abs(direction[:, 1]) > np.abs(direction[:, 0])).astype(np.int64)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from tomodiff.array import Array
-from tomodiff.files import read
+from tomodiff.files import probe, read
 from tomodiff.geometry import Grid, Scan, fit_grid
 from tomodiff.prepare import prepare
 from tomodiff.recipes.progress import Progress
@@ -97,5 +97,8 @@ def result_of(
 def file_rows(settings: CtSettings, low: int, high: int) -> slice:
     """The rows of the file that are rows low <= v < high of the selected and binned scan."""
     chosen, n = settings.input.selection()["rows"], settings.input.bin
-    offset = 0 if chosen is None else chosen.indices(1 << 40)[0]
+    offset = 0
+    if chosen is not None:
+        rows = probe(settings.input.path, **settings.input.setup()).shape[1]
+        offset = chosen.indices(rows)[0]
     return slice(offset + low * n, offset + high * n)

@@ -21,7 +21,7 @@ from tomodiff.recipes.preview import preview
 from tomodiff.recipes.progress import Progress
 from tomodiff.recipes.run import Run
 from tomodiff.recipes.settings import CtSettings
-from tomodiff.recipes.slabs import reconstruct_in_slabs, slab_rows
+from tomodiff.recipes.slabs import reconstruct_in_slabs, rows_under_way, slab_rows
 from tomodiff.result import Result
 
 
@@ -49,8 +49,9 @@ def reconstruct(settings: CtSettings, run: Run, progress: Progress) -> Result:
     needed = required_bytes(method, scan, grid, info.n_flats + info.n_darks, _item(settings))
     free = free_bytes()
     run.record(memory_needed=in_units(needed), memory_free=in_units(free))
-    if needed > USABLE * free:
-        rows = slab_rows(method, scan, grid, info.n_flats + info.n_darks, _item(settings), USABLE * free)
+    rows = rows_under_way(run)  # a run that is resumed goes on as it began, whatever is free now
+    if rows or needed > USABLE * free:
+        rows = rows or slab_rows(method, scan, grid, info.n_flats + info.n_darks, _item(settings), USABLE * free)
         if not rows:
             raise MemoryNeeded(
                 f"{info.path}: {method} needs {in_units(needed)} of memory for {scan.detector_shape[0]} x "

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from tomodiff.analytic import fbp, fdk
+from tomodiff.analytic.orbit import Orbit
 from tomodiff.array import Array, namespace
 from tomodiff.core import Functional
 from tomodiff.errors import ConfigError
@@ -52,6 +53,9 @@ def invert(
     chosen = settings.reconstruction
     values = device(np.ascontiguousarray(data.data, dtype=chosen.dtype))
     if method in ANALYTIC:
+        missing = np.rad2deg(Orbit.of(data.scan).left_out(np.pi)) if method == "fbp" else 0.0
+        if missing > 0.01:
+            run.warn(f"the views leave {missing:.4g} of 180 degrees out: the values of fbp are too low, and it smears")
         return analytic_inverse(method, values, data.scan, grid, chosen.filter or "ram-lak", progress)
     A = XRay(grid, data.scan, chosen.model, chosen.dtype)
     weights = None if data.weights is None else device(np.ascontiguousarray(data.weights, dtype=chosen.dtype))

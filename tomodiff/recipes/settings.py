@@ -46,7 +46,7 @@ def volume_suffix(path: Path) -> str:
 class Section(BaseModel):
     """A group of settings that refuses names it does not know."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, defer_build=True)  # --help needs none
 
     @classmethod
     def conflicts(cls, given: dict[str, Any]) -> Iterator[tuple[str, str]]:
@@ -256,9 +256,9 @@ class CtSettings(Section):
 
     job: Literal["ct"] = Field(default="ct", description="the kind of job")
     input: Input
-    prepare: Prepare = Prepare()
-    reconstruction: Reconstruction = Reconstruction()
-    output: Output = Output()
+    prepare: Prepare = Field(default_factory=Prepare)
+    reconstruction: Reconstruction = Field(default_factory=Reconstruction)
+    output: Output = Field(default_factory=Output)
     seed: fields.Seed = Field(default=0, description="start of all random numbers")
     preview: fields.Switch = Field(default=False, description="only a few slices, in seconds")
 

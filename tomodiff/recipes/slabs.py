@@ -10,16 +10,18 @@ from typing import Any
 
 import numpy as np
 
+from tomodiff.analytic.orbit import Orbit
 from tomodiff.array import Array, to_numpy
-from tomodiff.errors import DataError
+from tomodiff.errors import ConfigError, DataError
 from tomodiff.geometry import Grid, Scan
+from tomodiff.projectors import XRay
 from tomodiff.recipes.correct import axis_column, corrected, file_rows, grid_of, result_of
-from tomodiff.recipes.invert import invert
+from tomodiff.recipes.invert import automatic_tv_weight, invert
 from tomodiff.recipes.memory import required_bytes
 from tomodiff.recipes.progress import Progress
 from tomodiff.recipes.run import Run
 from tomodiff.recipes.settings import CtSettings
-from tomodiff.result import Result
+from tomodiff.result import Dataset, Result
 
 OVERLAP = 8
 """Rows that slabs share on each side where the method couples slices (total variation) or corrections look around."""
@@ -35,7 +37,11 @@ def slab_rows(method: str, scan: Scan, grid: Grid, n_references: int, item: int,
     Slabs need slices that are the detector's rows: an untilted parallel beam with the default voxel height.
     """
     nv = scan.detector_shape[0]
-    if scan.kind != "parallel" or grid.shape[0] != nv:
+    if scan.kind != "parallel" or grid.shape[0] != nv or abs(grid.spacing[0] / scan.pixel[0] - 1) > 1e-9:
+        return 0
+    try:
+        Orbit.of(scan)
+    except ConfigError:  # tilted
         return 0
     for rows in range(nv // 2, FEWEST_ROWS - 1, -1):
         wide = min(nv, rows + 2 * OVERLAP)
@@ -43,6 +49,11 @@ def slab_rows(method: str, scan: Scan, grid: Grid, n_references: int, item: int,
         if required_bytes(method, scan.rows(0, wide), part, n_references, item) <= budget:
             return rows
     return 0
+
+
+def rows_under_way(run: Run) -> int:
+    """Rows of the slabs in which a stopped run was going; 0 if it was not."""
+    return int(_read_marker(run.checkpoint().parent / "slabs.json").get("rows", 0))
 
 
 def reconstruct_in_slabs(
@@ -69,6 +80,8 @@ def reconstruct_in_slabs(
     whole = Grid((nv, *full.shape[1:]), full.spacing, grid.center)
     mode = "r+" if done else "w+"
     volume = np.lib.format.open_memmap(target, mode=mode, dtype=settings.reconstruction.dtype, shape=whole.shape)
+    _write_marker(marker, {"next": 0, **done, "center": center, "rows": rows})
+    settings = _with_one_weight(settings, method, dataset, full, device)
     starts = range(done.get("next", 0), nv, rows)
     with progress.stage("slabs", total=-(-nv // rows), unit="slab", done=done.get("next", 0) // rows) as stage:
         for start in starts:
@@ -81,10 +94,22 @@ def reconstruct_in_slabs(
             made = to_numpy(invert(part, piece, method, settings, run, progress, device, resume=False))
             volume[start:stop] = made[start - low : stop - low]
             volume.flush()
-            _write_marker(marker, {"next": stop, "center": center})
+            _write_marker(marker, {"next": stop, "center": center, "rows": rows})
             run.checkpoint().unlink(missing_ok=True)
             stage.advance()
     return result_of(volume, whole, dataset, report, method, settings, run)
+
+
+def _with_one_weight(
+    settings: CtSettings, method: str, dataset: Dataset, grid: Grid, device: Callable[[np.ndarray], Array]
+) -> CtSettings:
+    """The settings with an automatic TV weight found in the middle of the scan, so that slabs meet without seams."""
+    chosen = settings.reconstruction
+    if method != "fista-tv" or isinstance(chosen.tv_weight, int | float):
+        return settings
+    values = device(np.ascontiguousarray(dataset.data, dtype=chosen.dtype))
+    weight = automatic_tv_weight(XRay(grid, dataset.scan, chosen.model, chosen.dtype), values, grid)
+    return settings.model_copy(update={"reconstruction": chosen.model_copy(update={"tv_weight": weight})})
 
 
 def _read_marker(path: Path) -> dict[str, Any]:
