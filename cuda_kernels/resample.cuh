@@ -18,7 +18,8 @@ static __device__ __forceinline__ void interpolate_plain(real* __restrict__ sum,
     for (int l = first; l <= last; ++l) {
         const real z = madd((real)l, pitch, height);
         const int i = slice_below(z);
-        sum[l] += madd(z - (real)i, column[i + 1] - column[i], column[i]);
+        const real share = (real)l * pitch + (height - (real)i); /* z - i, rounded as in the transpose */
+        sum[l] += madd(share, column[i + 1] - column[i], column[i]);
     }
 }
 
@@ -72,7 +73,8 @@ static inline void interpolate_lanes(real* __restrict__ sum, const real* __restr
         const int lowest = base > -PAD ? base : -PAD;
         const Reals a = load(column + lowest), b = load(column + lowest + WIDE);
         const Reals low = pick(a, b, i - lowest), high = pick(a, b, i - lowest + 1);
-        const Reals value = low + (z - to_reals(i)) * (high - low);
+        const Reals share = to_reals(lane + l) * pitch + (height - to_reals(i)); /* z - i, rounded as in the transpose */
+        const Reals value = low + share * (high - low);
         store(sum + l, load(sum + l) + keep(lane + l <= last, value));
     }
 }
@@ -141,7 +143,7 @@ static __device__ __forceinline__ void add_blended(real* sum, const real* __rest
         const real z = madd((real)l, pitch, height);
         const int i = slice_below(z);
         const real low = w0 * c0[i] + w1 * c1[i], high = w0 * c0[i + 1] + w1 * c1[i + 1];
-        const real share = (real)l * pitch + (height - (real)i); /* written as in the transpose, to be rounded alike */
+        const real share = (real)l * pitch + (height - (real)i);
         sum[l] += madd(share, high - low, low);
     }
 }

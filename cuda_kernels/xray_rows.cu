@@ -85,19 +85,22 @@ static __device__ __forceinline__ void rows_gather(const real* __restrict__ proj
         const int axis = axes[w];
         const real* line = lines + 5 * w;
         const real reach = fabs(line[4]);
+        const int taps = (int)((real)2 * reach) + 1; /* the rays closer than one voxel; a weight of the last may be zero */
         const real* p = projections + (long long)w * nu * nz;
         for (int i = 0; i < TOGETHER; ++i) {
             const real plane = axis ? (real)y - middle_y : (real)(x0 + i) - middle_x;
             const real target = axis ? (real)(x0 + i) : (real)y;
             const real centre = (target - rows_position(line, plane, 0)) * line[4];
-            const real low = centre - reach, high = centre + reach;
-            const real from = low > (real)0 ? low : (real)0, to = high < (real)(nu - 1) ? high : (real)(nu - 1);
-            const int stop = to > (real)-1 ? (int)to + 1 : -1;
-            for (int u = (int)from; u <= (stop < nu ? stop : nu - 1); ++u) {
-                const real weight = ((real)1 - fabs(rows_position(line, plane, u) - target)) * line[3];
-                if (!(weight > (real)0)) continue;
-                const real* __restrict__ q = p + (long long)u * nz;
-                for (int l = 0; l < N; ++l) sum[i][l] += weight * q[l];
+            const real low = centre - reach;
+            if (!(low < (real)nu && centre + reach > (real)-1)) continue;
+            const int u0 = floor_index(low) + 1;
+            for (int q = 0; q < taps; ++q) {
+                const bool seen = u0 + q >= 0 && u0 + q < nu;
+                const int u = seen ? u0 + q : 0;
+                const real share = (real)1 - fabs(rows_position(line, plane, u) - target);
+                const real weight = seen && share > (real)0 ? share * line[3] : (real)0;
+                const real* __restrict__ column = p + (long long)u * nz;
+                for (int l = 0; l < N; ++l) sum[i][l] += weight * column[l];
             }
         }
     }

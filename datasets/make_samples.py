@@ -1,7 +1,7 @@
 """Make the sample scans in this folder: python -m datasets.make_samples [FOLDER], in the repository.
 
 ct_sample.h5 is a cone-beam scan of a tooth-like phantom (`tomodiff.simulate.sample`).  Its projections are closed-form
-line integrals, averaged as intensities over 3 x 3 rays a pixel, so no projector of this package has a part in them.  The
+line integrals, averaged as intensities over 3 x 3 rays a pixel, so no projector of this package takes part.  The
 instrument has the faults that corrections are for; README.md lists them.  The file states the nominal geometry, with
 the rotation axis in the middle of the detector; the true one stands under "truth" in its metadata.
 """

@@ -149,7 +149,7 @@ class RTK:
 
 
 BOX = Grid((14, 17, 19), (0.9, 1.0, 1.1))
-CONES = {
+CONES: dict[str, ConeBeam | Helix] = {
     "cone": ConeBeam(ANGLES * 2, 60.0, 110.0, (20, 30), (1.8, 1.7)),
     "helix": Helix(ANGLES * 2, 60.0, 110.0, (20, 30), (1.8, 1.7), 9.0, -6.0),
 }

@@ -96,9 +96,8 @@ def _helix(rng: Random, reach: float) -> Problem:
 def _laminography(rng: Random, reach: float) -> Problem:
     near, far = _distances(rng) if rng.random() < 0.5 else (None, None)
     tilt = float(rng.uniform(-1.5, 1.5)) if rng.random() < 0.8 else float(np.pi / 4)
-    detector, mounting = (_detector(rng), _pixel(rng, reach)), _mounting(rng)
-    source: dict[str, Any] = {"source_axis": near, "source_detector": far}
-    return _grid(rng), Laminography(_angles(rng), tilt, *detector, **source, **mounting)
+    rest: dict[str, Any] = {"source_axis": near, "source_detector": far, **_mounting(rng)}
+    return _grid(rng), Laminography(_angles(rng), tilt, _detector(rng), _pixel(rng, reach), **rest)
 
 
 def _vectors(rng: Random, reach: float) -> Problem:
@@ -176,7 +175,7 @@ def _axis_frames() -> np.ndarray:
 
 def steep_problems() -> dict[str, Problem]:
     """Sources beside, in and behind the volume, rays that miss it, and detectors far larger or finer than voxels."""
-    turn, roll = np.linspace(0.1, 6.0, 4), {"detector_tilt": (0.3, 0.0, 0.0)}
+    turn, roll = np.linspace(0.1, 6.0, 4), dict[str, Any](detector_tilt=(0.3, 0.0, 0.0))
     coarse, fine = ((5, 6), 40.0), ((40, 21), 0.1)
     cube, wide = Grid((9, 8, 7)), Grid((3, 20, 21))
     return {
@@ -192,6 +191,8 @@ def steep_problems() -> dict[str, Problem]:
         "pixels a 20th of the voxel": (cube, ConeBeam(turn, 60.0, 120.0, *fine)),
         "pixels a 20th of the voxel, rolled": (cube, ConeBeam(turn, 60.0, 120.0, *fine, **roll)),
         "rays to both sides of a near source": (cube, _both_sides()),
+        "rows that crowd together beyond the last": _crowding_rows(),
+        "columns that end where a voxel does": _ending_columns(),
         "across a turned detector": (cube, ConeBeam(turn, 40.0, 80.0, (9, 10), 2.0, detector_tilt=(0.0, 1.2, -1.1))),
     }
 
@@ -203,6 +204,22 @@ def _at_origin() -> Vectors:
 def _both_sides() -> Vectors:
     """Two rows, one to each side of the source along x, which both rays have as their major axis."""
     return Vectors([[0, -2, 0, 0, -1.5, 0.2, 0.1, 0.3, 0, 40, 0, 1.0]], (2, 3), "cone")
+
+
+def _crowding_rows() -> Problem:
+    """A tilted detector near a steep source: the spacing of its rows, in slices, changes much from row to row."""
+    grid = Grid((5, 5, 7), (1.1258, 0.6487, 0.917), (-2.489, -0.2045, -0.2047))
+    mounting: dict[str, Any] = {"axis_offset": 0.239, "detector_offset": (-0.224, -1.771)}
+    tilt = (-0.10045, -0.30008, 0.32358)
+    return grid, Helix(
+        [2.3562, 0.0], 11.065, 16.4845, (8, 3), (3.452, 2.356), 9.23, -9.23, detector_tilt=tilt, **mounting
+    )
+
+
+def _ending_columns() -> Problem:
+    """The shadow of a voxel's edge rounds to a whole column, the last but one."""
+    angles = [1.9329086754349791, 1.6826316628067461, 2.5070243268564534]
+    return Grid(7), ParallelBeam(angles, (71, 3), (0.756689731570103, 1.4395731728952752))
 
 
 def tall_problems() -> dict[str, Problem]:

@@ -80,12 +80,14 @@ def fdk(
 
     def weights(views: slice) -> np.ndarray:
         part = scan[views]
-        source, pixels = part.frames()[:, None, None, :3], part.pixels()
-        rays = pixels - source
-        normal = np.cross(part.frames()[:, 6:9], part.frames()[:, 9:12])
+        frames = part.frames()
+        normal = np.cross(frames[:, 6:9], frames[:, 9:12])
         normal /= np.linalg.norm(normal, axis=1)[:, None]
-        cosine = np.abs(np.einsum("nvui,ni->nvu", rays, normal)) / np.linalg.norm(rays, axis=-1)
-        return cosine * share[views] * redundancy[views][:, None, :]
+        weight = share[views] * redundancy[views][:, None, :].repeat(scan.detector_shape[0], 1)
+        for view, image in enumerate(weight):
+            rays = part.pixels(view)[0] - frames[view, :3]
+            image *= np.abs(rays @ normal[view]) / np.linalg.norm(rays, axis=-1)
+        return weight
 
     return _inverse(data, scan, grid, orbit, weights, window, padding, progress)
 

@@ -15,8 +15,8 @@ from tomodiff.errors import ConfigError, DataError, MemoryNeeded
 from tomodiff.files import ScanInfo, probe, read
 from tomodiff.geometry import Scan, check_pair
 from tomodiff.recipes.correct import corrected, grid_of, result_of
-from tomodiff.recipes.invert import ANALYTIC, invert
-from tomodiff.recipes.memory import USABLE, free_bytes, in_units, required_bytes
+from tomodiff.recipes.invert import invert
+from tomodiff.recipes.memory import ANALYTIC, USABLE, free_bytes, in_units, required_bytes
 from tomodiff.recipes.preview import preview
 from tomodiff.recipes.progress import Progress
 from tomodiff.recipes.run import Run

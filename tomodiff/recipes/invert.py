@@ -16,13 +16,12 @@ from tomodiff.errors import ConfigError
 from tomodiff.geometry import Grid, Scan
 from tomodiff.objective import Gaussian, TotalVariation
 from tomodiff.projectors import XRay
+from tomodiff.recipes.memory import ANALYTIC
 from tomodiff.recipes.progress import Progress
 from tomodiff.recipes.run import Run
 from tomodiff.recipes.settings import CtSettings, Reconstruction
 from tomodiff.result import Dataset
 from tomodiff.solvers import Cgls, Fista, MaxIterations, RelativeChange, Sirt, State, iterate, load, save
-
-ANALYTIC = ("fbp", "fdk")
 
 TV_PER_NOISE = 1.0
 """Automatic weight of the total variation, over the noise that a voxel's gradient carries times the voxel size.

@@ -6,18 +6,24 @@ import contextlib
 import resource
 from pathlib import Path
 
+from tomodiff.analytic.fbp import CHUNK_BYTES
 from tomodiff.geometry import Grid, Scan
 
-PREPARE_COPIES = 4
-"""Arrays of the size of the projections that correcting them takes at its peak: two stages and two temporaries."""
+ANALYTIC = ("fbp", "fdk")
+
+PREPARE_COPIES = 6
+"""Arrays of the size of the projections that correcting them takes at its peak: counts, two stages, temporaries."""
+
+FILTER_COPIES = 16
+"""Arrays of the size of a chunk that filtering it takes: itself, its weights, padded fourfold, spectrum, result."""
 
 SOLVER_ARRAYS = {
-    # method: (volumes, projection sets), beside the operator's own buffers; see the docstrings of the solvers
-    "fbp": (2, 1),
-    "fdk": (2, 1),
-    "sirt": (4, 4),
-    "cgls": (4, 4),
-    "fista-tv": (13, 3),
+    # method: (volumes, projection sets), beside the operator's own buffers, as tests/test_memory.py measures them
+    "fbp": (2, 0),
+    "fdk": (2, 0),
+    "sirt": (8, 4),
+    "cgls": (11, 2),
+    "fista-tv": (18, 3),
 }
 
 USABLE = 0.85
@@ -33,9 +39,11 @@ def required_bytes(method: str, scan: Scan, grid: Grid, n_references: int = 0, i
     projections = len(scan) * n_pixels * item
     volume = grid.shape[0] * grid.shape[1] * grid.shape[2] * item
     volumes, stacks = SOLVER_ARRAYS[method]
-    operator = 0 if method in ("fbp", "fdk") else int(1.3 * (volume + projections))
+    operator = 0 if method in ANALYTIC else int(1.3 * (volume + projections))
     correct = PREPARE_COPIES * projections + 2 * n_references * n_pixels * item
-    return max(correct, projections + volumes * volume + stacks * projections + operator)
+    chunk = max(n_pixels, min(len(scan) * n_pixels, CHUNK_BYTES // 8)) * item
+    filtering = 2 * volume + FILTER_COPIES * chunk if method in (*ANALYTIC, "fista-tv") else 0  # where it starts
+    return max(correct, projections + filtering, projections + volumes * volume + stacks * projections + operator)
 
 
 def free_bytes() -> int:

@@ -31,6 +31,8 @@ from workflows.benchmarks.measure import Measurement, measure
 from workflows.benchmarks.problems import Problem, cone256, cone512, par512, rolled
 from workflows.benchmarks.stopwatch import on_gpu, on_host
 
+MAKERS = {"par512": par512, "cone256": cone256, "cone512": cone512}
+
 GOALS = {"par512": (12.0, 6.0), "cone256": (4.0, 2.5)}
 """How many times faster than the peer the forward and the adjoint projection are to be, in CPU seconds."""
 
@@ -53,18 +55,18 @@ def main(arguments: list[str] | None = None) -> int:
     cuda = given.device == "cuda"
     if cuda and not _gpu_is_there():
         return 2
-    makers = {"par512": par512, "cone256": cone256, "cone512": cone512}
-    names = given.problems or (list(makers) if cuda else ["par512", "cone256"])
+    names = given.problems or (list(MAKERS) if cuda else list(PEERS))
     head = record.device_name("cuda") if cuda else f"{record.processor()}, {given.threads} threads, {cpu_isa()}"
     print(f"{head}; load {os.getloadavg()[0]:.1f}", flush=True)
     measured: list[Measurement] = []
     for name in names:
-        rows = plan(makers[name](given.quick), given.device, given.threads, given.peers)
+        rows = plan(MAKERS[name](given.quick), given.device, given.threads, given.peers)
         measure(rows, given.reps, on_gpu if cuda else on_host, _progress)
         measured += rows
     print(record.table(measured, given.device, judged=not given.quick and not cuda))
-    for note in dict.fromkeys(f"{m.contender.program}: {m.contender.note}" for m in measured if m.contender.note):
-        print(note)
+    for m in measured:
+        if m.contender.note:
+            print(f"{m.problem.name}, {m.contender.program}: {m.contender.note}")
     target = given.results or record.RESULTS
     if given.results or not given.quick:
         path = target / ("ct_projectors_gpu.jsonl" if cuda else "ct_projectors.jsonl")
@@ -83,7 +85,9 @@ def plan(problem: Problem, device: str, threads: int, peers: bool) -> list[Measu
     name = problem.name
     ours = Measurement(Ours(problem, xp))
     views = FOOTPRINT_VIEWS if device == "cpu" else None
-    models = [Measurement(Ours(problem, xp, "footprint", views=views)), Measurement(Ours(problem, xp, dtype="float64"))]
+    models = [Measurement(Ours(problem, xp, "footprint", views=views))]
+    if name in PEERS:  # larger ones take too much memory in double precision
+        models.append(Measurement(Ours(problem, xp, dtype="float64")))
     rows = [ours, *models]
     if device == "cpu":
         ours.goals, ours.stretch = GOALS.get(name), STRETCH.get(name)
@@ -103,14 +107,18 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(prog="python -m workflows.benchmarks.ct_projectors", description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
-    parser.add_argument("problems", nargs="*", choices=[[], "par512", "cone256", "cone512"], help="default: all")
+    parser.add_argument("problems", nargs="*", metavar="PROBLEM", help=f"{', '.join(MAKERS)}; default: all that suit")
     parser.add_argument("--quick", action="store_true", help="small problems: to see that all runs, in seconds")
     parser.add_argument("--reps", type=_count, default=3, help="rounds, of which the best counts (default 3)")
     parser.add_argument("--no-peers", dest="peers", action="store_false", help="leave other programs out")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--threads", type=_count, default=2, help="CPU threads of all programs (default 2)")
     parser.add_argument("--results", type=Path, help="folder for the JSON lines")
-    return parser.parse_args(arguments)
+    given = parser.parse_args(arguments)
+    unknown = [name for name in given.problems if name not in MAKERS]
+    if unknown:
+        parser.error(f"problem {', '.join(unknown)}: expected one of {', '.join(MAKERS)}")
+    return given
 
 
 def _count(text: str) -> int:
