@@ -119,15 +119,18 @@ def test_slabs_give_the_volume_of_the_whole(name: str, bound: float, scans: dict
     assert np.linalg.norm(parts.volume - whole.volume) < bound * np.linalg.norm(whole.volume)
 
 
-def test_slabs_of_selected_rows_of_binned_counts(jobs: Jobs, tmp_path: Path) -> None:
+def test_slabs_of_selected_rows_of_binned_counts(
+    jobs: Jobs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     tall = ParallelBeam(PARALLEL.angles[::3], (72, 40), 0.25)
     dark = Detector(gain_error=0.01, dead_pixels=3)
     write_scan(tmp_path / "tall.h5", simulate_scan(phantom(), tall, rng=np.random.default_rng(3), detector=dark))
     chosen: dict[str, Any] = {"input__rows": "-69:70", "input__bin": 2, "prepare__center": 10.1}
     whole = jobs(tmp_path / "tall.h5", **chosen)
     assert whole.volume.shape[0] == 33
-    parts = jobs(tmp_path / "tall.h5", little("fbp", tall.rows(3, 70).bin(2), 0.9), **chosen)
-    assert 4 <= rows_of_slabs(parts) <= 16
+    monkeypatch.setattr(ct, "slab_rows", lambda *_: 4)  # some of the slabs see nothing but air and noise
+    parts = jobs(tmp_path / "tall.h5", 1, **chosen)
+    assert rows_of_slabs(parts) == 4
     assert parts.grid == whole.grid
     np.testing.assert_allclose(parts.volume, whole.volume, atol=1e-5 * np.abs(whole.volume).max())
 

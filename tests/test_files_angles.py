@@ -10,7 +10,8 @@ import pytest
 from tests.scan_files import COLUMNS, ROWS, VIEWS, counts, write_foreign_dx
 from tomodiff.errors import ConfigError, DataError
 from tomodiff.files import read
-from tomodiff.files.angles import fitted, given_angles, read_angles
+from tomodiff.files.angles import fitted, given_angles, in_radians, read_angles
+from tomodiff.files.source import RawAngles
 
 
 @pytest.mark.parametrize(
@@ -111,6 +112,16 @@ def test_radians_called_degrees_are_found_out(tmp_path: Path, rng: np.random.Gen
     np.testing.assert_allclose(read(path, angle_unit="deg").scan.angles, np.deg2rad(radians))
     with pytest.raises(ConfigError, match="angle_unit"):
         read(path, angle_unit="gon")
+
+
+def test_degrees_called_radians_are_found_out() -> None:
+    called = RawAngles(np.arange(180.0), "rad", "scan.h5:/exchange/theta")
+    with pytest.raises(DataError, match="as of degrees.*--angle-unit deg"):
+        in_radians(called, "auto")
+    np.testing.assert_allclose(in_radians(called, "deg")[0], np.deg2rad(called.values))
+    np.testing.assert_array_equal(in_radians(called, "rad")[0], called.values)  # golden-ratio scans do look so
+    turns = RawAngles(np.arange(720.0) * np.deg2rad(4), "rad", "scan.h5:/exchange/theta")
+    np.testing.assert_array_equal(in_radians(turns, "auto")[0], turns.values)
 
 
 def test_unit_that_is_none_is_refused(tmp_path: Path, rng: np.random.Generator) -> None:

@@ -102,7 +102,7 @@ def filtered(sino: np.ndarray, strength: str = "normal", drift: bool = False) ->
         ("head", "all pixels", 0.1),
         ("head", "some pixels", 0.1),
         ("sample", "some pixels", 0.1),
-        # many steep flanks that stay in their columns: there a filter that harms no slice gets less
+        # many steep flanks that stay in their columns: a filter that harms no slice halves the amplitude there at least
         ("sample", "all pixels", 0.25),
         ("beads", "some pixels", 0.25),
         ("foam", "some pixels", 0.25),

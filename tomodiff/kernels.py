@@ -161,6 +161,8 @@ def library(precision: str) -> ctypes.CDLL:
     override = os.environ.get("TOMODIFF_LIBRARY_" + precision.upper())  # a sanitizer build, in tests
     if override:
         return ctypes.CDLL(override)
+    # Waiting threads of OpenMP otherwise spin for milliseconds, which on a shared machine takes time from working ones.
+    os.environ.setdefault("GOMP_SPINCOUNT", "10000")
     isa, fingerprint = cpu_isa(), build.source_hash(FOLDER)
     file_name = build.library_name(isa, precision)
     shipped = SHIPPED / file_name

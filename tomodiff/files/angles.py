@@ -17,6 +17,9 @@ MISLABEL_VIEWS = 20
 MISLABEL_DEGREES = 7.0
 """At least so many views over less than so many degrees (a full turn is 6.28 rad) look like radians."""
 
+MISLABEL_TURNS, MISLABEL_STEP = 20.0, 0.1
+"""Radians over more than three turns, in steps of more than six degrees, look like degrees."""
+
 SAME_ANGLE = 0.01
 """Two angles of a file are the same if they differ by less than this part of a usual step (encoders jitter)."""
 
@@ -40,7 +43,7 @@ def in_radians(angles: RawAngles, angle_unit: str) -> tuple[np.ndarray, str]:
     """The angles in radians, and a line that says how they were understood.
 
     `angle_unit` "deg" or "rad" overrules the file; "auto" takes the file's unit, else degrees.  Raises DataError
-    for values that are not finite, and for supposed degrees whose range is that of radians.
+    for values that are not finite, and for degrees that look like radians or the other way round.
     """
     if angle_unit not in ("auto", "deg", "rad"):
         raise ConfigError(f"angle_unit: expected auto, deg or rad, found {angle_unit!r}")
@@ -49,9 +52,18 @@ def in_radians(angles: RawAngles, angle_unit: str) -> tuple[np.ndarray, str]:
         bad = np.flatnonzero(~np.isfinite(values))
         raise DataError(angles.origin, "angles", "finite numbers", f"{len(bad)} that are not, the first at {bad[0]}")
     unit = angle_unit if angle_unit != "auto" else angles.unit or "deg"
-    if unit == "rad":
-        return values, f"angles in radians from {angles.origin}"
     span = float(np.ptp(values)) if len(values) else 0.0
+    if unit == "rad":
+        step = float(np.median(np.abs(np.diff(values)))) if len(values) > 1 else 0.0
+        if angle_unit == "auto" and len(values) >= MISLABEL_VIEWS and span > MISLABEL_TURNS and step > MISLABEL_STEP:
+            raise DataError(
+                angles.origin,
+                "angles",
+                "radians",
+                f"a range of {span:.4g} in steps of {step:.3g}, as of degrees",
+                "If they are degrees, say so: --angle-unit deg (angle_unit='deg'); else --angle-unit rad.",
+            )
+        return values, f"angles in radians from {angles.origin}"
     if angle_unit == "auto" and len(values) >= MISLABEL_VIEWS and span < MISLABEL_DEGREES:
         hint = (
             "If they are radians, say so: --angle-unit rad (angle_unit='rad'); "

@@ -43,9 +43,11 @@ def invert(
     progress: Progress,
     device: Callable[[np.ndarray], Array],
     resume: bool = True,
+    padding: str | None = None,
 ) -> Array:
     """The volume (z, y, x) of attenuation in 1/mm, on the device.
 
+    padding: of the analytic filter beyond the detector, where that is decided already (see `padding_for`).
     Iterative methods log every iteration to the run and leave a checkpoint there from time to time, and when Ctrl-C or
     SIGTERM asks them to stop; with `resume` they go on from one that is there.
     """
@@ -55,7 +57,8 @@ def invert(
         missing = np.rad2deg(Orbit.of(data.scan).left_out(np.pi)) if method == "fbp" else 0.0
         if missing > 0.01:
             run.warn(f"the views leave {missing:.4g} of 180 degrees out: the values of fbp are too low, and it smears")
-        return analytic_inverse(method, values, data.scan, grid, chosen.filter or "ram-lak", progress)
+        window = chosen.filter or "ram-lak"
+        return analytic_inverse(method, values, data.scan, grid, window, progress, padding or padding_for(values))
     A = XRay(grid, data.scan, chosen.model, chosen.dtype)
     weights = None if data.weights is None else device(np.ascontiguousarray(data.weights, dtype=chosen.dtype))
     misfit = Gaussian(values, weights) @ A
@@ -66,18 +69,18 @@ def invert(
     return _iterate(solver, misfit, start, method, settings, run, progress)
 
 
-def analytic_inverse(method: str, values: Array, scan: Scan, grid: Grid, window: str, progress: Progress) -> Array:
-    """FBP or FDK with a progress bar; an object that leaves the field of view is continued beyond it."""
+def analytic_inverse(
+    method: str, values: Array, scan: Scan, grid: Grid, window: str, progress: Progress, padding: str
+) -> Array:
+    """FBP or FDK with a progress bar."""
     inverse = fbp if method == "fbp" else fdk
     with progress.stage(method, total=len(scan), unit="view") as stage:
-        return inverse(
-            values,
-            scan,
-            grid,
-            window,
-            "edge" if leaves_the_view(values) else "zero",
-            lambda done, _: stage.advance(done - stage.done),
-        )
+        return inverse(values, scan, grid, window, padding, lambda done, _: stage.advance(done - stage.done))
+
+
+def padding_for(values: Array) -> str:
+    """How the analytic filter continues the data: an object that leaves the field of view goes on beyond it."""
+    return "edge" if leaves_the_view(values) else "zero"
 
 
 def first_estimate(method: str, A: XRay, values: Array, progress: Progress) -> Array:
@@ -86,7 +89,9 @@ def first_estimate(method: str, A: XRay, values: Array, progress: Progress) -> A
     if method == "fista-tv":
         analytic = "fbp" if A.scan.kind == "parallel" else "fdk"
         try:
-            return analytic_inverse(analytic, values, A.scan, A.grid, "hann", progress).clip(0, None)
+            return analytic_inverse(analytic, values, A.scan, A.grid, "hann", progress, padding_for(values)).clip(
+                0, None
+            )
         except ConfigError:  # a helix, tilts, too few angles
             pass
     return namespace(values).zeros(A.domain.shape, A.dtype)

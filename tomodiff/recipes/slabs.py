@@ -16,7 +16,7 @@ from tomodiff.errors import ConfigError, DataError
 from tomodiff.geometry import Grid, Scan
 from tomodiff.projectors import XRay
 from tomodiff.recipes.correct import axis_column, corrected, file_rows, grid_of, result_of
-from tomodiff.recipes.invert import automatic_tv_weight, invert
+from tomodiff.recipes.invert import automatic_tv_weight, invert, padding_for
 from tomodiff.recipes.memory import required_bytes
 from tomodiff.recipes.progress import Progress
 from tomodiff.recipes.run import Run
@@ -82,6 +82,7 @@ def reconstruct_in_slabs(
     volume = np.lib.format.open_memmap(target, mode=mode, dtype=settings.reconstruction.dtype, shape=whole.shape)
     _write_marker(marker, {"next": 0, **done, "center": center, "rows": rows})
     settings = _with_one_weight(settings, method, dataset, full, device)
+    padding = padding_for(dataset.data)  # one for all slabs, like the weight, so that they meet without seams
     starts = range(done.get("next", 0), nv, rows)
     with progress.stage("slabs", total=-(-nv // rows), unit="slab", done=done.get("next", 0) // rows) as stage:
         for start in starts:
@@ -91,7 +92,7 @@ def reconstruct_in_slabs(
             piece = grid_of(part.scan, settings)
             if piece.shape != (high - low, *whole.shape[1:]):
                 raise DataError(settings.input.path, f"rows {low}:{high}", str(whole.shape[1:]), str(piece.shape))
-            made = to_numpy(invert(part, piece, method, settings, run, progress, device, resume=False))
+            made = to_numpy(invert(part, piece, method, settings, run, progress, device, False, padding))
             volume[start:stop] = made[start - low : stop - low]
             volume.flush()
             _write_marker(marker, {"next": stop, "center": center, "rows": rows})
@@ -103,7 +104,7 @@ def reconstruct_in_slabs(
 def _with_one_weight(
     settings: CtSettings, method: str, dataset: Dataset, grid: Grid, device: Callable[[np.ndarray], Array]
 ) -> CtSettings:
-    """The settings with an automatic TV weight found in the middle of the scan, so that slabs meet without seams."""
+    """The settings with an automatic TV weight found in the middle of the scan."""
     chosen = settings.reconstruction
     if method != "fista-tv" or isinstance(chosen.tv_weight, int | float):
         return settings
