@@ -119,9 +119,7 @@ def test_slabs_give_the_volume_of_the_whole(name: str, bound: float, scans: dict
     assert np.linalg.norm(parts.volume - whole.volume) < bound * np.linalg.norm(whole.volume)
 
 
-def test_slabs_of_selected_rows_of_binned_counts(
-    jobs: Jobs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_slabs_of_selected_rows_of_binned_counts(jobs: Jobs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tall = ParallelBeam(PARALLEL.angles[::3], (72, 40), 0.25)
     dark = Detector(gain_error=0.01, dead_pixels=3)
     write_scan(tmp_path / "tall.h5", simulate_scan(phantom(), tall, rng=np.random.default_rng(3), detector=dark))
@@ -136,7 +134,7 @@ def test_slabs_of_selected_rows_of_binned_counts(
 
 
 def test_slabs_of_a_raw_scan_with_all_corrections(scans: dict[str, Path], jobs: Jobs) -> None:
-    chosen = {"prepare__rings": "normal", "prepare__flux": "auto", "prepare__center": "auto"}
+    chosen: dict[str, Any] = {"prepare__rings": "normal", "prepare__flux": "auto", "prepare__center": "auto"}
     whole = jobs(scans["counts"], **chosen)
     parts = jobs(scans["counts"], little("fbp", references=20), **chosen)
     assert rows_of_slabs(parts) >= 4
