@@ -116,7 +116,7 @@ def test_radians_called_degrees_are_found_out(tmp_path: Path, rng: np.random.Gen
 
 def test_degrees_called_radians_are_found_out() -> None:
     called = RawAngles(np.arange(180.0), "rad", "scan.h5:/exchange/theta")
-    with pytest.raises(DataError, match="as of degrees.*--angle-unit deg"):
+    with pytest.raises(DataError, match=r"as of degrees.*--angle-unit deg"):
         in_radians(called, "auto")
     np.testing.assert_allclose(in_radians(called, "deg")[0], np.deg2rad(called.values))
     np.testing.assert_array_equal(in_radians(called, "rad")[0], called.values)  # golden-ratio scans do look so
