@@ -60,7 +60,13 @@ def minus_log(dataset: Dataset, floor: float | None = None) -> Dataset:
         raise ConfigError(f"floor: expected a transmission between 0 and 1, got {floor}")
     bad = sum(int((~np.isfinite(view)).sum()) for view in dataset.data)
     if bad:
-        raise DataError(source(dataset), "transmission", "finite values", f"{bad} others", "Run repair_pixels first")
+        raise DataError(
+            source(dataset),
+            "transmission",
+            "finite values",
+            f"{bad} others",
+            "Run repair_pixels first (--dead-pixels auto)",
+        )
     level = noise_floor(dataset.data) if floor is None else floor
     negative = sum(int((view < 0).sum()) for view in dataset.data)
     data, clipped = line_integrals(dataset.data, level)

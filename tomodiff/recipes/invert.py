@@ -54,6 +54,8 @@ def invert(
     chosen = settings.reconstruction
     values = device(np.ascontiguousarray(data.data, dtype=chosen.dtype))
     if method in ANALYTIC:
+        if data.weights is not None:
+            run.warn(f"{method} has no use for the weights that come with the scan; the iterative methods have")
         missing = np.rad2deg(Orbit.of(data.scan).left_out(np.pi)) if method == "fbp" else 0.0
         if missing > 0.01:
             run.warn(f"the views leave {missing:.4g} of 180 degrees out: the values of fbp are too low, and it smears")
