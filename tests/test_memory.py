@@ -21,14 +21,16 @@ OTHER = 24e6
 """Bytes that a process takes beside the arrays that grow with the scan."""
 
 JOB = """
-import resource, sys
+import sys
 from tomodiff.recipes.config_file import settings_from
 from tomodiff.recipes.ct import reconstruct
 from tomodiff.recipes.progress import Progress
 from tomodiff.recipes.run import Run
 
 def peak():
-    return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    # not getrusage: its maximum begins with what the process that started this one had
+    lines = open("/proc/self/status").read().splitlines()
+    return 1024 * int(next(line for line in lines if line.startswith("VmHWM")).split()[1])
 
 for name in ("small", "large"):
     before = peak()  # of the large one: all libraries are loaded
