@@ -12,8 +12,8 @@ from tomodiff.analytic.ramp import filter_rows
 from tomodiff.array import Array, namespace
 from tomodiff.errors import ConfigError
 from tomodiff.geometry import Grid, Scan
-from tomodiff.kernels import kernel, lanes
-from tomodiff.projectors.layout import PAD, SLACK, Columns, as_table, gather, scatter
+from tomodiff.kernels import kernel
+from tomodiff.projectors.layout import PAD, SLACK, Columns, as_table, gather, lane_launch, scatter
 from tomodiff.projectors.ray_tables import projection_matrices
 
 CHUNK_BYTES = 64 << 20
@@ -174,9 +174,7 @@ class _Rows:
         rows = xp.zeros(n * nv * wide + SLACK, dtype)
         rows[:-SLACK].reshape(n, nv, wide)[:, :, PAD : PAD + nu] = filtered
         arrays = (self.sum, rows, as_table(matrices, xp, dtype))
-        gpu = lanes(xp) == 1
-        launch = (-(-nx // (128 if gpu else lanes(xp))), ny, nz), (128 if gpu else 1, 1, 1)
-        kernel("backproject_rows", xp, dtype)(*launch, (*arrays, nx, ny, nz, nu, nv, n, wide))
+        kernel("backproject_rows", xp, dtype)(*lane_launch(xp, nx, ny, nz), (*arrays, nx, ny, nz, nu, nv, n, wide))
 
     def volume(self) -> Array:
         """The volume (z, y, x)."""
@@ -200,8 +198,7 @@ class _Columns:
         stack = Columns.of(n, nu, nv, PAD)
         upright = (np.abs(matrices[:, [2, 10]]) <= 1e-9 * np.abs(matrices[:, [0, 8]]).max()).all()
         arrays = (self.sum, gather(filtered, stack, xp, True), as_table(matrices, xp, dtype))
-        gpu = lanes(xp) == 1
-        launch = (-(-nz // (128 if gpu else lanes(xp))), nx, ny), (128 if gpu else 1, 1, 1)
+        launch = lane_launch(xp, nz, nx, ny)
         sizes = (nx, ny, nz, nu, nv, n, stack.width, self.columns.plane_step)
         kernel("backproject_columns" if upright else "backproject", xp, dtype)(*launch, (*arrays, *sizes))
 

@@ -54,6 +54,12 @@ class Columns:
         return (xp.zeros if zero else xp.empty)(self.size, dtype)
 
 
+def lane_launch(xp: ModuleType, n: int, second: int, third: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Grid and block for kernels whose threads own `lanes` of n neighbouring outputs, for each of second x third."""
+    threads = 128 if lanes(xp) == 1 else 1
+    return (-(-n // (threads * lanes(xp))), second, third), (threads, 1, 1)
+
+
 def _tiles(xp: ModuleType, count: int, rows: int, planes: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
     if lanes(xp) == 1:
         return (-(-count // 32), -(-rows // 8), planes), (32, 8, 1)

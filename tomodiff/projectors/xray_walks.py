@@ -14,7 +14,7 @@ import numpy as np
 from tomodiff.array import Array
 from tomodiff.geometry import Grid, Scan
 from tomodiff.kernels import host_threads, kernel, lanes, preferred
-from tomodiff.projectors.layout import PAD, SKEW, SLACK, STEP, Columns, as_table, gather, scatter
+from tomodiff.projectors.layout import PAD, SKEW, SLACK, STEP, Columns, as_table, gather, lane_launch, scatter
 from tomodiff.projectors.ray_tables import ColumnTable, IndexRays, RowTable, projection_matrices
 
 TOGETHER = 4
@@ -49,8 +49,9 @@ class Walk(ABC):
 
     def _on(self, xp: ModuleType) -> dict[str, Array]:
         if xp.__name__ not in self._tables:
-            types = {name: "int32" if t.dtype.kind == "i" else self.dtype for name, t in self.tables().items()}
-            self._tables[xp.__name__] = {name: as_table(t, xp, types[name]) for name, t in self.tables().items()}
+            tables = self.tables()
+            types = {name: "int32" if t.dtype.kind == "i" else self.dtype for name, t in tables.items()}
+            self._tables[xp.__name__] = {name: as_table(t, xp, types[name]) for name, t in tables.items()}
         return self._tables[xp.__name__]
 
     def __getstate__(self) -> dict[str, Any]:
@@ -64,23 +65,23 @@ class Walk(ABC):
         return tuple(self.grid.spacing[::-1])
 
     def _ray_grid(self, xp: ModuleType) -> tuple[tuple[int, ...], tuple[int, ...]]:
-        if lanes(xp) == 1:
-            return (-(-self.nv // 128), self.nu, self.n_views), (128, 1, 1)
-        return (-(-self.nv // lanes(xp)), self.nu, self.n_views), (1, 1, 1)
+        return lane_launch(xp, self.nv, self.nu, self.n_views)
 
     def _voxel_grid(self, xp: ModuleType) -> tuple[tuple[int, ...], tuple[int, ...]]:
         nz, ny, nx = self.grid.shape
-        if lanes(xp) == 1:
-            return (-(-nz // 128), nx, ny), (128, 1, 1)
-        return (-(-nz // lanes(xp)), nx, ny), (1, 1, 1)
+        return lane_launch(xp, nz, nx, ny)
+
+    @staticmethod
+    def _owned(planes: int, xp: ModuleType) -> int:
+        """How many neighbouring grid planes a thread of a plane walk owns."""
+        return 1 if lanes(xp) == 1 else max(1, -(-planes // (BLOCKS_PER_THREAD * host_threads())))
 
     def _walk_planes(self, name: str, axis: int, arguments: tuple[Any, ...], xp: ModuleType) -> None:
         """Launch a plane walk: each thread owns some neighbouring grid planes of the major axis."""
         planes = self.grid.shape[2 - axis]
-        gpu = lanes(xp) == 1
-        owned = 1 if gpu else max(1, -(-planes // (BLOCKS_PER_THREAD * host_threads())))
+        owned = self._owned(planes, xp)
         blocks = -(-planes // owned)
-        launch = ((-(-blocks // 32),), (32,)) if gpu else ((blocks,), (1,))
+        launch = ((-(-blocks // 32),), (32,)) if lanes(xp) == 1 else ((blocks,), (1,))
         kernel(name, xp, self.dtype)(*launch, (*arguments, axis, owned))
 
 
@@ -113,8 +114,7 @@ class RowWalk(Walk):
     def forward(self, x: Array, out: Array, xp: ModuleType) -> None:
         projections = self.stack.empty(xp, self.dtype)
         self._launch("xray_rows_forward", gather(x, self.volume, xp, False), projections, (self.nu, self.n_views), xp)
-        scatter(projections, self.stack, out, xp, True, self.table.shift)
-        _blank_rows_outside(out, self.table.shift, self.grid.shape[0])
+        scatter(projections, self.stack, out, xp, True, self.table.shift)  # zeros from outside the grid
 
     def adjoint(self, y: Array, out: Array, xp: ModuleType) -> None:
         volume = self.volume.empty(xp, self.dtype)
@@ -147,30 +147,23 @@ class SliceWalk(Walk):
         rows, columns = (b[:-SLACK].reshape(shape) for b, shape in zip(buffers, shapes, strict=True))
         rows[:, :, PAD : PAD + nx] = x
         columns[:, :, PAD : PAD + ny] = x.transpose(0, 2, 1)
-        gpu = lanes(xp) == 1
-        grid = (-(-self.nu // (128 if gpu else lanes(xp))), self.nv, self.n_views)
         sizes = (nx, ny, nz, self.nu, self.nv, self.n_views, self.volume.width, self.stack.width, self.table.shift)
         arrays = (*buffers, out, t["axes"], t["lines"])
-        kernel("xray_slices_forward", xp, self.dtype)(grid, (128 if gpu else 1, 1, 1), (*arrays, *sizes))
+        launch = lane_launch(xp, self.nu, self.nv, self.n_views)
+        kernel("xray_slices_forward", xp, self.dtype)(*launch, (*arrays, *sizes))
 
     def adjoint(self, y: Array, out: Array, xp: ModuleType) -> None:
         t, (buffers, shapes) = self._on(xp), self._images(xp)
         nz, ny, nx = self.grid.shape
         y = y if y.flags.c_contiguous else xp.ascontiguousarray(y)
         for axis, buffer, planes, wide in ((1, buffers[0], ny, shapes[0][2]), (0, buffers[1], nx, shapes[1][2])):
-            owned = 1 if lanes(xp) == 1 else max(1, -(-planes // (BLOCKS_PER_THREAD * host_threads())))
+            owned = self._owned(planes, xp)
             sizes = (nx, ny, nz, self.nu, self.nv, self.n_views, wide, self.table.shift, axis, owned)
             grid = (-(-planes // owned), nz)
             kernel("xray_slices_adjoint", xp, self.dtype)(grid, (1,), (buffer, y, t["axes"], t["lines"], *sizes))
         rows, columns = (b[:-SLACK].reshape(shape) for b, shape in zip(buffers, shapes, strict=True))
         out[...] = rows[:, :, PAD : PAD + nx]
         out += columns[:, :, PAD : PAD + ny].transpose(0, 2, 1)
-
-
-def _blank_rows_outside(projections: Array, shift: int, nz: int) -> None:
-    """Rows that lie above or below the grid see nothing."""
-    projections[:, : max(0, -shift)] = 0
-    projections[:, max(0, nz - shift) :] = 0
 
 
 class ColumnWalk(Walk):

@@ -107,7 +107,7 @@ def _item(settings: CtSettings) -> int:
 def _fits(method: str, scan: Scan) -> None:
     if method == "fbp" and scan.kind != "parallel":
         raise ConfigError("reconstruction.method: fbp is for parallel beam, this scan is a cone beam; use fdk")
-    if method in ANALYTIC and method == ("fbp" if scan.kind == "parallel" else "fdk"):
-        Orbit.of(scan)  # a helix or a tilt is refused before anything is read
     if method == "fdk" and scan.kind != "cone":
         raise ConfigError("reconstruction.method: fdk is for cone beam, this scan is a parallel beam; use fbp")
+    if method in ANALYTIC:
+        Orbit.of(scan)  # a helix or a tilt is refused before anything is read

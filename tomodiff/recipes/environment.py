@@ -62,14 +62,15 @@ def machine() -> dict[str, Any]:
     return {
         "host": socket.gethostname(),
         "system": platform.platform(),
-        "processor": _processor(),
+        "processor": processor(),
         "isa": cpu_isa(),
         "cores": cores,
         "threads": {name: os.environ[name] for name in THREAD_SETTINGS if name in os.environ},
     }
 
 
-def _processor() -> str:
+def processor() -> str:
+    """The processor's name, as Linux has it."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 
@@ -35,26 +34,31 @@ def preview(
     count = min(PREVIEW_SLICES, nz)
     step = max(1, nz // (count + 1))
     chosen = [(nz - 1) // 2 + (i - (count - 1) // 2) * step for i in range(count)]
-    center: float | None = None
-    report: dict[str, Any] = {}
-    slices: list[np.ndarray] = []
-    dataset = None
-    for i in chosen:
-        rows = None if scan.kind == "cone" else _rows_of_slice(i, scan, grid, settings)
-        if dataset is None or rows is not None:
+    if scan.kind == "cone":  # all slices need all rows; back projection only looks at the middles of voxels
+        dataset, report = corrected(settings, run, progress)
+        thick = _apart(grid_of(dataset.scan, settings), grid, chosen, step)
+        volume = to_numpy(invert(dataset, thick, method, settings, run, progress, device, resume=False))
+    else:
+        center: float | None = None
+        report, slices = {}, []
+        for i in chosen:
+            rows = _rows_of_slice(i, scan, grid, settings)
             dataset, found = corrected(settings, run, progress, rows, center, quiet=i != chosen[0])
             report = report or found
             center = axis_column(found)
-        whole = grid_of(dataset.scan, settings)
-        whole = whole[slice(i, i + 1) if rows is None else _nearest_slice(whole, _height(grid, i))]
-        slices.append(to_numpy(invert(dataset, whole, method, settings, run, progress, device, resume=False)))
-        middle = whole
-    assert dataset is not None
-    center_z = (_height(grid, chosen[0]) + _height(grid, chosen[-1])) / 2
-    spacing = (step * grid.spacing[0], *middle.spacing[1:])
-    thick = Grid((count, *middle.shape[1:]), spacing, (middle.center[0], middle.center[1], center_z))
+            part = grid_of(dataset.scan, settings)
+            part = part[_nearest_slice(part, _height(grid, i))]
+            slices.append(to_numpy(invert(dataset, part, method, settings, run, progress, device, resume=False)))
+        thick, volume = _apart(part, grid, chosen, step), np.concatenate(slices)
     run.warn(f"a preview: slices {', '.join(map(str, chosen))} of {nz}, {step} slices apart")
-    return result_of(np.concatenate(slices), thick, dataset, report, method, settings, run)
+    return result_of(volume, thick, dataset, report, method, settings, run)
+
+
+def _apart(plane: Grid, grid: Grid, chosen: list[int], step: int) -> Grid:
+    """The chosen slices of `grid` as a grid of thick steps, with the rows and columns of `plane`."""
+    middle = (_height(grid, chosen[0]) + _height(grid, chosen[-1])) / 2
+    spacing = (step * grid.spacing[0], *plane.spacing[1:])
+    return Grid((len(chosen), *plane.shape[1:]), spacing, (plane.center[0], plane.center[1], middle))
 
 
 def _height(grid: Grid, i: int) -> float:

@@ -6,9 +6,7 @@ python -m workflows.benchmarks.accuracy
 from __future__ import annotations
 
 import datetime
-import platform
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 
@@ -16,6 +14,7 @@ import tomodiff
 from tomodiff.analytic import fbp, fdk
 from tomodiff.geometry import ConeBeam, Grid, ParallelBeam
 from tomodiff.projectors import XRay
+from tomodiff.recipes.environment import processor
 from tomodiff.simulate import Ellipsoids, ellipsoid, shepp_logan_3d
 
 HEIGHT = 8.0
@@ -88,15 +87,6 @@ def projectors() -> None:
                     found = XRay(Grid(n, voxel), scan, model, "float64").forward(truth)
                     row.append(f"{100 * np.linalg.norm(found - exact) / np.linalg.norm(exact):.2f} %")
             print(f"| {voxel} mm | {pixel} mm | " + " | ".join(row) + " |")
-
-
-def processor() -> str:
-    """The processor's name, where Linux tells."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        return next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.machine()
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from tomodiff.kernels import cpu_isa
+from tomodiff.recipes.environment import processor
 from workflows.benchmarks.measure import Measurement
 
 HERE = Path(__file__).resolve().parent
@@ -141,16 +142,6 @@ def commit() -> str | None:
 def _git(*arguments: str) -> str:
     done = subprocess.run(["git", "-C", str(HERE), *arguments], capture_output=True, text=True, check=True, timeout=10)
     return done.stdout.strip()
-
-
-def processor() -> str:
-    """The processor's name, as Linux has it."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        lines = []
-    named = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return next(named, platform.processor() or platform.machine())
 
 
 def device_name(device: str) -> str:
