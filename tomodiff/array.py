@@ -61,3 +61,14 @@ def norm(a: Element) -> float:
 def to_numpy(x: Array) -> np.ndarray:
     """`x` in host memory: itself if it is a NumPy array, else a copy."""
     return x if isinstance(x, np.ndarray) else x.get()
+
+
+def fft_of(xp: ModuleType) -> ModuleType:
+    """The Fourier transforms for arrays of `xp`, which keep single precision: scipy.fft or cupyx.scipy.fft."""
+    if xp is np:
+        import scipy.fft
+
+        return scipy.fft
+    import cupyx.scipy.fft
+
+    return cupyx.scipy.fft

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from types import ModuleType
-from typing import Any
-
 import numpy as np
 import scipy.fft
 
-from tomodiff.array import Array, namespace
+from tomodiff.array import Array, fft_of, namespace
 
 WINDOWS = ("ram-lak", "shepp-logan", "cosine", "hamming", "hann")
 
@@ -56,15 +53,7 @@ def filter_rows(projections: Array, pixel: float, window: str = "ram-lak", paddi
         fall = xp.asarray(0.5 + 0.5 * np.cos(np.pi * (np.arange(reach) + 1) / (reach + 1)), projections.dtype)
         padded[..., n : n + reach] = projections[..., -1:] * fall
         padded[..., size - reach :] = projections[..., :1] * fall[::-1]
-    fft = _fft(xp)
+    fft = fft_of(xp)
     spectrum = fft.rfft(padded, axis=-1, overwrite_x=True)
     spectrum *= xp.asarray(ramp_response(size, pixel, window), projections.dtype)
     return fft.irfft(spectrum, n=size, axis=-1, overwrite_x=True)[..., :n]
-
-
-def _fft(xp: ModuleType) -> Any:
-    if xp is np:
-        return scipy.fft
-    import cupyx.scipy.fft
-
-    return cupyx.scipy.fft

@@ -1,0 +1,292 @@
+/* Central slices of a Fourier volume, as a cryo-electron microscope sees them (De Rosier and Klug 1968): the share that
+ * every kernel of slice_linear.cu and slice_wide.cu has in common.
+ *
+ * spectrum: (nz, nz, nx) complex numbers, interleaved; entry [z + offset][y + offset][x + skirt] is frequency (x, y, z)
+ * of the padded volume, x >= -skirt: half of a Hermitian volume and the neighbours that a kernel of W taps reaches.
+ * images: (image, box, box / 2 + 1) complex, the rfft2 of an image whose origin is its pixel box / 2.
+ * records: 48 numbers per particle, see below.  A point is k = (kx, ky), whole numbers, and (u, v) = k * 2 / box.
+ *
+ *   model(k) = scale * E(u, v) * exp(2 pi i o(u, v)) * c(e(u, v)) * V(kx * X + ky * Y [+- (kx^2 + ky^2) * Z])
+ *   c(e) = 1 | -sin(2 pi e) | |sin(2 pi e)|; on an Ewald sphere two terms, V above and below the plane, whose phases
+ *   exp(+-2 pi i e) make up the sine (DeRosier 2000, Ultramicroscopy 81, 83; Russo and Henderson 2018).
+ *   o is an odd polynomial (shift, beam tilt, trefoil), e an even one (defocus, Cs, amplitude contrast, tetrafoil), in
+ *   turns; E = exp(quadratic form - dose / (2 Ne(|k|))), Ne the critical exposure of Grant and Grigorieff (2015). */
+#pragma once
+#include "lane.cuh"
+
+#define RECORD 48
+#define R_AXES 0   /* X, Y, Z: 3 x 3 */
+#define R_EVEN 9   /* 1; u2 uv v2; u4 u3v .. v4; u6 .. v6 */
+#define R_ODD 25   /* u v; u3 u2v uv2 v3; u5 .. v5 */
+#define R_SCALE 37
+#define R_FORM 38  /* u2 uv v2 of the exponent of E */
+#define R_DOSE 41  /* electrons per square angstrom */
+#define R_UNIT 42  /* 1/angstrom of one step of k */
+#define R_USED 43
+
+#define TWO_PI ((real)6.283185307179586476925286766559)
+
+/* sin and cos of 2 pi t: Taylor series on a quarter turn, the same on every device and in every vector lane. */
+static __device__ __forceinline__ void turns(real t, real& s, real& c) {
+    t = t - floor(t + (real)0.5);
+    const real a = t < (real)0 ? -t : t;
+    const int far = a > (real)0.25;
+    const real x = TWO_PI * (far ? (real)0.5 - a : a), y = x * x;
+    real p, q;
+    if (sizeof(real) == 4) {
+        p = madd(madd(madd(madd(madd(y, (real)-2.50521083854417e-8, (real)2.75573192239859e-6), y, (real)-1.98412698412698e-4),
+                           y, (real)8.33333333333333e-3), y, (real)-0.166666666666667), y, (real)1);
+        q = madd(madd(madd(madd(madd(madd(y, (real)2.08767569878681e-9, (real)-2.75573192239859e-7), y,
+                                     (real)2.48015873015873e-5), y, (real)-1.38888888888889e-3), y, (real)4.16666666666667e-2),
+                      y, (real)-0.5), y, (real)1);
+    } else {
+        p = (real)1.95729410633912612e-20;
+        q = (real)-8.89679139245057e-22;
+        p = madd(p, y, (real)-8.22063524662432950e-18);
+        p = madd(p, y, (real)2.81145725434552060e-15);
+        p = madd(p, y, (real)-7.64716373181981641e-13);
+        p = madd(p, y, (real)1.60590438368216133e-10);
+        p = madd(p, y, (real)-2.50521083854417202e-8);
+        p = madd(p, y, (real)2.75573192239858925e-6);
+        p = madd(p, y, (real)-1.98412698412698413e-4);
+        p = madd(p, y, (real)8.33333333333333322e-3);
+        p = madd(p, y, (real)-0.166666666666666657);
+        p = madd(p, y, (real)1);
+        q = madd(q, y, (real)4.11031762331216484e-19);
+        q = madd(q, y, (real)-1.56192069685862253e-16);
+        q = madd(q, y, (real)4.77947733238738525e-14);
+        q = madd(q, y, (real)-1.14707455977297245e-11);
+        q = madd(q, y, (real)2.08767569878681002e-9);
+        q = madd(q, y, (real)-2.75573192239858883e-7);
+        q = madd(q, y, (real)2.48015873015873016e-5);
+        q = madd(q, y, (real)-1.38888888888888894e-3);
+        q = madd(q, y, (real)4.16666666666666644e-2);
+        q = madd(q, y, (real)-0.5);
+        q = madd(q, y, (real)1);
+    }
+    s = t < (real)0 ? -x * p : x * p;
+    c = far ? -q : q;
+}
+
+/* What the points of one row of a particle's image share: the polynomials in v done, those in u left. */
+struct SliceRow {
+    real e[7], o[6], form[3], scale, v, unit, dose, ky;
+};
+
+static __device__ __forceinline__ SliceRow slice_row(const real* __restrict__ r, int ky, real step) {
+    const real v = step * (real)ky, w = v * v;
+    const real *e = r + R_EVEN, *o = r + R_ODD;
+    SliceRow row;
+    row.e[0] = madd(madd(madd(e[15], w, e[8]), w, e[3]), w, e[0]);
+    row.e[1] = v * madd(madd(e[14], w, e[7]), w, e[2]);
+    row.e[2] = madd(madd(e[13], w, e[6]), w, e[1]);
+    row.e[3] = v * madd(e[12], w, e[5]);
+    row.e[4] = madd(e[11], w, e[4]);
+    row.e[5] = v * e[10];
+    row.e[6] = e[9];
+    row.o[0] = v * madd(madd(o[11], w, o[5]), w, o[1]);
+    row.o[1] = madd(madd(o[10], w, o[4]), w, o[0]);
+    row.o[2] = v * madd(o[9], w, o[3]);
+    row.o[3] = madd(o[8], w, o[2]);
+    row.o[4] = v * o[7];
+    row.o[5] = o[6];
+    row.form[0] = r[R_FORM + 2] * w;
+    row.form[1] = r[R_FORM + 1] * v;
+    row.form[2] = r[R_FORM];
+    row.scale = r[R_SCALE];
+    row.v = v;
+    row.unit = r[R_UNIT];
+    row.dose = r[R_DOSE];
+    row.ky = (real)ky;
+    return row;
+}
+
+static __device__ __forceinline__ real slice_even(const SliceRow& row, real u) {
+    return madd(madd(madd(madd(madd(madd(row.e[6], u, row.e[5]), u, row.e[4]), u, row.e[3]), u, row.e[2]), u, row.e[1]), u,
+                row.e[0]);
+}
+
+static __device__ __forceinline__ real slice_odd(const SliceRow& row, real u) {
+    return madd(madd(madd(madd(madd(row.o[5], u, row.o[4]), u, row.o[3]), u, row.o[2]), u, row.o[1]), u, row.o[0]);
+}
+
+/* 1 / (2 Ne): the loss of signal per unit of dose at frequency f (Grant and Grigorieff 2015, eq. 3). */
+static __device__ __forceinline__ real slice_loss(real f) {
+    const real tiny = (real)1e-6;
+    return (real)0.5 / madd((real)0.245, pow(f > tiny ? f : tiny, (real)-1.665), (real)2.81);
+}
+
+static __device__ __forceinline__ real slice_frequency(const SliceRow& row, real kx) {
+    return row.unit * sqrt(madd(kx, kx, row.ky * row.ky));
+}
+
+/* E; one where the record has neither B factor nor dose, which most have not. */
+static __device__ __forceinline__ real slice_envelope(const SliceRow& row, real kx, real u) {
+    if (row.form[0] == (real)0 && row.form[1] == (real)0 && row.form[2] == (real)0 && row.dose == (real)0) return (real)1;
+    real x = madd(madd(row.form[2], u, row.form[1]), u, row.form[0]);
+    if (row.dose != (real)0) x -= row.dose * slice_loss(slice_frequency(row, kx));
+    return exp(x);
+}
+
+/* The CTF's factor c and its derivative in e (turns). */
+static __device__ __forceinline__ void slice_contrast(int ctf, real s, real c, real& value, real& slope) {
+    const real sign = ctf == 2 ? (s < (real)0 ? (real)-1 : (real)1) : (real)-1;
+    value = ctf ? sign * s : (real)1;
+    slope = ctf ? sign * TWO_PI * c : (real)0;
+}
+
+/* ---- interpolation: 2 W consecutive reals of a row of the spectrum at a time -------------------------------------- */
+
+#if LANES > 1
+template <int N> struct SliceLine;
+template <> struct SliceLine<4> {
+    typedef real V __attribute__((vector_size(4 * sizeof(real)), aligned(sizeof(real)), may_alias));
+    V x;
+};
+template <> struct SliceLine<8> {
+    typedef real V __attribute__((vector_size(8 * sizeof(real)), aligned(sizeof(real)), may_alias));
+    V x;
+};
+template <> struct SliceLine<16> {
+    typedef real V __attribute__((vector_size(16 * sizeof(real)), aligned(sizeof(real)), may_alias));
+    V x;
+};
+template <int N> static __device__ __forceinline__ void line_add(SliceLine<N>& a, real w, const real* __restrict__ p) {
+    a.x += w * *(const typename SliceLine<N>::V*)p;
+}
+template <int N> static __device__ __forceinline__ void line_store(real* __restrict__ p, real w, const SliceLine<N>& a) {
+    *(typename SliceLine<N>::V*)p += w * a.x;
+}
+#else
+template <int N> struct SliceLine {
+    real x[N];
+};
+template <int N> static __device__ __forceinline__ void line_add(SliceLine<N>& a, real w, const real* __restrict__ p) {
+#pragma unroll
+    for (int i = 0; i < N; ++i) a.x[i] = madd(w, p[i], a.x[i]);
+}
+template <int N> static __device__ __forceinline__ void line_store(real* __restrict__ p, real w, const SliceLine<N>& a) {
+#pragma unroll
+    for (int i = 0; i < N; ++i) p[i] = madd(w, a.x[i], p[i]);
+}
+#endif
+template <int N> static __device__ __forceinline__ SliceLine<N> line_zero() {
+    SliceLine<N> a;
+#pragma unroll
+    for (int i = 0; i < N; ++i) a.x[i] = 0;
+    return a;
+}
+
+/* The W weights of one axis at the place `t` in [0, 1) between two entries, and their derivatives.
+ * W = 2: linear.  Else: one polynomial per tap, `taper` (degree + 1, W), highest power first. */
+template <int W>
+static __device__ __forceinline__ void slice_taps(real t, const real* __restrict__ taper, int degree, real* w, real* d) {
+    if (W == 2) {
+        w[0] = (real)1 - t;
+        w[1] = t;
+        d[0] = (real)-1;
+        d[1] = (real)1;
+        return;
+    }
+#pragma unroll
+    for (int j = 0; j < W; ++j) {
+        w[j] = taper[j];
+        d[j] = 0;
+    }
+    for (int n = 1; n <= degree; ++n) {
+#pragma unroll
+        for (int j = 0; j < W; ++j) {
+            d[j] = madd(d[j], t, w[j]);
+            w[j] = madd(w[j], t, taper[n * W + j]);
+        }
+    }
+}
+
+struct SliceSizes {
+    int nx, nz, offset, skirt, degree;
+};
+
+/* Where a point lies in the spectrum: the first of its W^3 entries, and the weights.  `flip` is -1 where the conjugate
+ * of the opposite point is read. */
+template <int W> struct SlicePlace {
+    real wx[W], wy[W], wz[W], dx[W], dy[W], dz[W], flip;
+    int x, y, z; /* indices into the array */
+    int inside;
+};
+
+template <int W>
+static __device__ __forceinline__ SlicePlace<W> slice_place(real x, real y, real z, const real* __restrict__ taper,
+                                                            const SliceSizes& n) {
+    SlicePlace<W> p;
+    p.flip = x < (real)0 ? (real)-1 : (real)1;
+    x *= p.flip;
+    y *= p.flip;
+    z *= p.flip;
+    const int ix = floor_index(x), iy = floor_index(y), iz = floor_index(z);
+    slice_taps<W>(x - (real)ix, taper, n.degree, p.wx, p.dx);
+    slice_taps<W>(y - (real)iy, taper, n.degree, p.wy, p.dy);
+    slice_taps<W>(z - (real)iz, taper, n.degree, p.wz, p.dz);
+    p.x = ix + n.skirt - (W / 2 - 1);
+    p.y = iy + n.offset - (W / 2 - 1);
+    p.z = iz + n.offset - (W / 2 - 1);
+    p.inside = p.x >= 0 && p.x + W <= n.nx && p.y >= 0 && p.y + W <= n.nz && p.z >= 0 && p.z + W <= n.nz;
+    return p;
+}
+
+struct SliceValue {
+    real re, im, xr, xi, yr, yi, zr, zi; /* V and its derivatives along the axes of the spectrum */
+};
+
+template <int W, bool SLOPES>
+static __device__ __forceinline__ SliceValue slice_read(const real* __restrict__ spectrum, const SlicePlace<W>& p,
+                                                        const SliceSizes& n) {
+    SliceLine<2 * W> sum = line_zero<2 * W>(), along_y = line_zero<2 * W>(), along_z = line_zero<2 * W>();
+    const real* plane = spectrum + 2 * (((long long)p.z * n.nz + p.y) * n.nx + p.x);
+#pragma unroll
+    for (int k = 0; k < W; ++k) {
+        SliceLine<2 * W> rows = line_zero<2 * W>(), slopes = line_zero<2 * W>();
+#pragma unroll
+        for (int j = 0; j < W; ++j) {
+            const real* q = plane + 2 * ((long long)k * n.nz + j) * n.nx;
+            line_add(rows, p.wy[j], q);
+            if (SLOPES) line_add(slopes, p.dy[j], q);
+        }
+#if LANES > 1
+        sum.x += p.wz[k] * rows.x;
+        if (SLOPES) {
+            along_y.x += p.wz[k] * slopes.x;
+            along_z.x += p.dz[k] * rows.x;
+        }
+#else
+#pragma unroll
+        for (int i = 0; i < 2 * W; ++i) {
+            sum.x[i] = madd(p.wz[k], rows.x[i], sum.x[i]);
+            if (SLOPES) {
+                along_y.x[i] = madd(p.wz[k], slopes.x[i], along_y.x[i]);
+                along_z.x[i] = madd(p.dz[k], rows.x[i], along_z.x[i]);
+            }
+        }
+#endif
+    }
+    SliceValue v = {0, 0, 0, 0, 0, 0, 0, 0};
+#pragma unroll
+    for (int i = 0; i < W; ++i) {
+        v.re = madd(p.wx[i], sum.x[2 * i], v.re);
+        v.im = madd(p.wx[i], sum.x[2 * i + 1], v.im);
+        if (SLOPES) {
+            v.xr = madd(p.dx[i], sum.x[2 * i], v.xr);
+            v.xi = madd(p.dx[i], sum.x[2 * i + 1], v.xi);
+            v.yr = madd(p.wx[i], along_y.x[2 * i], v.yr);
+            v.yi = madd(p.wx[i], along_y.x[2 * i + 1], v.yi);
+            v.zr = madd(p.wx[i], along_z.x[2 * i], v.zr);
+            v.zi = madd(p.wx[i], along_z.x[2 * i + 1], v.zi);
+        }
+    }
+    v.im *= p.flip; /* V(-k) is the conjugate of V(k); a derivative changes its sign once more */
+    if (SLOPES) {
+        v.xr *= p.flip;
+        v.yr *= p.flip;
+        v.zr *= p.flip;
+    }
+    return v;
+}

@@ -1,0 +1,65 @@
+"""Interpolation kernels of a Fourier volume, as a polynomial for each of their taps, and their gridding corrections."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+from scipy.special import i0
+
+KERNELS = ("linear", "kaiser-bessel")
+DEGREE = 12
+"""Of the polynomials that stand for the Kaiser-Bessel function; their error is about 1e-9 of its peak."""
+
+
+@dataclass(frozen=True, eq=False)
+class Taps:
+    """A kernel of `width` taps: for t in [0, 1) the weight of entry i0 + j - (width / 2 - 1) is taper[:, j](t).
+
+    taper: (degree + 1, width), highest power first.
+    """
+
+    name: str
+    width: int
+    taper: np.ndarray
+
+    @property
+    def degree(self) -> int:
+        """Of the polynomials."""
+        return len(self.taper) - 1
+
+    def transform(self, position: np.ndarray) -> np.ndarray:
+        """The kernel's Fourier transform at `position` (voxels from the centre over padded size): what interpolation
+        multiplies the volume with, so what it has to be divided by beforehand."""
+        nodes, weights = np.polynomial.legendre.leggauss(24)
+        t, w = (nodes + 1) / 2, weights / 2
+        total = np.zeros(np.shape(position))
+        for j in range(self.width):
+            place = t - (j - (self.width // 2 - 1))
+            values = np.polyval(self.taper[:, j], t)
+            total += np.tensordot(np.cos(2 * np.pi * np.multiply.outer(position, place)), w * values, 1)
+        return total
+
+
+@cache
+def taps(name: str, padding: float) -> Taps:
+    """Linear interpolation (2 taps), or a Kaiser-Bessel function of 4 taps shaped for `padding` (Jackson et al. 1991,
+    IEEE TMI 10, 473; its shape parameter: Beatty, Nishimura and Pauly 2005, IEEE TMI 24, 799, eq. 5)."""
+    if name == "linear":
+        return Taps(name, 2, np.array([[-1.0, 1.0], [1.0, 0.0]]))
+    if name != "kaiser-bessel":
+        raise ValueError(f"kernel: expected one of {', '.join(KERNELS)}, found {name!r}")
+    width = 4
+    beta = np.pi * np.sqrt((width / padding) ** 2 * (padding - 0.5) ** 2 - 0.8)
+
+    def weight(x: np.ndarray) -> np.ndarray:
+        return np.asarray(i0(beta * np.sqrt(np.maximum(1 - (2 * x / width) ** 2, 0))) / i0(beta))
+
+    columns = []
+    for j in range(width):
+        series = np.polynomial.chebyshev.Chebyshev.interpolate(
+            lambda t, j=j: weight(t - (j - (width // 2 - 1))), DEGREE, domain=[0, 1]
+        )
+        columns.append(series.convert(kind=np.polynomial.Polynomial, domain=[0, 1], window=[0, 1]).coef[::-1])
+    return Taps(name, width, np.stack(columns, 1))
