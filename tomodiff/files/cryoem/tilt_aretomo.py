@@ -1,9 +1,9 @@
 """Alignments of tilt series by AreTomo: .aln files.
 
 The columns ROT, TX, TY and TILT are the angle of the tilt axis in degrees, the shift in pixels and the tilt in degrees,
-all as in `TiltSeries` (RELION 5, align_tiltseries_runner.cpp, readAreTomoResults, takes them over as they are).  SEC counts the
-sections of the stack from 0 or from 1, depending on the version; "# DarkFrame = frame section tilt" names those
-left out, so that with `# RawSize = x y n` all n are accounted for and tell which.
+all as in `TiltSeries` (RELION 5, align_tiltseries_runner.cpp, readAreTomoResults, takes them over as they are).  SEC
+counts the sections of the stack from 0 or from 1, depending on the version; "# DarkFrame = frame section tilt" names
+those left out, so that with "# RawSize = x y n" all n are accounted for and tell which.
 """
 
 from __future__ import annotations
