@@ -17,10 +17,13 @@
 using std::abs; /* the C abs(float) would be the integer one */
 using std::atan2;
 using std::ceil;
+using std::exp;
 using std::fabs;
 using std::floor;
+using std::fma; /* the C one would compute in double */
 using std::max;
 using std::min;
+using std::pow;
 using std::sqrt;
 
 struct dim3 {

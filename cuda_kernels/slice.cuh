@@ -161,10 +161,6 @@ template <int N> static __device__ __forceinline__ void line_store(real* __restr
 template <int N> struct SliceLine {
     real x[N];
 };
-template <int N> static __device__ __forceinline__ void line_add(SliceLine<N>& a, real w, const real* __restrict__ p) {
-#pragma unroll
-    for (int i = 0; i < N; ++i) a.x[i] = madd(w, p[i], a.x[i]);
-}
 template <int N> static __device__ __forceinline__ void line_store(real* __restrict__ p, real w, const SliceLine<N>& a) {
 #pragma unroll
     for (int i = 0; i < N; ++i) p[i] = madd(w, a.x[i], p[i]);
@@ -237,39 +233,25 @@ struct SliceValue {
     real re, im, xr, xi, yr, yi, zr, zi; /* V and its derivatives along the axes of the spectrum */
 };
 
+#if LANES > 1
+/* Whole rows at a time, in vector registers. */
 template <int W, bool SLOPES>
-static __device__ __forceinline__ SliceValue slice_read(const real* __restrict__ spectrum, const SlicePlace<W>& p,
-                                                        const SliceSizes& n) {
+static __device__ __forceinline__ SliceValue slice_sum(const real* __restrict__ plane, const SlicePlace<W>& p, const SliceSizes& n) {
     SliceLine<2 * W> sum = line_zero<2 * W>(), along_y = line_zero<2 * W>(), along_z = line_zero<2 * W>();
-    const real* plane = spectrum + 2 * (((long long)p.z * n.nz + p.y) * n.nx + p.x);
-#pragma unroll
     for (int k = 0; k < W; ++k) {
         SliceLine<2 * W> rows = line_zero<2 * W>(), slopes = line_zero<2 * W>();
-#pragma unroll
         for (int j = 0; j < W; ++j) {
             const real* q = plane + 2 * ((long long)k * n.nz + j) * n.nx;
             line_add(rows, p.wy[j], q);
             if (SLOPES) line_add(slopes, p.dy[j], q);
         }
-#if LANES > 1
         sum.x += p.wz[k] * rows.x;
         if (SLOPES) {
             along_y.x += p.wz[k] * slopes.x;
             along_z.x += p.dz[k] * rows.x;
         }
-#else
-#pragma unroll
-        for (int i = 0; i < 2 * W; ++i) {
-            sum.x[i] = madd(p.wz[k], rows.x[i], sum.x[i]);
-            if (SLOPES) {
-                along_y.x[i] = madd(p.wz[k], slopes.x[i], along_y.x[i]);
-                along_z.x[i] = madd(p.dz[k], rows.x[i], along_z.x[i]);
-            }
-        }
-#endif
     }
     SliceValue v = {0, 0, 0, 0, 0, 0, 0, 0};
-#pragma unroll
     for (int i = 0; i < W; ++i) {
         v.re = madd(p.wx[i], sum.x[2 * i], v.re);
         v.im = madd(p.wx[i], sum.x[2 * i + 1], v.im);
@@ -282,6 +264,51 @@ static __device__ __forceinline__ SliceValue slice_read(const real* __restrict__
             v.zi = madd(p.wx[i], along_z.x[2 * i + 1], v.zi);
         }
     }
+    return v;
+}
+#else
+/* Row after row, in few registers. */
+template <int W, bool SLOPES>
+static __device__ __forceinline__ SliceValue slice_sum(const real* __restrict__ plane, const SlicePlace<W>& p, const SliceSizes& n) {
+    SliceValue v = {0, 0, 0, 0, 0, 0, 0, 0};
+#pragma unroll
+    for (int k = 0; k < W; ++k) {
+#pragma unroll
+        for (int j = 0; j < W; ++j) {
+            const real* q = plane + 2 * ((long long)k * n.nz + j) * n.nx;
+            real re = 0, im = 0, xr = 0, xi = 0;
+#pragma unroll
+            for (int i = 0; i < W; ++i) {
+                re = madd(p.wx[i], q[2 * i], re);
+                im = madd(p.wx[i], q[2 * i + 1], im);
+                if (SLOPES) {
+                    xr = madd(p.dx[i], q[2 * i], xr);
+                    xi = madd(p.dx[i], q[2 * i + 1], xi);
+                }
+            }
+            const real w = p.wz[k] * p.wy[j];
+            v.re = madd(w, re, v.re);
+            v.im = madd(w, im, v.im);
+            if (SLOPES) {
+                const real y = p.wz[k] * p.dy[j], z = p.dz[k] * p.wy[j];
+                v.xr = madd(w, xr, v.xr);
+                v.xi = madd(w, xi, v.xi);
+                v.yr = madd(y, re, v.yr);
+                v.yi = madd(y, im, v.yi);
+                v.zr = madd(z, re, v.zr);
+                v.zi = madd(z, im, v.zi);
+            }
+        }
+    }
+    return v;
+}
+#endif
+
+template <int W, bool SLOPES>
+static __device__ __forceinline__ SliceValue slice_read(const real* __restrict__ spectrum, const SlicePlace<W>& p,
+                                                        const SliceSizes& n) {
+    if (!p.inside) return SliceValue{0, 0, 0, 0, 0, 0, 0, 0};
+    SliceValue v = slice_sum<W, SLOPES>(spectrum + 2 * (((long long)p.z * n.nz + p.y) * n.nx + p.x), p, n);
     v.im *= p.flip; /* V(-k) is the conjugate of V(k); a derivative changes its sign once more */
     if (SLOPES) {
         v.xr *= p.flip;

@@ -149,10 +149,10 @@ extern "C" __global__ void slice_linear_normal(const real* __restrict__ spectrum
     job.groups = groups;
     job.weights = weights;
     job.values = values;
-    slice_walk<2, SLICE_RESIDUAL | SLICE_NORMAL>(job);
+    slice_walk<2, SLICE_RESIDUAL | SLICE_NORMAL | SLICE_TURNS>(job);
 }
 
-/* the same with columns for u2, uv, v2 of the CTF's phase and for the scale: 1 + 9 + 45 numbers. */
+/* the same over u2, uv, v2 of the CTF's phase and the scale: 1 + 4 + 10 numbers. */
 extern "C" __global__ void slice_linear_normal_ctf(const real* __restrict__ spectrum, const real* __restrict__ images, const real* __restrict__ records,
     const int* __restrict__ image_of, const int* __restrict__ groups, const real* __restrict__ weights, real* __restrict__ values,
     const real* __restrict__ taper, int particles, int box, int shells, int ctf, int ewald, int unique, int each, int rows_each, int across, int planes_each,

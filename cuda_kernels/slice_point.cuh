@@ -8,13 +8,14 @@
 #define SLICE_RESIDUAL 4 /* images are data: the cotangent is w * (model - data), values get w |model - data|^2 / 2 */
 #define SLICE_PARAM 8    /* sum the cotangent's products with the derivatives into g_records */
 #define SLICE_NORMAL 16  /* sum J'J and J'r over the pose's columns into values */
+#define SLICE_TURNS 512  /* which takes the spectrum's derivatives */
 #define SLICE_SCATTER 32 /* add conj(f) * cotangent to `grown` (re, im) */
 #define SLICE_INSERT 64  /* add w conj(f) data and w |f|^2 to `grown` (re, im, weight, unused) */
 #define SLICE_ATOMIC 128 /* other threads add to the same entries */
-#define SLICE_CTF 256    /* SLICE_NORMAL with columns for defocus and scale too */
+#define SLICE_CTF 256    /* SLICE_NORMAL over the CTF's columns in place of the pose's */
 
 #define SLICE_READS (SLICE_STORE | SLICE_TANGENT | SLICE_RESIDUAL | SLICE_PARAM)
-#define SLICE_SLOPES (SLICE_TANGENT | SLICE_PARAM | SLICE_NORMAL)
+#define SLICE_SLOPES (SLICE_TANGENT | SLICE_PARAM | SLICE_TURNS)
 
 struct SliceJob {
     const real *spectrum, *images, *records, *d_records, *weights, *taper;
@@ -206,9 +207,25 @@ static __device__ __forceinline__ void slice_normal(SliceNormal<Q>& s, const rea
     }
 }
 
+/* Ask for the entries around a point some lanes before they are needed: the walk through the spectrum waits for memory. */
+#define SLICE_AHEAD 12
+template <int W, int SIZE>
+static __device__ __forceinline__ void slice_prefetch(const real* __restrict__ entries, const SliceSizes& n, const real* r, real kx,
+                                                      real ky) {
+#if LANES > 1
+    real x = madd(kx, r[0], ky * r[3]), y = madd(kx, r[1], ky * r[4]), z = madd(kx, r[2], ky * r[5]);
+    const real flip = x < (real)0 ? (real)-1 : (real)1;
+    const int ix = floor_index(flip * x) + n.skirt - (W / 2 - 1), iy = floor_index(flip * y) + n.offset - (W / 2 - 1);
+    const int iz = floor_index(flip * z) + n.offset - (W / 2 - 1);
+    if (ix < 0 || ix + W > n.nx || iy < 0 || iy + W > n.nz || iz < 0 || iz + W > n.nz) return;
+    const real* first = entries + SIZE * (((long long)iz * n.nz + iy) * n.nx + ix);
+    for (int k = 0; k < W; ++k)
+        for (int j = 0; j < W; ++j) __builtin_prefetch(first + SIZE * ((long long)k * n.nz + j) * n.nx);
+#endif
+}
+
 /* One point: everything of it that the switches ask for. */
 template <int W, int WHAT, int TERMS, int Q> struct SlicePoint {
-    SlicePlace<W> place[TERMS];
     SliceValue v[TERMS];
     SliceFactor f[TERMS];
     real x[TERMS], y[TERMS], z[TERMS];
@@ -230,17 +247,19 @@ template <int W, int WHAT, int TERMS, int Q> struct SlicePoint {
                 y[t] = madd(h, r[7], y[t]);
                 z[t] = madd(h, r[8], z[t]);
             }
-            place[t] = slice_place<W>(x[t], y[t], z[t], job.taper, job.n);
             f[t] = slice_factor(job.ctf, TERMS > 1, side, er, ei, s, c);
         }
+    }
+
+    __device__ __forceinline__ SlicePlace<W> place(int t, const SliceJob& job) const {
+        return slice_place<W>(x[t], y[t], z[t], job.taper, job.n);
     }
 
     __device__ __forceinline__ void read(const SliceJob& job) {
         ar = ai = br = bi = 0;
 #pragma unroll
         for (int t = 0; t < TERMS; ++t) {
-            v[t] = SliceValue{0, 0, 0, 0, 0, 0, 0, 0};
-            if (place[t].inside) v[t] = slice_read<W, (WHAT & SLICE_SLOPES) != 0>(job.spectrum, place[t], job.n);
+            v[t] = slice_read<W, (WHAT & SLICE_SLOPES) != 0>(job.spectrum, place(t, job), job.n);
             ar += f[t].re * v[t].re - f[t].im * v[t].im;
             ai += f[t].re * v[t].im + f[t].im * v[t].re;
             br += f[t].slope_re * v[t].re - f[t].slope_im * v[t].im;
@@ -286,35 +305,34 @@ template <int W, int WHAT, int TERMS, int Q> struct SlicePoint {
         slice_gather_phases(s, row, kx, u, gr, gi, ar, ai, br, bi);
     }
 
-    /* J'J and J'r of turns w (place -> place + w x place), u and v of o, then u2, uv, v2 of e and the scale. */
+    /* J'J and J'r: of turns w (place -> place + w x place) and of u and v of o, or with CTF of u2, uv, v2 of e and scale. */
     __device__ __forceinline__ void normal(SliceNormal<Q>& s, const SliceRow& row, real u, real rr, real ri, real w) const {
         real jr[Q], ji[Q];
-#pragma unroll
-        for (int a = 0; a < 3; ++a) {
-            jr[a] = ji[a] = 0;
-#pragma unroll
-            for (int t = 0; t < TERMS; ++t) {
-                const real dx = a == 0 ? (real)0 : a == 1 ? z[t] : -y[t], dy = a == 0 ? -z[t] : a == 1 ? (real)0 : x[t];
-                const real dz = a == 0 ? y[t] : a == 1 ? -x[t] : (real)0;
-                along(t, dx, dy, dz, jr[a], ji[a]);
-            }
-            jr[a] *= row.scale;
-            ji[a] *= row.scale;
-        }
-        const real turn = TWO_PI * row.scale;
-        jr[3] = -turn * u * ai;
-        ji[3] = turn * u * ar;
-        jr[4] = -turn * row.v * ai;
-        ji[4] = turn * row.v * ar;
-        if (Q > 5) {
+        if (WHAT & SLICE_CTF) {
             const real p[3] = {u * u, u * row.v, row.v * row.v};
 #pragma unroll
             for (int a = 0; a < 3; ++a) {
-                jr[(Q > 5 ? 5 : 0) + a] = row.scale * p[a] * br;
-                ji[(Q > 5 ? 5 : 0) + a] = row.scale * p[a] * bi;
+                jr[a % Q] = row.scale * p[a] * br;
+                ji[a % Q] = row.scale * p[a] * bi;
             }
-            jr[Q > 5 ? 8 : 0] = ar;
-            ji[Q > 5 ? 8 : 0] = ai;
+            jr[Q - 1] = ar;
+            ji[Q - 1] = ai;
+        } else {
+#pragma unroll
+            for (int a = 0; a < 3; ++a) {
+                jr[a % Q] = ji[a % Q] = 0;
+#pragma unroll
+                for (int t = 0; t < TERMS; ++t) {
+                    const real dx = a == 0 ? (real)0 : a == 1 ? z[t] : -y[t], dy = a == 0 ? -z[t] : a == 1 ? (real)0 : x[t];
+                    const real dz = a == 0 ? y[t] : a == 1 ? -x[t] : (real)0;
+                    along(t, row.scale * dx, row.scale * dy, row.scale * dz, jr[a % Q], ji[a % Q]);
+                }
+            }
+            const real turn = TWO_PI * row.scale;
+            jr[3 % Q] = -turn * u * ai;
+            ji[3 % Q] = turn * u * ar;
+            jr[4 % Q] = -turn * row.v * ai;
+            ji[4 % Q] = turn * row.v * ar;
         }
         slice_normal<Q>(s, jr, ji, rr, ri, w);
     }

@@ -9,7 +9,7 @@ template <int W, int WHAT, int TERMS> static __device__ __forceinline__ void sli
     constexpr bool GROWS = (WHAT & (SLICE_SCATTER | SLICE_INSERT)) != 0, ATOMIC = (WHAT & SLICE_ATOMIC) != 0;
     constexpr bool SLABS = GROWS && !ATOMIC, CLIPS = SLABS && TERMS == 1;
     constexpr bool WRITES = (WHAT & (SLICE_STORE | SLICE_TANGENT)) != 0;
-    constexpr int Q = (WHAT & SLICE_CTF) ? 9 : (WHAT & SLICE_NORMAL) ? 5 : 1;
+    constexpr int Q = (WHAT & SLICE_CTF) ? 4 : (WHAT & SLICE_NORMAL) ? 5 : 1;
     const int share = THREAD_X / job.across, chunk = THREAD_X % job.across, group = THREAD_Y, slab = THREAD_Z;
     const int first_particle = share * job.each, half = job.box / 2 + 1;
     if (first_particle >= job.particles || group * job.rows_each >= job.box) return;
@@ -69,14 +69,16 @@ template <int W, int WHAT, int TERMS> static __device__ __forceinline__ void sli
                     for (int l = first - c0; l <= last - c0; ++l) {
                         const real kx = (real)(c0 + l), u = step * kx, height = madd(kx, kx, y * y);
                         const real size = slice_envelope(row, kx, u);
+                        if (TERMS == 1 && (WHAT & SLICE_READS) && l + SLICE_AHEAD <= last - c0)
+                            slice_prefetch<W, 2>(job.spectrum, job.n, r, (real)(c0 + l + SLICE_AHEAD), y);
+                        if (CLIPS && l + SLICE_AHEAD <= last - c0)
+                            slice_prefetch<W, (WHAT & SLICE_INSERT) ? 4 : 2>(job.grown, job.n, r, (real)(c0 + l + SLICE_AHEAD), y);
                         SlicePoint<W, WHAT, TERMS, Q> at;
                         at.locate(job, r, kx, y, height, size * er[l], size * ei[l], job.ctf ? sn[l] : (real)0,
                                   job.ctf ? cs[l] : (real)0);
-                        if (CLIPS && ((at.place[0].flip < (real)0) != (pass == 1) || at.place[0].z >= to ||
-                                      at.place[0].z + W <= from))
-                            continue;
-                        const bool owned = !SLABS || (at.place[0].z >= from && at.place[0].z < to) ||
-                                           (slab == 0 && !at.place[0].inside);
+                        const SlicePlace<W> place = at.place(0, job);
+                        if (CLIPS && ((place.flip < (real)0) != (pass == 1) || place.z >= to || place.z + W <= from)) continue;
+                        const bool owned = !SLABS || (place.z >= from && place.z < to);
                         const int shell = (int)(sqrt(height) + (real)0.5);
                         const real weight = !table ? (real)1 : shell < job.shells ? table[shell] : (real)0;
                         const long long pixel = 2 * (((long long)image * job.box + i) * half + c0 + l);
@@ -109,13 +111,14 @@ template <int W, int WHAT, int TERMS> static __device__ __forceinline__ void sli
                         if (GROWS) {
 #pragma unroll
                             for (int t = 0; t < TERMS; ++t) {
-                                if (!at.place[t].inside) continue;
+                                const SlicePlace<W> there = at.place(t, job);
+                                if (!there.inside) continue;
                                 const real fr = row.scale * at.f[t].re, fi = row.scale * at.f[t].im;
                                 if (WHAT & SLICE_SCATTER)
-                                    slice_grow<W, 2, ATOMIC>(job.grown, at.place[t], job.n, from, to, fr * at.gr + fi * at.gi,
+                                    slice_grow<W, 2, ATOMIC>(job.grown, there, job.n, from, to, fr * at.gr + fi * at.gi,
                                                              fr * at.gi - fi * at.gr, (real)0);
                                 else
-                                    slice_grow<W, 4, ATOMIC>(job.grown, at.place[t], job.n, from, to,
+                                    slice_grow<W, 4, ATOMIC>(job.grown, there, job.n, from, to,
                                                              weight * (fr * dr + fi * di), weight * (fr * di - fi * dr),
                                                              weight * (fr * fr + fi * fi));
                             }

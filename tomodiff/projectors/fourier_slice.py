@@ -57,7 +57,7 @@ class FourierSlice(Operator):
         self.r_max = box / 2 - EDGE if r_max is None else float(r_max)
         stretch = size * self.voxel / (box * pixel)
         curve = abs(ewald) * wavelength(voltage) * self.r_max / (2 * box * pixel)
-        reach = self.r_max * float((stretch * np.sqrt(1 + curve**2)).max()) * (2 * round(padding * size / 2) / size)
+        reach = 1 + 1.02 * self.r_max * float((stretch * np.sqrt(1 + curve**2)).max()) * (2 * round(padding * size / 2) / size)
         self.spectrum = Spectrum(size, kernel, padding, ceil(reach + 1e-6), gridding, dtype)
         self.records = Records(
             box, pixel, np.broadcast_to(np.asarray(voltage, np.float64), pixel.shape), stretch * self.spectrum.padding,

@@ -16,7 +16,7 @@ from tomodiff.projectors.spectrum import Spectrum
 CTF_MODES = {"none": 0, "ctf": 1, "phase-flipped": 2}
 SLABS = 16
 """Parts of the spectrum that CPU threads own in turn; a fixed number, so that sums do not depend on the threads."""
-POSE_COLUMNS, CTF_COLUMNS = 5, 9
+POSE_COLUMNS, CTF_COLUMNS = 5, 4
 
 
 class Slicer:
@@ -109,8 +109,8 @@ class Slicer:
     ) -> tuple[Array, Array, Array]:  # fmt: skip
         """Value (n,), gradient (n, q) and Gauss-Newton matrix (n, q, q) of each particle's misfit.
 
-        q = 5: turns w of the pose (A -> A exp(w)', in the volume's frame), and the two linear coefficients of the
-        odd phase; with `ctf` 9: also the three quadratic ones of the even phase, and the scale.
+        Columns: turns w of the pose (A -> A exp(w)', in the volume's frame), and the two linear coefficients of the odd
+        phase; with `ctf` the three quadratic coefficients of the even phase, and the scale.
         """
         xp, n = namespace(spectrum), len(records)
         q = CTF_COLUMNS if ctf else POSE_COLUMNS
