@@ -1,4 +1,4 @@
-"""Tomograms against closed forms: absolute values, edges of a slab, and the margin of iterations over back projection."""
+"""Tomograms against closed forms: absolute values, edges of a slab, the margin of iterations over back projection."""
 
 from __future__ import annotations
 
