@@ -62,4 +62,5 @@ def taps(name: str, padding: float) -> Taps:
             lambda t, j=j: weight(t - (j - (width // 2 - 1))), DEGREE, domain=[0, 1]
         )
         columns.append(series.convert(kind=np.polynomial.Polynomial, domain=[0, 1], window=[0, 1]).coef[::-1])
-    return Taps(name, width, np.stack(columns, 1))
+    made = Taps(name, width, np.stack(columns, 1))
+    return Taps(name, width, made.taper / float(made.transform(np.zeros(1))[0]))  # of integral one

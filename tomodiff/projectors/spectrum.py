@@ -99,7 +99,37 @@ class Spectrum(LinearOperator):
                 full[fz, fy, :columns] += folded[az, ay, self.skirt : self.skirt + columns]
         full[:, :, 1 : m // 2] *= 0.5  # irfftn counts these columns twice
         padded = fft_of(xp).irfftn(full, (m, m, m), norm="forward", **fft_workers(xp))
-        made = xp.empty(self.domain.shape, self.dtype) if out is None else out
+        made = self._cropped(padded)
+        if out is None:
+            return made
+        out[...] = made
+        return out
+
+    def folded(self, sums: Array) -> Array:
+        """Sums over points of the half transform, with what fell beside its faces and the conjugate of each point added:
+        what sums over the whole transform would hold.  Real or complex (nz, nz, nx)."""
+        made = sums.copy()
+        for target, source in reversed(self._mirrored()):
+            made[:, :, source] += made[::-1, ::-1, target].conj()
+        made[:, :, self.skirt] += made[::-1, ::-1, self.skirt].conj()
+        return made
+
+    def inverse(self, y: Array) -> Array:
+        """The volume whose padded transform is `y`, cut to its size and corrected for interpolation: the inverse of
+        `forward` where the spectrum reaches the corners of the transform."""
+        xp, m = namespace(y), self.size
+        full = xp.zeros((m, m, m // 2 + 1), self.range.dtype)
+        columns = min(self.nx - self.skirt, m // 2 + 1)
+        for az, fz in self._runs():
+            for ay, fy in self._runs():
+                full[fz, fy, :columns] = y[az, ay, self.skirt : self.skirt + columns]
+        padded = fft_of(xp).irfftn(full, (m, m, m), **fft_workers(xp))
+        return self._cropped(padded)
+
+    def _cropped(self, padded: Array) -> Array:
+        """The volume within a padded one, times the correction."""
+        xp = namespace(padded)
+        made = xp.empty(self.domain.shape, self.dtype)
         for (az, fz), (ay, fy), (ax, fx) in _triples(self._places()):
             made[az, ay, ax] = padded[fz, fy, fx]
         made *= self.correction(xp)
