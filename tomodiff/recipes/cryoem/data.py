@@ -1,0 +1,149 @@
+"""Particles as the recipes work on them: transforms in batches or in memory, records, noise, on one device."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from tomodiff.array import Array, to_numpy
+from tomodiff.errors import DataError
+from tomodiff.particles import Particles
+from tomodiff.prepare.particle_images import masked, radius, shell_power, transforms
+from tomodiff.projectors.fourier_slice import FourierSlice, parameters
+from tomodiff.projectors.slicer import Slicer
+
+BATCH_BYTES = 256 << 20
+"""Of transforms that are worked on at a time, where they are not all kept."""
+KEEP_BYTES = 4 << 30
+"""Transforms of a set are kept in memory up to this size."""
+MASK_EDGE = 5.0
+"""Pixels over which the mask of an image falls."""
+
+
+@dataclass(frozen=True)
+class View:
+    """How particles are modelled: the settings that every recipe shares.
+
+    size: of the volume, voxels; r_max: steps of the images' transforms; diameter: of the particle, angstrom (images are
+    masked beyond; None: not at all).
+    """
+
+    kernel: str = "linear"
+    padding: float = 2.0
+    gridding: str = "separable"
+    ewald: int = 0
+    r_max: float | None = None
+    diameter: float | None = None
+    ctf: bool = True
+    dtype: str = "float32"
+    device: Callable[[np.ndarray], Array] = field(default=np.asarray)
+
+    def operator(self, particles: Particles, r_max: float | None = None) -> FourierSlice:
+        """The model of some particles."""
+        options = {} if self.ctf else {"ctf": "none"}
+        return FourierSlice.of(
+            particles, kernel=self.kernel, padding=self.padding, gridding=self.gridding,
+            ewald=self.ewald if self.ctf and particles.has_ctf else 0, dtype=self.dtype,
+            r_max=r_max if r_max is not None else self.r_max, **options,
+        )  # fmt: skip
+
+
+class ParticleData:
+    """The transforms of particle images, read once and kept where they fit, and what is needed to model them."""
+
+    def __init__(self, particles: Particles, view: View) -> None:
+        self.particles, self.view = particles, view
+        self.operator = view.operator(particles)
+        self.slicer: Slicer = self.operator.slicer
+        self.slicer.unique = True
+        box = particles.box
+        item = 8 if view.dtype == "float32" else 16
+        each = box * (box // 2 + 1) * item
+        self.batch = int(max(1, min(len(particles), BATCH_BYTES // each)))
+        self.keeps = len(particles) * each <= KEEP_BYTES
+        self._kept: dict[int, Array] = {}
+
+    def __len__(self) -> int:
+        return len(self.particles)
+
+    @property
+    def box(self) -> int:
+        return self.particles.box
+
+    def values(self) -> dict[str, np.ndarray]:
+        """The parameters of all particles (see `records.NAMES`), as the file has them."""
+        return parameters(self.particles)
+
+    def records(self, values: dict[str, np.ndarray], index: np.ndarray) -> Array:
+        """(m, 48) the records of some particles with these parameters, on the device."""
+        made = self.operator.records[index]({name: v[index] for name, v in values.items()})
+        return self.view.device(np.ascontiguousarray(made, self.view.dtype))
+
+    def batches(self, index: np.ndarray, advance: Callable[[int], None] | None = None) -> Iterator[tuple[np.ndarray, Array]]:
+        """Transforms of the particles `index` in batches, with their indices; in any order that reads files forward."""
+        for start in range(0, len(index), self.batch):
+            chosen = index[start : start + self.batch]
+            yield chosen, self.transforms(chosen)
+            if advance:
+                advance(len(chosen))
+
+    def transforms(self, index: np.ndarray) -> Array:
+        """(m, box, box // 2 + 1) the transforms of some particles, masked beyond the diameter."""
+        if not self.keeps:
+            return self._read(index)
+        missing = np.array([i for i in index if int(i) not in self._kept], dtype=np.int64)
+        for start in range(0, len(missing), self.batch):
+            part = missing[start : start + self.batch]
+            for i, F in zip(part, self._read(part), strict=True):
+                self._kept[int(i)] = F
+        made = np.stack if isinstance(next(iter(self._kept.values())), np.ndarray) else _stack
+        return made([self._kept[int(i)] for i in index])
+
+    def _read(self, index: np.ndarray) -> Array:
+        images = np.asarray(self.particles.images[index])
+        if not np.isfinite(images).all():
+            bad = int(index[~np.isfinite(images).all((1, 2))][0])
+            raise DataError("particles", f"image {bad + 1}", "finite numbers", "NaN or infinite values")
+        on = self.view.device(np.ascontiguousarray(images, self.view.dtype))
+        if self.view.diameter is not None:
+            pixel = self.particles.pixel
+            outer = min(self.view.diameter / pixel / 2 + MASK_EDGE / 2, self.box / 2)
+            on = masked(on, outer, MASK_EDGE)
+        return transforms(on)
+
+    def background_spectrum(self, index: np.ndarray, sample: int = 1000) -> np.ndarray:
+        """(groups, shells) E|F|^2 of the noise as the corners of the images show it: white, until residuals say more."""
+        chosen = index[:: max(1, len(index) // sample)]
+        images = np.asarray(self.particles.images[chosen], np.float64)
+        outside = radius(self.box) > self.box / 2 - 1
+        group = self.particles.group[chosen]
+        variance = images[:, outside].var(1)
+        shells = self.box // 2 + 1
+        made = np.ones((len(self.particles.optics), shells))
+        for g in range(len(made)):
+            if (group == g).any():
+                made[g] = variance[group == g].mean() * self.box**2
+        return np.maximum(made, np.finfo(np.float32).tiny)
+
+    def power_spectrum(self, index: np.ndarray, sample: int = 1000) -> np.ndarray:
+        """(groups, shells) mean |F|^2 of the images themselves."""
+        chosen = index[:: max(1, len(index) // sample)]
+        power, group = [], []
+        for part, F in self.batches(chosen):
+            power.append(to_numpy(shell_power(F)))
+            group.append(self.particles.group[part])
+        return by_group(np.concatenate(power), np.concatenate(group), len(self.particles.optics))
+
+
+def by_group(values: np.ndarray, group: np.ndarray, count: int) -> np.ndarray:
+    """(count, ...) the mean of values (n, ...) in each group; groups without any take the mean of all."""
+    everyone = values.mean(0)
+    return np.stack([values[group == g].mean(0) if (group == g).any() else everyone for g in range(count)])
+
+
+def _stack(arrays: list[Array]) -> Array:
+    import cupy
+
+    return cupy.stack(arrays)
