@@ -30,6 +30,28 @@ class Aligned:
     information: np.ndarray
 
 
+@dataclass(frozen=True, eq=False)
+class Prior:
+    """A normal belief about poses: rotation (n, 3, 3) and shift (n, 2) of all particles, and how far off they may be."""
+
+    rotation: np.ndarray
+    shift: np.ndarray
+    turn: float
+    """Standard deviation about each axis, radians."""
+    move: float
+    """Standard deviation along each axis, angstrom."""
+
+    def add(self, x: Parameters, particle: np.ndarray, value: np.ndarray, gradient: np.ndarray, matrix: np.ndarray) -> None:
+        """Add its part of minus the log-posterior, with the derivative of the logarithm of a turn taken as one."""
+        away = np.concatenate(
+            [poses.log(np.swapaxes(x["rotation"], -1, -2) @ self.rotation[particle]), x["shift"] - self.shift[particle]], 1
+        )
+        strength = np.array([self.turn**-2] * 3 + [self.move**-2] * 2)
+        value += 0.5 * (away**2 * strength).sum(1)
+        gradient += away * strength
+        matrix += np.diag(strength)
+
+
 def likelihood_weights(noise: np.ndarray, dtype: str = "float32") -> np.ndarray:
     """The slicer's weights for E|F|^2 = noise (groups, shells): its misfit is then minus the log-likelihood.  The mean
     of an image, shell 0, says nothing about poses."""
@@ -40,7 +62,7 @@ def likelihood_weights(noise: np.ndarray, dtype: str = "float32") -> np.ndarray:
 
 def align(
     slicer: Slicer, spectrum: Array, data: ParticleData, F: Array, index: np.ndarray, values: dict[str, np.ndarray],
-    weights: np.ndarray, solver: Levenberg, image_of: np.ndarray | None = None,
+    weights: np.ndarray, solver: Levenberg, image_of: np.ndarray | None = None, prior: Prior | None = None,
 ) -> Aligned:  # fmt: skip
     """Minimise the misfit of particles `index`, whose transforms are F, over rotation and shift.
 
@@ -65,7 +87,10 @@ def align(
         )
         value, gradient, matrix = (to_numpy(a) for a in found)
         u = unit[which]
-        return value, gradient * u, matrix * u[:, :, None] * u[:, None]
+        value, gradient, matrix = np.array(value), gradient * u, matrix * u[:, :, None] * u[:, None]
+        if prior is not None:
+            prior.add(x, particle[which], value, gradient, matrix)
+        return value, gradient, matrix
 
     def move(x: Parameters, step: np.ndarray) -> Parameters:
         turned = x["rotation"] @ np.swapaxes(poses.exp(step[:, :3]), -1, -2)
@@ -81,7 +106,7 @@ def align(
 
 def refine_poses(
     data: ParticleData, reference: np.ndarray, values: dict[str, np.ndarray], index: np.ndarray, noise: np.ndarray,
-    rings: tuple[float, ...], advance: Callable[[int], None] | None = None, steps: int = 12,
+    rings: tuple[float, ...], advance: Callable[[int], None] | None = None, steps: int = 12, prior: Prior | None = None,
 ) -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarray]:  # fmt: skip
     """Poses and shifts of particles `index` against one map (n, n, n), from coarse to fine.
 
@@ -97,7 +122,7 @@ def refine_poses(
         own = {name: v[part] for name, v in values.items()}
         for ring in rings:
             slicer = Slicer(data.operator.spectrum, data.box, ring, data.operator.ctf, data.slicer.ewald, unique=True)
-            found = align(slicer, spectrum, data, F, part, own, weights, Levenberg(steps))
+            found = align(slicer, spectrum, data, F, part, own, weights, Levenberg(steps), prior=prior)
             own = own | {"rotation": found.rotation, "shift": found.shift}
         rotation[part], shift[part] = own["rotation"], own["shift"]
         misfit[at : at + len(part)], information[at : at + len(part)] = found.value, found.information

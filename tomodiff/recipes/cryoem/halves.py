@@ -74,6 +74,15 @@ def reconstruct_halves(
     return Halves(maps, to_numpy(both.volume(prior)), curve, (first, second))
 
 
+def divided_halves(data: ParticleData, halves: Halves, fudge: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
+    """Each half map regularised by itself: what its own particles are compared with."""
+    made = []
+    for sums in halves.sums:
+        prior = 2 * inverse_tau2(sums.mean_weight(), halves.fsc, fudge)  # of one half: FSC / (1 - FSC)
+        made.append(to_numpy(sums.volume(prior)) * sphere(data.operator.size, data))
+    return made[0], made[1]
+
+
 def correlation(maps: tuple[np.ndarray, np.ndarray], data: ParticleData, mask: np.ndarray | None = None) -> np.ndarray:
     """The FSC of two maps within the mask, or within a soft sphere of the particle's diameter."""
     n = maps[0].shape[0]
