@@ -65,10 +65,11 @@ def shift_grid(reach: float, step: float) -> np.ndarray:
 class Templates:
     """Plain slices of maps at every rotation of a grid, at the points of a search: (m, r, 2 c) and their powers."""
 
-    def __init__(self, data: ParticleData, rotations: np.ndarray, points: Points) -> None:
+    def __init__(self, data: ParticleData, rotations: np.ndarray, points: Points, limit: float = 0.0) -> None:
+        """limit: the largest frequency that the layout of the spectrum has to hold, where that is more than the points."""
         self.data, self.rotations, self.points = data, rotations, points
         s = data.operator.spectrum
-        small = 2 * (int(max(points.kx.max(), np.abs(points.ky).max())) + 2)
+        small = 2 * (int(max(points.kx.max(), np.abs(points.ky).max(), limit)) + 2)
         pixel = data.operator.records.pixel[:1] * data.box / small  # the same steps of frequency in a smaller image
         self.model = FourierSlice(
             s.n, small, pixel, np.array([300.0]), kernel=s.taps.name, padding=s.padding, gridding=s.gridding, ctf="none",
