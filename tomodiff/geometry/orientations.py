@@ -1,10 +1,10 @@
 """Grids of orientations that divide into finer ones, and how evenly a set of views covers directions.
 
-Directions of view are HEALPix pixels in nested order (Gorski et al. 2005, Astrophys. J. 622, 759) at nside 2^order, each
-with 6 * 2^order in-plane angles, the spacing RELION pairs with them. Every cell divides into eight: four pixels, two
-angles. In-plane angles count from a frame that is carried from each pixel to its four children by the shortest turn.
-With Euler angles they would count from the meridian, and near a pole the eight children of a pose would lie far from it
-(at any order); so carried, all of a cell is within `cell_radius` of its middle, which bounds in a search rely on.
+Directions of view are HEALPix pixels in nested order (Gorski et al. 2005, Astrophys. J. 622, 759) at nside 2^order,
+each with 6 * 2^order in-plane angles, the spacing RELION pairs with them. Every cell divides into eight: four pixels,
+two angles. In-plane angles count from a frame that is carried from each pixel to its four children by the shortest
+turn. With Euler angles they would count from the meridian, and near a pole the eight children of a pose would lie far
+from it (at any order); so carried, a cell is within `cell_radius` of its middle, which bounds in a search rely on.
 """
 
 from __future__ import annotations

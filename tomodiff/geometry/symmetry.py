@@ -98,7 +98,8 @@ def symmetrise_map(volume: Array, group: Array) -> Array:
 def _about(axis: tuple[float, float, float], order: int) -> Array:
     """All rotations about an axis of this order, the identity first."""
     unit = np.asarray(axis, np.float64) / np.linalg.norm(axis)
-    return exp(np.arange(order)[:, None] * (2 * np.pi / order) * unit)
+    angles = 2 * np.pi / order * np.arange(order, dtype=np.float64)
+    return exp(np.outer(angles, unit))
 
 
 def _closure(generators: Array) -> Array:
