@@ -21,6 +21,7 @@ from tomodiff.analytic.fsc import (
     masked_fsc,
     randomise_phases,
     resolution,
+    resolution_shell,
 )
 from tomodiff.analytic.masks import automatic_threshold, from_map, soft_sphere
 from tomodiff.analytic.shells import back, frequencies, low_pass, shell_index, shell_means, transform
@@ -97,8 +98,7 @@ def test_random_phases_keep_amplitudes_and_what_lies_below(rng: np.random.Genera
 
 
 def test_correction_takes_away_what_a_mask_adds(rng: np.random.Generator) -> None:
-    """A sharp mask smears strong low shells over the noise beyond, which then seems to correlate; the corrected curve does
-    not say so."""
+    """A sharp mask smears strong low shells over the noise beyond, which then seems to correlate."""
     n = 48
     strong = np.where(shell_index(n) < 10, 30.0, 0.0) * transform(rng.standard_normal((n, n, n)))
     a, b = (back(strong + transform(rng.standard_normal((n, n, n))), n) for _ in range(2))
@@ -106,10 +106,9 @@ def test_correction_takes_away_what_a_mask_adds(rng: np.random.Generator) -> Non
     curves = gold_standard(a, b, mask, rng)
     assert curves.randomised_from == 10
     assert curves.masked is not None
-    there = slice(13, 20)
-    assert np.abs(curves.unmasked[there]).max() < 0.1
-    assert curves.masked[there].mean() > 0.3
-    assert abs(curves.corrected[there].mean()) < 0.05
+    assert np.abs(curves.unmasked[11:]).max() < 0.1
+    assert resolution_shell(curves.masked) >= 15
+    assert resolution_shell(curves.corrected) <= 12  # from where it is corrected
     assert np.array_equal(curves.corrected[:12], curves.masked[:12])
     again = gold_standard(a, b, mask, np.random.default_rng(3))
     assert np.array_equal(again.masked, curves.masked)
