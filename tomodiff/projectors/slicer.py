@@ -84,13 +84,14 @@ class Slicer:
         self._launch(self._growing("insert", xp), arrays, len(records), xp, grows=True, shells=_shells(weights))
 
     def residual(
-        self, spectrum: Array, images: Array, records: Array, weights: Array, groups: Array | None = None,
+        self, spectrum: Array, images: Array | None, records: Array, weights: Array, groups: Array | None = None,
         image_of: Array | None = None, g_spectrum: Array | None = None, params: bool = True,
     ) -> tuple[Array, Array | None]:  # fmt: skip
         """sum of w |model - image|^2 / 2 of each particle, and its gradient in the records (n, 48) if `params`.
 
         The gradient in the spectrum is added to `g_spectrum`; no model is ever stored.  weights: (groups, shells)
-        inverse variances by |k|, rounded; zero beyond.  image_of: which image belongs to each record.
+        inverse variances by |k|, rounded; zero beyond.  image_of: which image belongs to each record.  Without images the
+        data are zero: the gradient in the spectrum is then A' W A applied to it.
         """
         xp, n = namespace(spectrum), len(records)
         grows = g_spectrum is not None

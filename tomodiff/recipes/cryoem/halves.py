@@ -104,9 +104,9 @@ def inverse_tau2(weight: np.ndarray, curve: np.ndarray, fudge: float = 1.0) -> n
     held = np.clip(curve, 1e-3, LARGEST_FSC)
     ratio = fudge * 2 * held / (1 - held)
     count = min(len(weight), len(held))
-    made = np.zeros(len(weight))
-    made[:count] = weight[:count] / ratio[:count]
-    made[count:] = 1e3 * weight[count:]
+    seen = np.maximum(weight, 1e-2 * weight.max())  # what no image tells is held by the prior alone
+    made = 1e3 * seen
+    made[:count] = seen[:count] / ratio[:count]
     made[0] = 0
     return np.maximum(made, 1e-12 * max(float(weight.max()), 1e-30))
 

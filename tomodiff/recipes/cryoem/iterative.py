@@ -1,0 +1,99 @@
+"""A map by preconditioned conjugate gradients: the exact regularised least-squares solution, without gridding weights.
+
+Minimises sum over images and points of |f V(k) - F|^2 / (2 noise) + sum of |V(k)|^2 / (2 tau^2), with the projector's own
+adjoint; one pass over the particles' records for each step, over their images only once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from tomodiff.array import Array, fft_of, namespace
+from tomodiff.recipes.cryoem.data import ParticleData
+from tomodiff.recipes.cryoem.halves import on_device
+from tomodiff.solvers.conjugate import NormalCg
+from tomodiff.solvers.state import State
+
+Advance = Callable[[int], None]
+
+
+class NormalEquations:
+    """H and b of some particles; with a point group every image counts in all its equivalent poses."""
+
+    def __init__(
+        self, data: ParticleData, values: dict[str, np.ndarray], index: np.ndarray, noise: np.ndarray,
+        group: np.ndarray, inverse_tau2: np.ndarray,
+    ) -> None:  # fmt: skip
+        self.data, self.values, self.index, self.group = data, values, index, group
+        self.table = data.view.device((1 / noise).astype(data.view.dtype))
+        n = data.operator.size
+        k = np.fft.fftfreq(n, 1 / n)
+        radius = np.sqrt(k[:, None, None] ** 2 + k[:, None] ** 2 + np.arange(n // 2 + 1) ** 2)
+        shell = np.minimum(np.floor(radius + 0.5).astype(int), len(inverse_tau2) - 1)
+        self.prior = data.view.device(inverse_tau2[shell].astype(data.view.dtype))
+        self.half_size = n**3 / 2  # |V(k)|^2 summed over half the transform is half of n^3 |x|^2
+
+    def right_hand_side(self, advance: Advance | None = None) -> Array:
+        """b = A' W F."""
+        xp = namespace(self.table)
+        zero = xp.zeros(self.data.operator.spectrum.range.shape, self.data.slicer.complex)
+        grown = xp.zeros_like(zero)
+        for part, F in self.data.batches(self.index, advance):
+            self._add(zero, F, part, grown)
+        return -self.data.operator.spectrum.adjoint(grown)
+
+    def __call__(self, x: Array) -> Array:
+        """H x = A' W A x + x / tau^2."""
+        xp = namespace(x)
+        spectrum = self.data.operator.spectrum.forward(x)
+        grown = xp.zeros_like(spectrum)
+        for start in range(0, len(self.index), self.data.batch):
+            self._add(spectrum, None, self.index[start : start + self.data.batch], grown)
+        return self.data.operator.spectrum.adjoint(grown) + self.half_size * self._filtered(x, self.prior)
+
+    def preconditioner(self, weight: np.ndarray) -> Callable[[Array], Array]:
+        """Division by the mean weight of each shell and the prior (both in the units of `halves.mean_weight`)."""
+        n = self.data.operator.size
+        k = np.fft.fftfreq(n, 1 / n)
+        radius = np.sqrt(k[:, None, None] ** 2 + k[:, None] ** 2 + np.arange(n // 2 + 1) ** 2)
+        shell = np.minimum(np.floor(radius + 0.5).astype(int), len(weight) - 1)
+        held = np.maximum(weight[shell] * self.data.operator.spectrum.padding**3, 1e-3 * weight.max())
+        strength = self.data.view.device((1 / held).astype(self.data.view.dtype))
+        filter_ = strength / (1 + self.prior * strength)
+        return lambda r: self._filtered(r, filter_) / self.half_size
+
+    def _add(self, spectrum: Array, F: Array | None, part: np.ndarray, grown: Array) -> None:
+        xp = namespace(spectrum)
+        groups = xp.asarray(self.data.particles.group[part].astype(np.int32))
+        own = {name: v for name, v in self.values.items()}
+        for S in self.group:
+            turned = own | {"rotation": self.values["rotation"] @ S}
+            records = self.data.records(turned, part)
+            self.data.slicer.residual(spectrum, F, records, self.table, groups, None, grown, params=False)
+
+    @staticmethod
+    def _filtered(x: Array, window: Array) -> Array:
+        fft = fft_of(namespace(x))
+        return fft.irfftn(fft.rfftn(x) * window, x.shape).astype(x.dtype)
+
+
+def conjugate_gradients(
+    equations: NormalEquations, weight: np.ndarray, steps: int, b: Array, start: Array | State | None = None,
+    each: Callable[[State], None] | None = None, tolerance: float = 1e-3,
+) -> State:  # fmt: skip
+    """Solve the equations; `start` is a map or a State to go on from."""
+    solver = NormalCg(equations, equations.preconditioner(weight))
+    if start is None:
+        start = namespace(b).zeros_like(b)
+    state = start if isinstance(start, State) else solver.start(b, start)
+    for state in solver.iterate(b, state, steps, tolerance):
+        if each is not None:
+            each(state)
+    return state
+
+
+def volume_of(state: State, data: ParticleData) -> np.ndarray:
+    """The map of a state, on the host."""
+    return np.asarray(on_device(np.asarray(state.x), data))
