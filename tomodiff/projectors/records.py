@@ -107,7 +107,7 @@ class Records:
         plane = self.stretch[:, None, None] * np.einsum("nji,njc->nic", M, A[:, :2])
         return np.concatenate([plane.reshape(-1, 6), self._curvature()[:, None] * A[:, 2]], 1)
 
-    def _unit(self, degree: int) -> np.ndarray:
+    def unit(self, degree: int) -> np.ndarray:
         """k^degree in 1/angstrom for (u, v) = 1, as turns per radian."""
         return (1 / (2 * self.pixel)) ** degree / (2 * np.pi)
 
@@ -120,8 +120,8 @@ class Records:
         """The even polynomial before the magnification."""
         lam, made = wavelength(self.voltage), np.zeros((len(self), 16))
         made[:, 0] = -(values["phase_shift"] + np.arcsin(values["amplitude_contrast"])) / (2 * np.pi)
-        made[:, 1:4] = (np.pi * lam * self._unit(2))[:, None] * self._quadratic(values["defocus"])
-        fourth = np.pi / 2 * MM * values["cs"] * lam**3 * self._unit(4)
+        made[:, 1:4] = (np.pi * lam * self.unit(2))[:, None] * self._quadratic(values["defocus"])
+        fourth = np.pi / 2 * MM * values["cs"] * lam**3 * self.unit(4)
         made[:, 4:9] += fourth[:, None] * np.array([1.0, 0, 2, 0, 1])
         return made + values["even_zernike"] @ zernike_table("even") * self._units(EVEN_DEGREES)
 
@@ -132,10 +132,10 @@ class Records:
 
     def _tilt_unit(self) -> np.ndarray:
         """Turns of -Cs lambda^2 |k|^2 (tilt . k) at (u, v) = 1, per mm and mrad."""
-        return -1e-3 * MM * wavelength(self.voltage) ** 2 * 2 * np.pi * self._unit(3)
+        return -1e-3 * MM * wavelength(self.voltage) ** 2 * 2 * np.pi * self.unit(3)
 
     def _units(self, degrees: tuple[int, ...]) -> np.ndarray:
-        return np.concatenate([np.repeat(self._unit(d)[:, None], d + 1, 1) for d in degrees], 1)
+        return np.concatenate([np.repeat(self.unit(d)[:, None], d + 1, 1) for d in degrees], 1)
 
     def _form(self, b: np.ndarray) -> np.ndarray:
         quarter = -b / 4 * (1 / (2 * self.pixel)) ** 2
@@ -196,9 +196,9 @@ class Records:
                 np.stack([s * s, -2 * s * c, c * c], 1),
                 (U - V)[:, None] * np.stack([-2 * s * c, 2 * (c * c - s * s), 2 * s * c], 1),
             )
-            made[:, 1:4] = -(np.pi * lam * self._unit(2))[:, None, None] * np.stack(columns, 2)
+            made[:, 1:4] = -(np.pi * lam * self.unit(2))[:, None, None] * np.stack(columns, 2)
         elif name == "cs":
-            made[:, 4:9, 0] = (np.pi / 2 * MM * lam**3 * self._unit(4))[:, None] * np.array([1.0, 0, 2, 0, 1])
+            made[:, 4:9, 0] = (np.pi / 2 * MM * lam**3 * self.unit(4))[:, None] * np.array([1.0, 0, 2, 0, 1])
         elif name == "phase_shift":
             made[:, 0, 0] = -1 / (2 * np.pi)
         else:
