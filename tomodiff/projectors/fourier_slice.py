@@ -39,8 +39,8 @@ class FourierSlice(Operator):
     linear_in = frozenset({"volume"})
 
     def __init__(
-        self, size: int, box: int, pixel: np.ndarray, voltage: np.ndarray, *, kernel: str = "linear", padding: float = 2.0,
-        gridding: str = "separable", ctf: str = "ctf", ewald: int = 0, r_max: float | None = None,
+        self, size: int, box: int, pixel: np.ndarray, voltage: np.ndarray, *, kernel: str = "linear",
+        padding: float = 2.0, gridding: str = "separable", ctf: str = "ctf", ewald: int = 0, r_max: float | None = None,
         voxel: float | None = None, dose: np.ndarray | None = None, dtype: str = "float32",
     ) -> None:  # fmt: skip
         if dtype not in ("float32", "float64"):
@@ -57,7 +57,9 @@ class FourierSlice(Operator):
         self.r_max = box / 2 - EDGE if r_max is None else float(r_max)
         stretch = size * self.voxel / (box * pixel)
         curve = abs(ewald) * wavelength(voltage) * self.r_max / (2 * box * pixel)
-        reach = 1 + 1.02 * self.r_max * float((stretch * np.sqrt(1 + curve**2)).max()) * (2 * round(padding * size / 2) / size)
+        reach = 1 + 1.02 * self.r_max * float((stretch * np.sqrt(1 + curve**2)).max()) * (
+            2 * round(padding * size / 2) / size
+        )
         self.spectrum = Spectrum(size, kernel, padding, ceil(reach + 1e-6), gridding, dtype)
         self.records = Records(
             box, pixel, np.broadcast_to(np.asarray(voltage, np.float64), pixel.shape), stretch * self.spectrum.padding,

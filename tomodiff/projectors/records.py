@@ -248,7 +248,9 @@ class Records:
         return made
 
     def _pull_magnification(self, values: Values, g: np.ndarray) -> np.ndarray:
-        plane = self.stretch[:, None, None] * np.einsum("njc,nic->nji", values["rotation"][:, :2], g[:, 0:6].reshape(-1, 2, 3))
+        plane = self.stretch[:, None, None] * np.einsum(
+            "njc,nic->nji", values["rotation"][:, :2], g[:, 0:6].reshape(-1, 2, 3)
+        )
         for degree, start, p in self._magnified(values):
             slopes = substitution(values["magnification"], degree)[1]
             plane = plane + np.einsum("nabij,nj,ni->nab", slopes, p, g[:, start : start + degree + 1])

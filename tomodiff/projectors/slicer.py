@@ -74,7 +74,9 @@ class Slicer:
         """The transpose of `images` in the spectrum; adds to `out` if that is given."""
         xp = namespace(g_images)
         made = xp.zeros(self.spectrum.range.shape, self.complex) if out is None else out
-        self._launch(self._growing("adjoint", xp), (_real(made), _real(g_images), records), len(records), xp, grows=True)
+        self._launch(
+            self._growing("adjoint", xp), (_real(made), _real(g_images), records), len(records), xp, grows=True
+        )
         return made
 
     def insert(self, sums: Array, images: Array, records: Array, groups: Array | None, weights: Array | None) -> None:

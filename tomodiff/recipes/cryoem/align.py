@@ -41,10 +41,16 @@ class Prior:
     move: float
     """Standard deviation along each axis, angstrom."""
 
-    def add(self, x: Parameters, particle: np.ndarray, value: np.ndarray, gradient: np.ndarray, matrix: np.ndarray) -> None:
+    def add(
+        self, x: Parameters, particle: np.ndarray, value: np.ndarray, gradient: np.ndarray, matrix: np.ndarray
+    ) -> None:
         """Add its part of minus the log-posterior, with the derivative of the logarithm of a turn taken as one."""
         away = np.concatenate(
-            [poses.log(np.swapaxes(x["rotation"], -1, -2) @ self.rotation[particle]), x["shift"] - self.shift[particle]], 1
+            [
+                poses.log(np.swapaxes(x["rotation"], -1, -2) @ self.rotation[particle]),
+                x["shift"] - self.shift[particle],
+            ],
+            1,
         )
         strength = np.array([self.turn**-2] * 3 + [self.move**-2] * 2)
         value += 0.5 * (away**2 * strength).sum(1)
@@ -83,7 +89,12 @@ def align(
         now = {name: v[which] for name, v in values.items()} | x
         made = xp.asarray(np.ascontiguousarray(records[which](now), slicer.dtype))
         found = slicer.normal(
-            spectrum, F, made, table, xp.asarray(group[which].astype(np.int32)), xp.asarray(image[which].astype(np.int32))
+            spectrum,
+            F,
+            made,
+            table,
+            xp.asarray(group[which].astype(np.int32)),
+            xp.asarray(image[which].astype(np.int32)),
         )
         value, gradient, matrix = (to_numpy(a) for a in found)
         u = unit[which]

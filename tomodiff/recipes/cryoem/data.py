@@ -81,7 +81,9 @@ class ParticleData:
         made = self.operator.records[index]({name: v[index] for name, v in values.items()})
         return self.view.device(np.ascontiguousarray(made, self.view.dtype))
 
-    def batches(self, index: np.ndarray, advance: Callable[[int], None] | None = None) -> Iterator[tuple[np.ndarray, Array]]:
+    def batches(
+        self, index: np.ndarray, advance: Callable[[int], None] | None = None
+    ) -> Iterator[tuple[np.ndarray, Array]]:
         """Transforms of the particles `index` in batches, with their indices; in any order that reads files forward."""
         for start in range(0, len(index), self.batch):
             chosen = index[start : start + self.batch]

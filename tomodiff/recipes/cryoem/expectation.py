@@ -84,7 +84,9 @@ def expect_and_maximise(
             tuple(scale * f * (step if old else 1.0) + (0 if old is None else (1 - step) * o) for f, o in zip(pair, before, strict=True))
             for pair, before in zip(fresh, old.sums if old else [(0, 0), (0, 0)], strict=True)
         ]  # fmt: skip
-        share = float(belongs[:, k].mean()) if old is None else (1 - step) * old.share + step * float(belongs[:, k].mean())
+        share = (
+            float(belongs[:, k].mean()) if old is None else (1 - step) * old.share + step * float(belongs[:, k].mean())
+        )
         new.append(Estimate(sums, max(share, 1e-3)))  # type: ignore[arg-type]
     maps, resolved = zip(*(_map_of(plan, e, stage.top) for e in new), strict=True)
     return Mixture(list(maps), new, int(max(resolved))), belongs
@@ -115,7 +117,9 @@ def _accumulate(batch: Batch, posterior: Array, chosen: Array, numerator: Array,
     weight += p.sum(1).T @ batch.power[chosen]
 
 
-def _inserted(plan: Templates, points: Points, numerator: Array, weight: Array, group: np.ndarray) -> tuple[Array, Array]:
+def _inserted(
+    plan: Templates, points: Points, numerator: Array, weight: Array, group: np.ndarray
+) -> tuple[Array, Array]:
     """Sums over slices, folded: data and weight with the layout of the spectrum."""
     xp, model = namespace(numerator), plan.model
     data, mass = None, None

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from tomodiff.analytic.shells import filtered, low_pass
 from tomodiff.geometry.orientations import so3_grid
 from tomodiff.projectors.slicer import Slicer
 from tomodiff.recipes.cryoem.align import align, likelihood_weights
@@ -32,7 +33,11 @@ class Search:
 
 def order_for(shell: float, most: int) -> int:
     """The coarsest grid that samples features of this shell, at most `most`."""
-    return next((o for o, s in SHELLS_OF_ORDER.items() if s >= shell and o >= 1), most) if shell < SHELLS_OF_ORDER[most] else most
+    return (
+        next((o for o, s in SHELLS_OF_ORDER.items() if s >= shell and o >= 1), most)
+        if shell < SHELLS_OF_ORDER[most]
+        else most
+    )
 
 
 def find_poses(
@@ -90,27 +95,30 @@ def global_round(
 
 
 def start_from(
-    data: ParticleData, reference: np.ndarray, half: np.ndarray, group: np.ndarray, chosen: Search, low_pass: float,
+    data: ParticleData, reference: np.ndarray, half: np.ndarray, group: np.ndarray, chosen: Search, resolution: float,
     rng: np.random.Generator, advance: Callable[[int], None] | None = None,
 ) -> Round:  # fmt: skip
-    """The first round from a map of unknown scale, filtered to `low_pass` angstrom: poses by correlation."""
+    """The first round from a map of unknown scale, filtered to `resolution` angstrom: poses by correlation."""
     noise = data.background_spectrum(np.arange(len(data)))
-    shell = data.operator.voxel * data.operator.size / low_pass
-    top = float(np.clip(shell * data.box * data.particles.pixel / (data.operator.size * data.operator.voxel), 2, data.slicer.r_max))
-    filtered = low_passed(reference, shell)
+    shell = data.operator.voxel * data.operator.size / resolution
+    top = float(
+        np.clip(
+            shell * data.box * data.particles.pixel / (data.operator.size * data.operator.voxel), 2, data.slicer.r_max
+        )
+    )
+    reference = filtered(reference, low_pass(resolution, data.operator.voxel, data.operator.size))
     values = find_poses(
-        data, filtered, data.values(), np.arange(len(data)), noise, chosen, top, group, rng, scale_free=True, advance=advance
+        data,
+        reference,
+        data.values(),
+        np.arange(len(data)),
+        noise,
+        chosen,
+        top,
+        group,
+        rng,
+        scale_free=True,
+        advance=advance,
     )
     halves = reconstruct_halves(data, values, half, noise, group)
     return Round(values, half, noise, halves)
-
-
-def low_passed(volume: np.ndarray, shell: float) -> np.ndarray:
-    """A map without what lies beyond a shell of its transform; the edge falls over two shells like a cosine."""
-    from tomodiff.array import fft_of
-
-    fft, n = fft_of(np), volume.shape[0]
-    k = np.fft.fftfreq(n, 1 / n)
-    r = np.sqrt(k[:, None, None] ** 2 + k[:, None] ** 2 + np.arange(n // 2 + 1) ** 2)
-    window = 0.5 + 0.5 * np.cos(np.pi * np.clip((r - shell + 1) / 2, 0, 1))
-    return np.asarray(fft.irfftn(fft.rfftn(volume) * window, volume.shape)).astype(volume.dtype)

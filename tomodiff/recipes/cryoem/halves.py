@@ -62,9 +62,7 @@ def reconstruct_halves(
     fudge: float = 1.0, regularise: bool = True, advance: Advance | None = None, mask: np.ndarray | None = None,
 ) -> Halves:  # fmt: skip
     """Reconstruct both half sets and all particles."""
-    first, second = (
-        back_project(data, values, np.flatnonzero(half == h), noise, group, advance) for h in (1, 2)
-    )
+    first, second = (back_project(data, values, np.flatnonzero(half == h), noise, group, advance) for h in (1, 2))
     maps = to_numpy(first.volume()), to_numpy(second.volume())
     curve = correlation(maps, data, mask)
     both = BackProjection(data.slicer, group, namespace(first.sums))

@@ -173,5 +173,3 @@ def _scale(name: str, data: ParticleData, members: np.ndarray) -> float:
     if name == "cs":
         return 1 / (np.pi / 2 * MM * lam**3 * k**4)
     return 1 / (np.pi * data.slicer.r_max)  # a shift of half a pixel at the rim of the box
-
-

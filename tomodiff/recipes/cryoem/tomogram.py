@@ -1,159 +1,242 @@
-"""Tomograms of tilt series: weighted back projection, and iterations through the X-ray projector.
-
-Densities are in units of the images per angstrom.  The work is done in the frame (x, -z, y) of a turned grid, in which
-an aligned series is a parallel beam about the vertical axis (see `tomodiff.geometry.tilt`).
-"""
+"""A tilt series to a tomogram: read, prepare, reconstruct, with a run directory that a stopped job resumes from."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 
-from tomodiff.analytic.tilt_filter import back_project, filter_views, padded_size, tilt_filter
-from tomodiff.array import Array, namespace, to_numpy
+from tomodiff.array import Array, namespace
+from tomodiff.errors import ConfigError, MemoryNeeded
+from tomodiff.files.cryoem.tilt_series import read_tilt_images, read_tilt_series
 from tomodiff.geometry import Grid
-from tomodiff.geometry.tilt import TiltSeries, to_tomogram
-from tomodiff.objective import Gaussian, TotalVariation
-from tomodiff.prepare.dose import dose_weighted
-from tomodiff.prepare.tilt_images import aligned_images, bin_images, check_images, normalised, tapered
-from tomodiff.projectors import XRay
-from tomodiff.recipes.invert import PROX_ITERATIONS, automatic_tv_weight
-from tomodiff.solvers import Cgls, Fista, Sirt, State, iterate
+from tomodiff.geometry.tilt import TiltSeries
+from tomodiff.recipes.cryoem.tilt_reconstruct import (
+    ITERATIVE,
+    Prepared,
+    prepared,
+    tomogram_iterative,
+    tomogram_wbp,
+    widened,
+)
+from tomodiff.recipes.memory import USABLE, free_bytes, in_units, required_bytes
+from tomodiff.recipes.progress import Progress
+from tomodiff.recipes.run import Run
+from tomodiff.result import Result
+from tomodiff.solvers import State, load, save
 
-ITERATIVE = ("sirt", "cgls", "fista-tv")
-STEEPEST = np.deg2rad(80.0)
-"""Tilts up to which the tomogram is widened so that all rays pass it from top to bottom."""
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """Images ready to be reconstructed: aligned, with the weight (0 or 1) of each pixel."""
-
-    images: np.ndarray
-    weights: np.ndarray
-    series: TiltSeries
+MM = 1e-7
+"""Of an angstrom."""
 
 
-def prepared(
-    images: np.ndarray,
-    series: TiltSeries,
-    *,
-    bin: int = 1,
-    normalise: str = "mean-variance",
-    dose_weighting: bool = False,
-    voltage: float = 300.0,
-    taper: int = 0,
-) -> Prepared:
-    """Tilt images (n, row, column) binned, dose weighted, normalised, turned upright and tapered, in this order.
+class Input(Protocol):
+    """What the job reads of its settings under `input`."""
 
-    The dose of an image is what the specimen had seen before it, and half of its own.
+    path: Any
+    """.xf, .aln, .star, .tomostar or .mdoc."""
+    stack: Any
+    """The images, where the file does not name them."""
+    doses: Any
+    """An .mdoc with the doses."""
+    series: str | None
+    """Which series of a STAR file."""
+    pixel_a: float | None
+    exclude: tuple[int, ...] | None
+    """Views to leave out, counted from 1 in the stack."""
+    invert_tilt: bool
+    bin: int
+
+
+class Reconstruction(Protocol):
+    """What the job reads of its settings under `reconstruction`."""
+
+    method: str
+    """wbp, sirt, cgls or fista-tv."""
+    thickness_a: float | None
+    weighting: str | None
+    filter: str | None
+    sirt_filter: int | None
+    normalise: str
+    dose_weighting: bool
+    voltage_kv: float
+    taper: int
+    iterations: int | None
+    relaxation: float | None
+    tv_weight: Any
+    """A number, or "auto"."""
+    non_negative: bool | None
+
+
+class Output(Protocol):
+    """What the job reads of its settings under `output`."""
+
+    checkpoint_every: int | None
+    checkpoint_seconds: float | None
+
+
+class Settings(Protocol):
+    """Settings of the job."""
+
+    @property
+    def input(self) -> Input: ...
+    @property
+    def reconstruction(self) -> Reconstruction: ...
+    @property
+    def output(self) -> Output: ...
+
+
+def tomogram(
+    settings: Settings, run: Run, progress: Progress, device: Callable[[np.ndarray], Array] = np.asarray
+) -> Result:
+    """The tomogram of the series that `settings` names; what was found on the way is recorded in `run`.
+
+    The result's grid is in mm, as all are, with the specimen's origin at voxel n // 2.  Raises DataError for files that
+    cannot be read, ConfigError for settings that do not fit them, MemoryNeeded, Diverged, and Stopped with a checkpoint.
     """
-    check_images(images, series)
-    images, series = bin_images(images, series, bin)
-    if dose_weighting:
-        images = dose_weighted(images, series.dose + series.exposure / 2, series.pixel, voltage)
-    images = normalised(images, normalise)
-    images, inside, series = aligned_images(images, series)
-    if taper:
-        images = tapered(images, taper)
-    return Prepared(images, inside, series)
+    chosen = settings.reconstruction
+    series = series_of(settings.input)
+    for text in series.warnings:
+        run.warn(text)
+    if chosen.dose_weighting and not (series.dose + series.exposure).any():
+        raise ConfigError(
+            "reconstruction.dose_weighting: expected doses in the files of the series, found none (--doses)"
+        )
+    spacing = series.pixel * settings.input.bin
+    shape = shape_of(series, chosen.thickness_a, settings.input.bin)
+    _check_memory(series, shape, settings, run)
+    with progress.stage("read", total=len(series), unit="image"):
+        images = read_tilt_images(series, settings.input.stack)
+    with progress.stage("prepare"):
+        data = prepared(
+            images,
+            series,
+            bin=settings.input.bin,
+            normalise=chosen.normalise,
+            dose_weighting=chosen.dose_weighting,
+            voltage=chosen.voltage_kv,
+            taper=chosen.taper,
+        )
+    del images
+    tilts = np.rad2deg(series.tilt)
+    run.record(method=chosen.method, views=len(series), tilts_deg=f"{tilts.min():.1f} to {tilts.max():.1f}")
+    run.save_report_data("projection", {"before": data.images[len(series) // 2], "view": len(series) // 2})
+    if chosen.method in ITERATIVE:
+        volume = _iterate(data, shape, settings, run, progress, device)
+    else:
+        with progress.stage(chosen.method):
+            volume = tomogram_wbp(
+                data,
+                shape,
+                weighting=chosen.weighting or "ramp",
+                window=chosen.filter or "ram-lak",
+                sirt_iterations=chosen.sirt_filter,
+                device=device,
+            )
+    grid = data.series.grid(shape)
+    in_mm = Grid(grid.shape, [s * MM for s in grid.spacing], [c * MM for c in grid.center])
+    meta = {
+        "method": chosen.method,
+        "tilts_deg": tilts.tolist(),
+        "voxel_a": spacing,
+        "program": series.meta.get("program"),
+    }
+    return Result(
+        volume, in_mm, "density", "1/angstrom", history=run.metrics(), meta=meta, warnings=tuple(run.warnings)
+    )
 
 
-def tomogram_wbp(
+def series_of(chosen: Input) -> TiltSeries:
+    """The series that the settings name, without the views that they leave out."""
+    path = Path(chosen.path)
+    options: dict[str, Any] = {"invert_tilt": chosen.invert_tilt}
+    if chosen.pixel_a is not None:
+        options["pixel"] = chosen.pixel_a
+    if chosen.series is not None:
+        if path.suffix != ".star":
+            raise ConfigError(f"input.series: expected a STAR file of several series, found {path}")
+        options["name"] = chosen.series
+    if chosen.stack is not None and path.suffix in (".xf", ".aln", ".mdoc"):
+        options["stack"] = chosen.stack
+    series = read_tilt_series(path, doses=chosen.doses, **options)
+    if chosen.exclude:
+        kept = ~np.isin(series.section + 1, chosen.exclude)
+        if not kept.any():
+            raise ConfigError(f"input.exclude: expected at least one of {len(series)} views to stay, found none")
+        series = series[kept]
+    return series
+
+
+def shape_of(series: TiltSeries, thickness: float | None, bin: int) -> tuple[int, int, int]:
+    """Voxels (z, y, x) of the tomogram: as wide as the binned images, `thickness` angstrom or what the file says."""
+    rows, columns = (n // bin for n in series.image_shape)
+    if thickness is not None:
+        return max(1, round(thickness / (series.pixel * bin))), rows, columns
+    if series.volume_shape is None:
+        raise ConfigError("reconstruction.thickness_a: expected the thickness of the tomogram in angstrom, found none")
+    depth, height, width = (max(1, n // bin) for n in series.volume_shape)
+    return depth, height, width
+
+
+def _check_memory(series: TiltSeries, shape: tuple[int, int, int], settings: Settings, run: Run) -> None:
+    """Record what the job needs, and raise MemoryNeeded where that is not free."""
+    method, bin = settings.reconstruction.method, settings.input.bin
+    wide = widened(series, shape) if method in ITERATIVE else shape
+    small = series.replace(pixel=series.pixel * bin, image_shape=tuple(n // bin for n in series.image_shape))
+    kind = "fbp" if method == "wbp" else method
+    needed = required_bytes(kind, small.scan(), small.grid(wide)) + 4 * len(series) * int(np.prod(series.image_shape))
+    free = free_bytes()
+    run.record(memory_needed=in_units(needed), memory_free=in_units(free))
+    if needed > USABLE * free:
+        raise MemoryNeeded(
+            f"{settings.input.path}: {method} of {' x '.join(map(str, wide))} voxels needs {in_units(needed)} of memory, "
+            f"{in_units(free)} are free. Try --bin {2 * bin}, or less thickness"
+        )
+
+
+def _iterate(
     data: Prepared,
     shape: tuple[int, int, int],
-    *,
-    weighting: str = "ramp",
-    window: str = "ram-lak",
-    sirt_iterations: int | None = None,
-    padding: str = "edge",
-    device: Callable[[np.ndarray], Array] = np.asarray,
+    settings: Settings,
+    run: Run,
+    progress: Progress,
+    device: Callable[[np.ndarray], Array],
 ) -> np.ndarray:
-    """The tomogram (z, y, x) of `shape` by weighted back projection; voxels have the size of the images' pixels.
+    """The iterative methods, logged to the run, with checkpoints; they go on from one that is there."""
+    chosen, output = settings.reconstruction, settings.output
+    resumed = run.checkpoint().exists()
+    start = load(run.checkpoint(), namespace(device(np.zeros(1, np.float32)))) if resumed else None
+    saved = time.monotonic()
+    iterations = chosen.iterations or 50
+    begun = 0 if start is None else start.iteration
+    with progress.stage(chosen.method, total=iterations, unit="it", done=begun) as stage, run.interruptible():
 
-    weighting, window, sirt_iterations: see `tilt_filter`; its thickness is that of the tomogram.  padding: see
-    `filter_views`.  Directions that were not measured count as zero.  Radermacher 1988 (J. Electron Microsc. Tech.
-    9, 359); Harauz & van Heel 1986 for "exact".
-    """
-    series = data.series
-    size = padded_size(series.image_shape[1])
-    thickness = shape[0] * series.pixel
-    response = tilt_filter(size, series.pixel, series.tilt, thickness, weighting, window, sirt_iterations)
-    filtered = filter_views(device(data.images), response, padding)
-    volume = to_numpy(back_project(filtered, series.scan(turned=True), series.grid(shape, turned=True)))
-    return np.ascontiguousarray(to_tomogram(volume))
+        def on_state(state: State) -> None:
+            nonlocal saved
+            metrics = state.metrics
+            run.log_metrics({"iteration": state.iteration, **{k: v for k, v in metrics.items() if k != "seconds"}})
+            stage.advance(value=metrics["value"], change=metrics["relative_change"])
+            if run.stop_requested:
+                save(run.checkpoint(), state)
+                raise run.stopped(state.iteration)
+            due = output.checkpoint_seconds is not None and time.monotonic() - saved >= output.checkpoint_seconds
+            if due or (output.checkpoint_every and state.iteration % output.checkpoint_every == 0):
+                save(run.checkpoint(), state)
+                saved = time.monotonic()
 
-
-def widened(series: TiltSeries, shape: tuple[int, int, int]) -> tuple[int, int, int]:
-    """The shape so much wider in x that every ray of every image enters at the top and leaves at the bottom."""
-    steepest = min(float(np.abs(series.tilt).max()), STEEPEST)
-    width = series.image_shape[1] / np.cos(steepest) + shape[0] * np.tan(steepest)
-    extra = max(0, int(np.ceil((width - shape[2]) / 2))) * 2
-    return shape[0], shape[1], shape[2] + extra
-
-
-def narrowed(volume: np.ndarray, width: int) -> np.ndarray:
-    """The middle `width` columns, so that voxel n // 2 stays where it was."""
-    start = volume.shape[2] // 2 - width // 2
-    return volume[:, :, start : start + width]
-
-
-def tomogram_iterative(
-    data: Prepared,
-    shape: tuple[int, int, int],
-    method: str = "fista-tv",
-    *,
-    iterations: int = 50,
-    tv_weight: float | None = None,
-    relaxation: float = 1.0,
-    non_negative: bool = False,
-    start: State | None = None,
-    on_state: Callable[[State], None] | None = None,
-    on_weight: Callable[[float], None] | None = None,
-    device: Callable[[np.ndarray], Array] = np.asarray,
-) -> np.ndarray:
-    """The tomogram (z, y, x) of `shape` by sirt, cgls or fista-tv (least squares and total variation).
-
-    A slab goes on beyond the field of view, so the volume is widened while it is found (`widened`) and cut at the end.
-    tv_weight: None for the automatic one (`automatic_tv_weight`), told to `on_weight`.  start: a State to go on from;
-    on_state is called after each iteration, and may raise to stop.
-    """
-    if method not in ITERATIVE:
-        raise ValueError(f"method: expected one of {', '.join(ITERATIVE)}, found {method!r}")
-    series = data.series
-    grid = series.grid(widened(series, shape), turned=True)
-    values = device(np.ascontiguousarray(data.images, np.float32))
-    weights = None if data.weights.all() else device(data.weights.astype(np.float32))
-    A = XRay(grid, series.scan(turned=True), dtype="float32")
-    solver = _solver(method, A, values, grid, tv_weight, relaxation, non_negative, on_weight)
-    begin: Any = start if start is not None else namespace(values).zeros(A.domain.shape, A.dtype)
-    state = begin
-    for state in iterate(solver, Gaussian(values, weights) @ A, begin, iterations):
-        if on_state is not None:
-            on_state(state)
-    volume = to_numpy(state.x if isinstance(state, State) else state)
-    return np.ascontiguousarray(narrowed(to_tomogram(volume), shape[2]))
-
-
-def _solver(
-    method: str,
-    A: XRay,
-    values: Array,
-    grid: Grid,
-    tv_weight: float | None,
-    relaxation: float,
-    non_negative: bool,
-    on_weight: Callable[[float], None] | None,
-) -> Any:
-    low = 0.0 if non_negative else None
-    if method == "sirt":
-        return Sirt(relaxation=relaxation, low=low)
-    if method == "cgls":
-        return Cgls()
-    weight = automatic_tv_weight(A, values, grid) if tv_weight is None else tv_weight
-    if on_weight is not None:
-        on_weight(weight)
-    return Fista(prior=weight * TotalVariation(grid.spacing, low=low, iterations=PROX_ITERATIONS))
+        weight = chosen.tv_weight
+        return tomogram_iterative(
+            data,
+            shape,
+            chosen.method,
+            iterations=iterations,
+            tv_weight=float(weight) if isinstance(weight, int | float) else None,
+            relaxation=chosen.relaxation or 1.0,
+            non_negative=bool(chosen.non_negative),
+            start=start,
+            on_state=on_state,
+            on_weight=lambda weight: run.record(tv_weight=weight),
+            device=device,
+        )
