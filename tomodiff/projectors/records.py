@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -75,10 +76,10 @@ class Records:
     def __len__(self) -> int:
         return len(self.pixel)
 
-    def __getitem__(self, which: object) -> Records:
+    def __getitem__(self, which: Any) -> Records:
         """The records of some particles."""
-        parts = (a[which] for a in (self.pixel, self.voltage, self.stretch, self.dose))  # type: ignore[index]
-        return Records(self.box, *parts, self.ewald, self.ctf)
+        pixel, voltage, stretch, dose = (a[which] for a in (self.pixel, self.voltage, self.stretch, self.dose))
+        return Records(self.box, pixel, voltage, stretch, dose, self.ewald, self.ctf)
 
     # ---- values
 

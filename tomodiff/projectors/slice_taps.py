@@ -58,9 +58,9 @@ def taps(name: str, padding: float) -> Taps:
 
     columns = []
     for j in range(width):
-        series = np.polynomial.chebyshev.Chebyshev.interpolate(
-            lambda t, j=j: weight(t - (j - (width // 2 - 1))), DEGREE, domain=[0, 1]
-        )
+        offset = j - (width // 2 - 1)
+        nodes = (np.cos(np.pi * (np.arange(DEGREE + 1) + 0.5) / (DEGREE + 1)) + 1) / 2
+        series = np.polynomial.Chebyshev.fit(nodes, weight(nodes - offset), DEGREE, domain=[0, 1])
         columns.append(series.convert(kind=np.polynomial.Polynomial, domain=[0, 1], window=[0, 1]).coef[::-1])
     made = Taps(name, width, np.stack(columns, 1))
     return Taps(name, width, made.taper / float(made.transform(np.zeros(1))[0]))  # of integral one

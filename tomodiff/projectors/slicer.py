@@ -92,8 +92,8 @@ class Slicer:
         """sum of w |model - image|^2 / 2 of each particle, and its gradient in the records (n, 48) if `params`.
 
         The gradient in the spectrum is added to `g_spectrum`; no model is ever stored.  weights: (groups, shells)
-        inverse variances by |k|, rounded; zero beyond.  image_of: which image belongs to each record.  Without images the
-        data are zero: the gradient in the spectrum is then A' W A applied to it.
+        inverse variances by |k|, rounded; zero beyond.  image_of: which image belongs to each record.  Without images
+        the data are zero: the gradient in the spectrum is then A' W A applied to it.
         """
         xp, n = namespace(spectrum), len(records)
         grows = g_spectrum is not None

@@ -138,10 +138,8 @@ class Spectrum(LinearOperator):
     def _places(self) -> list[tuple[slice, slice]]:
         """Where voxels of one axis go in the padded one, whose origin is the centre voxel."""
         centre = self.n // 2
-        return [
-            (slice(centre, self.n), slice(0, self.n - centre)),
-            (slice(0, centre), slice(self.size - centre, self.size)),
-        ]
+        start, end = slice(0, self.n - centre), slice(self.size - centre, self.size)
+        return [(slice(centre, self.n), start), (slice(0, centre), end)]
 
     def _runs(self) -> Iterator[tuple[slice, slice]]:
         """Consecutive entries of a y or z axis, and the frequencies of the transform that they hold."""

@@ -1,4 +1,4 @@
-"""Poses and shifts of particles against a map by Levenberg-Marquardt, from where they are: exact Jacobians, in batches."""
+"""Poses and shifts of particles against a map by Levenberg-Marquardt from where they are, with exact Jacobians."""
 
 from __future__ import annotations
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -42,7 +43,7 @@ class View:
 
     def operator(self, particles: Particles, r_max: float | None = None) -> FourierSlice:
         """The model of some particles."""
-        options = {} if self.ctf else {"ctf": "none"}
+        options: dict[str, Any] = {} if self.ctf else {"ctf": "none"}
         return FourierSlice.of(
             particles, kernel=self.kernel, padding=self.padding, gridding=self.gridding,
             ewald=self.ewald if self.ctf and particles.has_ctf else 0, dtype=self.dtype,

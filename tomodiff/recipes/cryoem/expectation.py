@@ -7,6 +7,7 @@ Stochastic expectation maximisation (Cappe and Moulines 2009, J. R. Stat. Soc. B
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -78,18 +79,22 @@ def expect_and_maximise(
     new = []
     for k in range(classes):
         fresh = [_inserted(plan, points, numerators[k][h], weights[k][h], group) for h in range(2)]
-        scale = len(data) / len(index)
         old = mixture.estimates[k] if mixture.estimates else None
-        sums = [
-            tuple(scale * f * (step if old else 1.0) + (0 if old is None else (1 - step) * o) for f, o in zip(pair, before, strict=True))
-            for pair, before in zip(fresh, old.sums if old else [(0, 0), (0, 0)], strict=True)
-        ]  # fmt: skip
-        share = (
-            float(belongs[:, k].mean()) if old is None else (1 - step) * old.share + step * float(belongs[:, k].mean())
-        )
-        new.append(Estimate(sums, max(share, 1e-3)))  # type: ignore[arg-type]
+        sums = _mixed(fresh, old, len(data) / len(index), step)
+        share = float(belongs[:, k].mean())
+        new.append(Estimate(sums, max(share if old is None else (1 - step) * old.share + step * share, 1e-3)))
     maps, resolved = zip(*(_map_of(plan, e, stage.top) for e in new), strict=True)
     return Mixture(list(maps), new, int(max(resolved))), belongs
+
+
+def _mixed(
+    fresh: list[tuple[Array, Array]], old: Estimate | None, scale: float, step: float
+) -> list[tuple[Array, Array]]:
+    """The sums of a batch, scaled to all particles, in place of a part of those so far."""
+    if old is None:
+        return [(scale * d, scale * w) for d, w in fresh]
+    new = zip(fresh, old.sums, strict=True)
+    return [(step * scale * d + (1 - step) * D, step * scale * w + (1 - step) * W) for (d, w), (D, W) in new]
 
 
 def _posterior(found: list[Array], shares: np.ndarray) -> tuple[list[Array], np.ndarray]:
@@ -97,7 +102,7 @@ def _posterior(found: list[Array], shares: np.ndarray) -> tuple[list[Array], np.
     classes alone."""
     xp = namespace(found[0])
     top = xp.stack([f.max((1, 2)) for f in found]).max(0)
-    total = 0
+    total: Any = 0
     for f, share in zip(found, shares, strict=True):
         f -= top[:, None, None]
         xp.exp(f, out=f)
@@ -111,7 +116,7 @@ def _posterior(found: list[Array], shares: np.ndarray) -> tuple[list[Array], np.
 
 def _accumulate(batch: Batch, posterior: Array, chosen: Array, numerator: Array, weight: Array) -> None:
     """Add what some of the images say of the slice at each rotation."""
-    m, s, c = batch.left.shape
+    c = batch.left.shape[-1]
     p = posterior[chosen]
     numerator += p.reshape(-1, p.shape[-1]).T @ batch.left[chosen].reshape(-1, c)
     weight += p.sum(1).T @ batch.power[chosen]

@@ -1,4 +1,4 @@
-"""Rounds of refinement that look for poses everywhere: exhaustive search at low resolution, the best candidates refined."""
+"""Rounds of refinement that look for poses everywhere: an exhaustive search at low resolution, the best then refined."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """A map by preconditioned conjugate gradients: the exact regularised least-squares solution, without gridding weights.
 
-Minimises sum over images and points of |f V(k) - F|^2 / (2 noise) + sum of |V(k)|^2 / (2 tau^2), with the projector's own
-adjoint; one pass over the particles' records for each step, over their images only once.
+Minimises sum over images and points of |f V(k) - F|^2 / (2 noise) + sum of |V(k)|^2 / (2 tau^2), with the projector's
+own adjoint; one pass over the particles' records for each step, over their images only once.
 """
 
 from __future__ import annotations
@@ -88,7 +88,8 @@ def conjugate_gradients(
     if start is None:
         start = namespace(b).zeros_like(b)
     state = start if isinstance(start, State) else solver.start(b, start)
-    for state in solver.iterate(b, state, steps, tolerance):
+    for reached in solver.iterate(b, state, steps, tolerance):
+        state = reached
         if each is not None:
             each(state)
     return state

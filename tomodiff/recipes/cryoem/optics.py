@@ -35,7 +35,7 @@ GROUP_PARAMETERS: Mapping[str, tuple[str, np.ndarray]] = MappingProxyType(
 
 
 def split_defocus(defocus: np.ndarray) -> np.ndarray:
-    """(n, 3) mean and the two components of astigmatism, in angstrom: (U + V) / 2 and (U - V) / 2 (cos, sin) 2 angle."""
+    """(n, 3) mean and both components of astigmatism, in angstrom: (U + V) / 2 and (U - V) / 2 (cos, sin) 2 angle."""
     mean, half = defocus[:, :2].mean(1), (defocus[:, 0] - defocus[:, 1]) / 2
     return np.stack([mean, half * np.cos(2 * defocus[:, 2]), half * np.sin(2 * defocus[:, 2])], 1)
 

@@ -1,4 +1,4 @@
-"""Rounds of refinement: poses against the half maps of the round before, new half maps, noise, how far to trust them."""
+"""Rounds of refinement: poses against the half maps of the round before, new half maps, noise, resolution."""
 
 from __future__ import annotations
 

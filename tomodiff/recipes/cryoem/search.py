@@ -66,14 +66,14 @@ class Templates:
     """Plain slices of maps at every rotation of a grid, at the points of a search: (m, r, 2 c) and their powers."""
 
     def __init__(self, data: ParticleData, rotations: np.ndarray, points: Points, limit: float = 0.0) -> None:
-        """limit: the largest frequency that the layout of the spectrum has to hold, where that is more than the points."""
+        """limit: the largest frequency that the layout of the spectrum has to hold, if the points do not reach it."""
         self.data, self.rotations, self.points = data, rotations, points
         s = data.operator.spectrum
         small = 2 * (int(max(points.kx.max(), np.abs(points.ky).max(), limit)) + 2)
         pixel = data.operator.records.pixel[:1] * data.box / small  # the same steps of frequency in a smaller image
         self.model = FourierSlice(
-            s.n, small, pixel, np.array([300.0]), kernel=s.taps.name, padding=s.padding, gridding=s.gridding, ctf="none",
-            r_max=small / 2 - 1, voxel=data.operator.voxel, dtype=s.dtype,
+            s.n, small, pixel, np.array([300.0]), kernel=s.taps.name, padding=s.padding, gridding=s.gridding,
+            ctf="none", r_max=small / 2 - 1, voxel=data.operator.voxel, dtype=s.dtype,
         )  # fmt: skip
 
     def slices(self, volume: np.ndarray) -> Array:
@@ -154,7 +154,7 @@ def likelihoods(batch: Batch, templates: Array, powers: Array) -> Array:
 
 
 def correlations(batch: Batch, templates: Array, powers: Array) -> Array:
-    """(m, s, r) the best likelihood ratio over the unknown scale of the map: score^2 / (2 norm), zero where negative."""
+    """(m, s, r) the best log-likelihood over the unknown scale of the map: score^2 / (2 norm), zero if negative."""
     xp = namespace(templates)
     m, s, c = batch.left.shape
     scores = xp.maximum((batch.left.reshape(m * s, c) @ templates.T).reshape(m, s, -1), 0)

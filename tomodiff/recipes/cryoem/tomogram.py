@@ -93,8 +93,8 @@ def tomogram(
 ) -> Result:
     """The tomogram of the series that `settings` names; what was found on the way is recorded in `run`.
 
-    The result's grid is in mm, as all are, with the specimen's origin at voxel n // 2.  Raises DataError for files that
-    cannot be read, ConfigError for settings that do not fit them, MemoryNeeded, Diverged, and Stopped with a checkpoint.
+    The result's grid is in mm, as all are, with the specimen's origin at voxel n // 2.  Raises DataError for files
+    that cannot be read, ConfigError for settings that do not fit, MemoryNeeded, Diverged, Stopped with a checkpoint.
     """
     chosen = settings.reconstruction
     series = series_of(settings.input)
@@ -191,8 +191,8 @@ def _check_memory(series: TiltSeries, shape: tuple[int, int, int], settings: Set
     run.record(memory_needed=in_units(needed), memory_free=in_units(free))
     if needed > USABLE * free:
         raise MemoryNeeded(
-            f"{settings.input.path}: {method} of {' x '.join(map(str, wide))} voxels needs {in_units(needed)} of memory, "
-            f"{in_units(free)} are free. Try --bin {2 * bin}, or less thickness"
+            f"{settings.input.path}: {method} of {' x '.join(map(str, wide))} voxels needs {in_units(needed)} of "
+            f"memory, {in_units(free)} are free. Try --bin {2 * bin}, or less thickness"
         )
 
 
