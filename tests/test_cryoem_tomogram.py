@@ -15,7 +15,7 @@ from tomodiff.geometry.tilt import TiltSeries
 from tomodiff.prepare.dose import dose_weighted
 from tomodiff.prepare.tilt_images import aligned_images, bin_images, normalised, tapered
 from tomodiff.projectors import XRay
-from tomodiff.recipes.cryoem.tomogram import (
+from tomodiff.recipes.cryoem.tilt_reconstruct import (
     Prepared,
     narrowed,
     prepared,
