@@ -20,6 +20,7 @@ from tomodiff.files.atomic import replacing
 
 WORD = re.compile(r"\"(?:[^\"]|\"(?=\S))*\"(?=\s|$)|'(?:[^']|'(?=\S))*'(?=\s|$)|\S+")
 """A value: in quotes (which end before a blank only), or without blanks."""
+NEEDS_QUOTES = re.compile(r"^$|^[\"']|\s")
 AGAIN = " again "
 """What a label that stands more than once gets, with a number, after its first time."""
 
@@ -260,7 +261,7 @@ def read_star_file(path: Path | str) -> StarFile:
 
 def _quoted(value: str) -> str:
     """A value as it can stand in a line."""
-    if value and not any(c.isspace() for c in value) and value[0] not in "\"'":
+    if not NEEDS_QUOTES.search(value):
         return value
     return f"'{value}'" if "'" not in value else f'"{value}"'
 

@@ -52,11 +52,10 @@ def _scan(path: Path, lines: list[str]) -> list[_Open]:
     found: list[_Open] = []
     now: _Open | None = None
     for number, line in enumerate(lines):
-        if now is not None and now.loop and now.lines:  # the many lines of a table: nothing but rows is likely
-            if line and line[0] not in "_#dDlL" and not line.isspace():
-                now.lines.append(line)
-                now.end = number + 1
-                continue
+        if now is not None and now.lines and line and line[0] not in "_#dDlL" and not line.isspace():
+            now.lines.append(line)  # the many rows of a table, without a closer look
+            now.end = number + 1
+            continue
         bare = line.strip().removeprefix(BOM)
         if not bare or bare.startswith("#"):
             continue
