@@ -106,7 +106,7 @@ class Spectrum(LinearOperator):
         return out
 
     def folded(self, sums: Array) -> Array:
-        """Sums over points of the half transform, with what fell beside its faces and the conjugate of each point added:
+        """Sums over points of the half transform with what fell beside its faces, and each point's conjugate, added:
         what sums over the whole transform would hold.  Real or complex (nz, nz, nx)."""
         made = sums.copy()
         for target, source in reversed(self._mirrored()):

@@ -16,6 +16,7 @@ from tomodiff.errors import ConfigError, DataError, MemoryNeeded
 from tomodiff.files import ScanInfo, probe, read
 from tomodiff.geometry import Scan, check_pair
 from tomodiff.recipes.correct import corrected, grid_of, result_of
+from tomodiff.recipes.device import device_named
 from tomodiff.recipes.invert import invert
 from tomodiff.recipes.memory import ANALYTIC, USABLE, free_bytes, in_units, required_bytes
 from tomodiff.recipes.preview import preview
@@ -87,17 +88,7 @@ def selected(info: ScanInfo, settings: CtSettings) -> Scan:
 
 def device_of(settings: CtSettings) -> Callable[[np.ndarray], Array]:
     """How arrays get to where the computation runs.  ConfigError if there is no such device."""
-    if settings.reconstruction.device == "cpu":
-        return np.asarray
-    try:
-        import cupy
-    except ImportError as error:
-        raise ConfigError(
-            'device: expected CuPy for cuda, found none; install "tomodiff[cuda12]" or "tomodiff[cuda13]"'
-        ) from error
-    if not cupy.cuda.is_available():
-        raise ConfigError("device: expected an NVIDIA GPU for cuda, found none (see `tomodiff doctor`)")
-    return cupy.asarray
+    return device_named(settings.reconstruction.device)
 
 
 def _item(settings: CtSettings) -> int:

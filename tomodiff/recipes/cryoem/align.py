@@ -32,7 +32,7 @@ class Aligned:
 
 @dataclass(frozen=True, eq=False)
 class Prior:
-    """A normal belief about poses: rotation (n, 3, 3) and shift (n, 2) of all particles, and how far off they may be."""
+    """A normal belief about poses: rotation (n, 3, 3) and shift (n, 2) of all particles, and how far off they are."""
 
     rotation: np.ndarray
     shift: np.ndarray

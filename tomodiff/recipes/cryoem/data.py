@@ -117,7 +117,7 @@ class ParticleData:
         return transforms(on)
 
     def background_spectrum(self, index: np.ndarray, sample: int = 1000) -> np.ndarray:
-        """(groups, shells) E|F|^2 of the noise as the corners of the images show it: white, until residuals say more."""
+        """(groups, shells) E|F|^2 of the noise, as the corners of images show it: white, until residuals say more."""
         chosen = index[:: max(1, len(index) // sample)]
         images = np.asarray(self.particles.images[chosen], np.float64)
         outside = radius(self.box) > self.box / 2 - 1

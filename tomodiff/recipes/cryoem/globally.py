@@ -1,4 +1,4 @@
-"""Rounds of refinement that look for poses everywhere: an exhaustive search at low resolution, the best then refined."""
+"""Rounds of refinement that look for poses everywhere: exhaustive search at low resolution, the best then refined."""
 
 from __future__ import annotations
 
@@ -32,12 +32,9 @@ class Search:
 
 
 def order_for(shell: float, most: int) -> int:
-    """The coarsest grid that samples features of this shell, at most `most`."""
-    return (
-        next((o for o, s in SHELLS_OF_ORDER.items() if s >= shell and o >= 1), most)
-        if shell < SHELLS_OF_ORDER[most]
-        else most
-    )
+    """The coarsest grid that samples features of this shell, of order 1 at least and `most` at most."""
+    enough = (order for order, sampled in SHELLS_OF_ORDER.items() if order >= 1 and sampled >= shell)
+    return min(next(enough, most), most)
 
 
 def find_poses(

@@ -1,0 +1,182 @@
+"""Maps from particles alone: stochastic expectation maximisation over all poses, from a shapeless start."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from tomodiff.files.cryoem import write_map, write_particles
+from tomodiff.geometry.orientations import so3_grid
+from tomodiff.geometry.poses import random_rotations
+from tomodiff.geometry.symmetry import point_group
+from tomodiff.recipes.cryoem.checkpoints import Checkpoints
+from tomodiff.recipes.cryoem.data import ParticleData
+from tomodiff.recipes.cryoem.expectation import Mixture, Stage, expect_and_maximise
+from tomodiff.recipes.cryoem.globally import SHELLS_OF_ORDER, Search, find_poses
+from tomodiff.recipes.cryoem.halves import back_project, inverse_tau2, sphere
+from tomodiff.recipes.cryoem.output import keep_directions, updated
+from tomodiff.recipes.cryoem.search import shift_grid
+from tomodiff.recipes.cryoem.source import check_memory, particles_of_job
+from tomodiff.recipes.cryoem.view import view_of
+from tomodiff.recipes.progress import Progress
+from tomodiff.recipes.run import Run
+
+FIRST_SHELL, LAST_SHELL = 4.0, 12.0
+"""Frequencies up to which images are compared at the start and at the end, in shells, unless the settings say."""
+STEPS = ((0.2, 0.9), (0.6, 0.5), (1.0, 0.2))
+"""Up to this part of the iterations, the part of the sums that a batch replaces."""
+BATCH, ITERATIONS = 200, 60
+START_SHELLS = 4
+"""Shells of the first map, which comes from random poses."""
+
+
+def abinitio(settings: Any, run: Run, progress: Progress) -> None:
+    """The maps of a `cryoem-abinitio` job, and the particles with the best pose in the best map."""
+    chosen = settings.reconstruction
+    with progress.stage("read metadata"):
+        particles = particles_of_job(settings, run)
+    view = view_of(chosen, particles)
+    check_memory(run, particles, particles.box, view.padding, view.dtype, chosen.classes)
+    data, group = ParticleData(particles, view), point_group(chosen.symmetry)
+    limit = LAST_SHELL
+    if chosen.max_resolution_a is not None:
+        limit = float(np.clip(particles.box * particles.pixel / chosen.max_resolution_a, 2, particles.box / 2 - 1))
+    iterations = chosen.iterations or ITERATIONS
+    maps = emerge(
+        data,
+        group,
+        chosen.classes,
+        iterations,
+        min(limit, LAST_SHELL),
+        chosen.batch or BATCH,
+        settings.seed,
+        run,
+        progress,
+    )
+    with progress.stage("find poses", total=len(data) * len(maps), unit="particle") as stage:
+        values, klass = assign(data, maps, group, min(limit, LAST_SHELL), settings.seed, stage.advance)
+    order = np.argsort(-np.bincount(klass, minlength=len(maps)), kind="stable")
+    for number, k in enumerate(order, 1):
+        path = run.volume_path if number == 1 else run.path / f"map_class{number}.mrc"
+        write_map(path, maps[k].astype(np.float32), data.operator.voxel)
+    rank = np.argsort(order)
+    write_particles(run.path / "particles.star", updated(particles, values, particles.half, klass=rank[klass] + 1))
+    keep_directions(run, values["rotation"])
+    run.save_report_data("classes", {"maps": np.stack([maps[k] for k in order]), "count": np.bincount(klass)[order]})
+    run.record(classes=len(maps), symmetry=chosen.symmetry, shells=min(limit, LAST_SHELL))
+
+
+def emerge(
+    data: ParticleData, group: np.ndarray, classes: int, iterations: int, limit: float, batch: int, seed: int,
+    run: Run | None = None, progress: Progress | None = None,
+) -> list[np.ndarray]:  # fmt: skip
+    """The maps after all iterations; with a run it leaves checkpoints, goes on from one, and logs."""
+    n = len(data)
+    noise = data.power_spectrum(np.arange(n))  # signal included, which tempers the first iterations
+    values = data.values() | {"shift": np.zeros((n, 2))}
+    ball = sphere(data.operator.size, data)
+    begun = 0
+    checkpoints = Checkpoints(run, "cryoem-abinitio") if run else None
+    mixture = Mixture([_shapeless(data, noise, group, np.random.default_rng([seed, k])) * ball for k in range(classes)])
+    found = checkpoints.resume(n) if checkpoints else None
+    if found is not None:
+        begun, _, memory = found
+        mixture = mixture_from(memory)
+    pixel = data.particles.pixel
+    stage = (progress or Progress(quiet=True)).stage("emerge", total=iterations, unit="it", done=begun)
+    with stage as bar:
+        for i in range(begun, iterations):
+            rng = np.random.default_rng([seed, 1000 + i])
+            part = i / max(iterations - 1, 1)
+            top = FIRST_SHELL + (limit - FIRST_SHELL) * min(1.0, 1.2 * part)
+            order = next(o for o in (1, 2, 3) if SHELLS_OF_ORDER[o] >= min(top, 8.0))
+            here = Stage(so3_grid(order, rng=rng), shift_grid(2 * pixel, pixel), top, limit)
+            index = rng.choice(n, min(batch * classes, n), replace=False)
+            step = next(s for end, s in STEPS if part <= end)
+            mixture, _ = expect_and_maximise(data, mixture, here, index, noise, step, group, values)
+            mixture.maps = [m * ball for m in mixture.maps]
+            bar.advance(shell=mixture.resolved)
+            if run and checkpoints:
+                run.log_metrics({"iteration": i + 1, "shell": top, "agreeing_shell": mixture.resolved})
+                checkpoints.after(i + 1, values, memory_of(mixture), last=i + 1 == iterations)
+    return mixture.maps
+
+
+def _shapeless(data: ParticleData, noise: np.ndarray, group: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """A map from some of the particles in random poses."""
+    index = rng.choice(len(data), min(len(data), 500), replace=False)
+    values = data.values() | {"rotation": random_rotations(len(data), rng)}
+    sums = back_project(data, values, np.sort(index), noise, group)
+    weight = sums.mean_weight()
+    trust = np.zeros(len(weight))
+    trust[:START_SHELLS] = 0.9
+    made = sums.volume(inverse_tau2(weight, trust))
+    return np.asarray(made if isinstance(made, np.ndarray) else made.get())
+
+
+def assign(
+    data: ParticleData, maps: list[np.ndarray], group: np.ndarray, top: float, seed: int, advance: Any = None
+) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """The best pose of every particle, and the class (counted from 0) whose map explains it best."""
+    everyone, noise = np.arange(len(data)), data.power_spectrum(np.arange(len(data)))
+    best, klass, values = np.full(len(data), np.inf), np.zeros(len(data), np.int64), data.values()
+    for k, volume in enumerate(maps):
+        found = find_poses(
+            data,
+            volume,
+            data.values(),
+            everyone,
+            noise,
+            Search(2),
+            top,
+            group,
+            np.random.default_rng([seed, k]),
+            advance=advance,
+        )
+        value = misfit(data, volume, found, noise)
+        better = value < best
+        best[better], klass[better] = value[better], k
+        for name in ("rotation", "shift"):
+            values[name] = np.where(better.reshape(-1, *[1] * (values[name].ndim - 1)), found[name], values[name])
+    return values, klass
+
+
+def misfit(data: ParticleData, volume: np.ndarray, values: dict[str, np.ndarray], noise: np.ndarray) -> np.ndarray:
+    """(n,) minus the log-likelihood of every particle against a map."""
+    from tomodiff.array import namespace, to_numpy
+    from tomodiff.recipes.cryoem.align import likelihood_weights
+    from tomodiff.recipes.cryoem.halves import on_device
+
+    spectrum = data.operator.spectrum.forward(on_device(volume, data))
+    xp, made = namespace(spectrum), np.zeros(len(data))
+    weights = xp.asarray(likelihood_weights(noise, data.view.dtype))
+    for part, F in data.batches(np.arange(len(data))):
+        groups = xp.asarray(data.particles.group[part].astype(np.int32))
+        value, _ = data.slicer.residual(spectrum, F, data.records(values, part), weights, groups, params=False)
+        made[part] = to_numpy(value)
+    return made
+
+
+def memory_of(mixture: Mixture) -> dict[str, Any]:
+    """A mixture as plain arrays and numbers."""
+    from tomodiff.array import to_numpy
+
+    memory: dict[str, Any] = {"resolved": mixture.resolved, "classes": len(mixture.maps)}
+    for k, (volume, estimate) in enumerate(zip(mixture.maps, mixture.estimates, strict=True)):
+        memory[f"map{k}"], memory[f"share{k}"] = volume, estimate.share
+        for h, (d, w) in enumerate(estimate.sums):
+            memory[f"data{k}{h}"], memory[f"weight{k}{h}"] = to_numpy(d), to_numpy(w)
+    return memory
+
+
+def mixture_from(memory: dict[str, Any]) -> Mixture:
+    """The way back."""
+    from tomodiff.recipes.cryoem.expectation import Estimate
+
+    maps, estimates = [], []
+    for k in range(memory["classes"]):
+        maps.append(memory[f"map{k}"])
+        sums = [(memory[f"data{k}{h}"], memory[f"weight{k}{h}"]) for h in range(2)]
+        estimates.append(Estimate(sums, memory[f"share{k}"]))
+    return Mixture(maps, estimates, memory["resolved"])

@@ -1,0 +1,86 @@
+"""Particles with poses to a map: weighted back-projection of two half sets, or conjugate gradients, and validation."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from tomodiff.analytic.local_resolution import local_resolution
+from tomodiff.array import namespace
+from tomodiff.files.cryoem import write_map
+from tomodiff.geometry.symmetry import point_group
+from tomodiff.recipes.cryoem.data import ParticleData, View
+from tomodiff.recipes.cryoem.halves import Halves, half_sets, inverse_tau2, reconstruct_halves
+from tomodiff.recipes.cryoem.iterative import NormalEquations, conjugate_gradients
+from tomodiff.recipes.cryoem.output import keep_directions, mask_of, write_results
+from tomodiff.recipes.cryoem.source import check_memory, need_poses, particles_of_job
+from tomodiff.recipes.cryoem.view import view_of
+from tomodiff.recipes.progress import Progress
+from tomodiff.recipes.run import Run
+from tomodiff.solvers import load, save
+
+
+def reconstruct(settings: Any, run: Run, progress: Progress) -> None:
+    """The map of a `cryoem-reconstruct` job, its half maps, FSC, sharpened map and local resolution, into the run."""
+    chosen = settings.reconstruction
+    with progress.stage("read metadata"):
+        particles = particles_of_job(settings, run)
+        need_poses(particles, settings.input.path, "reconstruct")
+    view: View = view_of(chosen, particles)
+    check_memory(run, particles, particles.box, view.padding, view.dtype)
+    data, group = ParticleData(particles, view), point_group(chosen.symmetry)
+    rng = np.random.default_rng(settings.seed)
+    half = half_sets(particles.half, rng)
+    if not np.array_equal(half, particles.half):
+        run.warn(
+            "the particles are not divided into half sets: divided at random, so poses were not found independently"
+        )
+    noise = data.background_spectrum(np.arange(len(data)))
+    values = data.values()
+    with progress.stage("back-project", total=len(data), unit="particle") as stage:
+        halves = reconstruct_halves(
+            data, values, half, noise, group, chosen.tau2_fudge, chosen.regularise == "fsc", stage.advance
+        )
+    map_ = None
+    if chosen.method == "cg":
+        map_ = by_conjugate_gradients(settings, run, progress, data, values, noise, group, halves)
+    mask = mask_of(chosen.mask, halves, data)
+    with progress.stage("validate and write"):
+        curves = write_results(
+            run, data, halves, values, half, mask=mask, sharpen=chosen.sharpen, rng=rng, map_=map_
+        )  # fmt: skip
+        keep_directions(run, particles.rotation)
+        run.record(method=chosen.method, symmetry=chosen.symmetry)
+        if chosen.local_resolution:
+            found = local_resolution(*halves.half, data.operator.voxel, mask=mask)
+            write_map(run.path / "local_resolution.mrc", found.resolution.astype(np.float32), data.operator.voxel)
+            write_map(run.path / "map_local_filtered.mrc", found.filtered.astype(np.float32), data.operator.voxel)
+    del curves
+
+
+def by_conjugate_gradients(
+    settings: Any, run: Run, progress: Progress, data: ParticleData, values: dict[str, np.ndarray], noise: np.ndarray,
+    group: np.ndarray, halves: Halves,
+) -> np.ndarray:  # fmt: skip
+    """The regularised least-squares map of all particles; leaves checkpoints and goes on from one."""
+    chosen = settings.reconstruction
+    everyone = np.arange(len(data))
+    weight = halves.sums[0].mean_weight() + halves.sums[1].mean_weight()
+    prior = inverse_tau2(weight, halves.fsc, chosen.tau2_fudge) * data.operator.spectrum.padding**3
+    equations = NormalEquations(data, values, everyone, noise, group, prior)
+    with progress.stage("right-hand side", total=len(data), unit="particle") as stage:
+        b = equations.right_hand_side(stage.advance)
+    start = load(run.checkpoint(), namespace(b)) if run.checkpoint().exists() else None
+    steps = chosen.iterations or 20
+    with progress.stage("conjugate gradients", total=steps, unit="it") as stage, run.interruptible():
+
+        def each(state: Any) -> None:
+            run.log_metrics({"iteration": state.iteration, **state.metrics})
+            stage.advance(change=state.metrics["relative_change"])
+            if run.stop_requested:
+                save(run.checkpoint(), state)
+                raise run.stopped(state.iteration)
+
+        state = conjugate_gradients(equations, weight, steps, b, start, each)
+    return np.asarray(state.x if isinstance(state.x, np.ndarray) else state.x.get())
