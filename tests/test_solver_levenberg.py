@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
@@ -44,7 +46,7 @@ def test_the_value_never_rises(rng: np.random.Generator) -> None:
     values = [rosenbrock(start, everyone)[0]]
     for steps in (1, 2, 4, 8):
         values.append(Levenberg(steps, 0.0)(rosenbrock, shifted, start)[1])
-    assert all((later <= earlier + 1e-12).all() for earlier, later in zip(values, values[1:], strict=False))
+    assert all((later <= earlier + 1e-12).all() for earlier, later in pairwise(values))
 
 
 def test_a_step_is_no_longer_than_allowed(rng: np.random.Generator) -> None:
