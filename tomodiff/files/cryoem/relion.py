@@ -164,7 +164,7 @@ def _grouped(
     for row, name in zip(rows, names, strict=True):
         _check_sizes(path, optics, row, name, images)
     made = tuple(optics_of(optics, r, n, given, has_ctf) for r, n in zip(rows, names, strict=True))
-    as_read = tuple(_as_told(optics, r, n) for r, n in zip(rows, names, strict=True))
+    as_read = tuple(_as_told(optics, r, o, given) for r, o in zip(rows, made, strict=True))
     return _Groups(made, group, rows, tuple(str(optics[GROUP][r]) for r in rows), as_read, optics)
 
 
@@ -190,14 +190,16 @@ def _ungrouped(table: StarTable, given: Given, has_ctf: bool, images: Stack, war
     made = tuple(optics_of(table, r, n, given, has_ctf, fallback) for r, n in zip(rows, names, strict=True))
     if given.pixel is None and not any("PixelSize" in column for column in columns):
         warnings.append(f"{table.path}: the pixel size, {fallback:g} angstrom, is that of the stack's header")
-    as_read = tuple(_as_told(table, r, n) for r, n in zip(rows, names, strict=True))
+    as_read = tuple(_as_told(table, r, o, given) for r, o in zip(rows, made, strict=True))
     return _Groups(made, group.astype(np.int64), rows, (), as_read, table)
 
 
-def _as_told(table: StarTable, row: int, name: str) -> Optics:
-    """Optics by the file alone; what it does not tell is NaN, so that it differs from whatever is known by now."""
-    told = {f: None if c in table else np.nan for f, c in OPTICS.items()}
-    return optics_of(table, row, name, Given(**told), False, fallback=np.inf)  # type: ignore[arg-type]
+def _as_told(table: StarTable, row: int, made: Optics, given: Given) -> Optics:
+    """The optics without what the user gave: as the file tells it, or NaN, which differs from whatever is known now."""
+    silent = {f: None if c in table else np.nan for f, c in OPTICS.items()}
+    told = optics_of(table, row, made.name, Given(**silent), False, fallback=np.inf)  # type: ignore[arg-type]
+    changed = [f for f in ("pixel", *OPTICS) if getattr(given, f) is not None]
+    return replace(made, **{f: getattr(told, f) for f in changed})
 
 
 def _check_sizes(path: str, optics: StarTable, row: int, name: str, images: Stack) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from tomodiff.errors import DataError
-from tomodiff.files.cryoem.star import StarTable
+from tomodiff.files.cryoem.star import StarTable, precise_text
 from tomodiff.geometry.poses import from_euler
 from tomodiff.particles import Optics
 
@@ -156,10 +156,10 @@ def optics_columns(optics: tuple[Optics, ...], box: int) -> dict[str, Any]:
     columns: dict[str, Any] = {
         "rlnOpticsGroup": np.arange(1, n + 1),
         "rlnOpticsGroupName": np.array([o.name for o in optics]),
-        "rlnVoltage": np.array([o.voltage for o in optics]),
-        "rlnSphericalAberration": np.array([o.cs for o in optics]),
-        "rlnAmplitudeContrast": np.array([o.amplitude_contrast for o in optics]),
-        "rlnImagePixelSize": np.array([o.pixel for o in optics]),
+        "rlnVoltage": precise_text([o.voltage for o in optics]),
+        "rlnSphericalAberration": precise_text([o.cs for o in optics]),
+        "rlnAmplitudeContrast": precise_text([o.amplitude_contrast for o in optics]),
+        "rlnImagePixelSize": precise_text([o.pixel for o in optics]),
         "rlnImageSize": np.full(n, box),
         "rlnImageDimensionality": np.full(n, 2),
     }
@@ -170,13 +170,13 @@ def aberration_columns(optics: tuple[Optics, ...]) -> dict[str, Any]:
     """Those columns that a group needs only where it differs from an ideal microscope."""
     columns: dict[str, Any] = {}
     if any(any(o.beam_tilt) for o in optics):
-        columns |= {c: np.array([o.beam_tilt[i] for o in optics]) for i, c in enumerate(BEAM_TILT)}
+        columns |= {c: precise_text([o.beam_tilt[i] for o in optics]) for i, c in enumerate(BEAM_TILT)}
     for field, column in ZERNIKE.items():
         if any(getattr(o, field) for o in optics):
             columns[column] = np.array([vector_text(getattr(o, field)) for o in optics])
     if any(o.magnification != ((1.0, 0.0), (0.0, 1.0)) for o in optics):
         for i, column in enumerate(MAGNIFICATION):
-            columns[column] = np.array([o.magnification[i // 2][i % 2] for o in optics])
+            columns[column] = precise_text([o.magnification[i // 2][i % 2] for o in optics])
     for field, column in FLAGS.items():
         if any(getattr(o, field) for o in optics):
             columns[column] = np.array([int(getattr(o, field)) for o in optics])

@@ -17,7 +17,7 @@ import numpy as np
 from tomodiff.errors import DataError
 from tomodiff.files.atomic import replacing
 from tomodiff.files.cryoem.mrc import MrcHeader, mapped, read_header
-from tomodiff.particles import Images
+from tomodiff.particles import Chosen, Images
 
 KINDS = {np.dtype(np.float32): 2, np.dtype(np.float16): 12}
 
@@ -128,6 +128,16 @@ def open_stack(paths: list[Path], file: np.ndarray, index: np.ndarray, sign: np.
             expected = f"{first.shape[1]} pixels as in {first.path}"
             raise DataError(header.path, "box", expected, f"{rows} pixels", "Crop or scale them to one box.")
     return Stack(headers, file, index, sign)
+
+
+def stack_behind(images: Images) -> tuple[Stack, np.ndarray]:
+    """The stack that some images are of, and (n,) which of it they are.  ValueError where they are not in files."""
+    index = np.arange(images.shape[0])
+    while isinstance(images, Chosen):
+        index, images = images.index[index], images.of
+    if not isinstance(images, Stack):
+        raise ValueError("images: expected images in files, got an array; write them with write_stack first")
+    return images, index
 
 
 def batches(images: Images, size: int, prefetch: bool = True) -> Iterator[tuple[slice, np.ndarray]]:

@@ -41,6 +41,8 @@ class StarTable:
     """Whether the table is a loop, or pairs of label and value (one row)."""
     head: str | None = None
     """The text from after the last table to the last label of this one; None where it is to be made up."""
+    comments: str = ""
+    """Lines before the table, each with its end, that a head which is made up begins with."""
     path: str = "table"
     edits: Mapping[str, np.ndarray] = field(default_factory=dict)
     """Columns of text that take the place of what is in `lines`, or are not there."""
@@ -145,10 +147,9 @@ class StarTable:
         return head + "".join(f"{line}\n" for line in self._body())
 
     def _made_up_head(self) -> str:
-        comments = [line for line in (self.head or "").split("\n") if line.startswith("#")]
         names = [c.split(AGAIN)[0] for c in self.columns]
         labels = [f"_{c} #{i}" for i, c in enumerate(names, 1)] if self.loop else []
-        return "\n".join([*comments, "", f"data_{self.name}", "", *(["loop_"] if self.loop else []), *labels, ""])
+        return self.comments + "\n".join(["", f"data_{self.name}", "", *(["loop_"] if self.loop else []), *labels, ""])
 
     def _body(self) -> list[str]:
         if self.columns == self.shown and not self.edits:
@@ -225,6 +226,13 @@ def number_text(values: Any) -> np.ndarray:
         return array.astype(np.int64).astype(np.str_)
     text = [f"{v:.6e}" if 0 < abs(v) < 1e-3 or abs(v) >= 1e9 else f"{v:.6f}" for v in array.tolist()]
     return np.array(text, dtype=np.str_)
+
+
+def precise_text(values: Any) -> np.ndarray:
+    """Like `number_text`, but with as many digits as tell the number exactly where six decimals do not."""
+    text = number_text(values).tolist()
+    numbers = np.atleast_1d(np.asarray(values, np.float64)).tolist()
+    return np.array([t if float(t) == v else repr(v) for t, v in zip(text, numbers, strict=True)], dtype=np.str_)
 
 
 def words(line: str) -> list[str]:

@@ -106,6 +106,7 @@ def _table(path: Path, found: _Open, lines: list[str], done: int) -> tuple[StarT
     head = "\n".join(lines[done : found.head_end]) + "\n"
     if found.loop:
         _check_rows(path, found, lines)
+    comments = "".join(f"{line.rstrip()}\n" for line in lines[done : found.head_end] if line.startswith("#"))
     said = [_same_twice(path, found, n) for n in dict.fromkeys(found.labels) if found.labels.count(n) > 1]
     times: dict[str, int] = {}
     names = []
@@ -113,7 +114,7 @@ def _table(path: Path, found: _Open, lines: list[str], done: int) -> tuple[StarT
         times[label] = times.get(label, 0) + 1
         names.append(label if times[label] == 1 else f"{label}{AGAIN}{times[label]}")
     columns = tuple(names)
-    table = StarTable(found.name, columns, found.lines, found.loop, head, str(path), shown=columns)
+    table = StarTable(found.name, columns, found.lines, found.loop, head, comments, str(path), shown=columns)
     if not found.loop:
         table.cache.update({name: np.array([value], np.str_) for name, value in zip(names, found.values, strict=True)})
     return table, said
