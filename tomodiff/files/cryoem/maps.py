@@ -53,7 +53,7 @@ def write_map(
 ) -> None:
     """Write a map (z, y, x) as float32 (mode 2); the file appears when it is whole.
 
-    pixel: angstrom; origin: angstrom (x, y, z).  ValueError for what are no real numbers on three axes.
+    pixel: angstrom; origin: angstrom (x, y, z).  ValueError for what are no finite, real numbers on three axes.
     """
     import mrcfile
 
@@ -62,6 +62,9 @@ def write_map(
         raise ValueError(f"volume: expected real numbers (z, y, x), got {data.dtype} of shape {data.shape}")
     if not pixel > 0:
         raise ValueError(f"pixel: expected a size above 0 angstrom, got {pixel}")
+    bad = data.size - np.count_nonzero(np.isfinite(data))
+    if bad:
+        raise ValueError(f"volume: expected finite densities, got {bad} others")
     with replacing(path, 1024 + 4 * data.size) as temporary, mrcfile.new(temporary, overwrite=True) as mrc:
         mrc.set_data(np.ascontiguousarray(data, np.float32))
         mrc.set_volume()

@@ -20,7 +20,7 @@ from tomodiff.files.atomic import replacing
 
 WORD = re.compile(r"\"(?:[^\"]|\"(?=\S))*\"(?=\s|$)|'(?:[^']|'(?=\S))*'(?=\s|$)|\S+")
 """A value: in quotes (which end before a blank only), or without blanks."""
-NEEDS_QUOTES = re.compile(r"^$|^[\"']|\s")
+NEEDS_QUOTES = re.compile(r"^$|^[\"'#]|\s")
 AGAIN = " again "
 """What a label that stands more than once gets, with a number, after its first time."""
 
