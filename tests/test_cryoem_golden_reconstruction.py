@@ -70,7 +70,7 @@ def test_beam_tilt_has_the_right_sign(shared: Callable[[str], Path]) -> None:
 
 
 def test_the_hand_is_that_of_the_volume(shared: Callable[[str], Path]) -> None:
-    """An FSC of halves cannot tell a map from its mirror image; these images were made by RELION from a known volume."""
+    """An FSC of halves cannot tell a map from its mirror image; RELION made these images from a known volume."""
     folder = shared(FOLDER)
     truth = read_map(folder / "vol70S_64.mrc")[0]
     found = reconstructed(read_particles(folder / "proj_beamtilt.star")) * inside(64)
