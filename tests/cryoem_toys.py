@@ -78,6 +78,7 @@ def contrast(n: int, pixel: float, defocus: np.ndarray, optics: Optics) -> np.nd
 def particles(
     shape: Blobs, count: int, rng: np.random.Generator, *, box: int = 64, pixel: float = 3.5, snr: float = 0.1,
     shift: float = 3.0, optics: Optics | None = None, rotation: np.ndarray | None = None,
+    defocus: tuple[float, float] = (8e3, 2e4),
 ) -> tuple[Particles, float]:  # fmt: skip
     """Particles in random poses, halves in turn, and the standard deviation of their noise.
 
@@ -85,19 +86,19 @@ def particles(
     """
     optics = optics or Optics(300.0, 2.7, 0.1, pixel)
     rotation = poses.random_rotations(count, rng) if rotation is None else rotation
-    U = rng.uniform(8e3, 2e4, count)
-    defocus = np.stack([U, U - rng.uniform(0, 400, count), rng.uniform(-1.5, 1.5, count)], 1)
+    U = rng.uniform(*defocus, count)
+    told = np.stack([U, U - rng.uniform(0, 400, count), rng.uniform(-1.5, 1.5, count)], 1)
     moved = rng.normal(0, shift, (count, 2)) if shift else np.zeros((count, 2))
     large, cut = 2 * box, slice(box // 2, box // 2 + box)
     kx, ky = np.fft.rfftfreq(large, pixel), np.fft.fftfreq(large, pixel)[:, None]
     images = np.empty((count, box, box), np.float32)
     for i in range(count):
-        F = shape.slices(rotation[i : i + 1], large, pixel)[0] * contrast(large, pixel, defocus[i], optics)
+        F = shape.slices(rotation[i : i + 1], large, pixel)[0] * contrast(large, pixel, told[i], optics)
         F = F * np.exp(2j * np.pi * (kx * moved[i, 0] + ky * moved[i, 1]))
         images[i] = np.fft.fftshift(np.fft.irfft2(F, s=(large, large)))[cut, cut]
     noise = float(np.sqrt(images.var(axis=(1, 2)).mean() / snr)) if np.isfinite(snr) else 0.0
     images += rng.normal(0, noise, images.shape).astype(np.float32) if noise else 0
-    made = particles_of(images, rotation, optics, shift=moved, defocus=defocus, half=np.arange(count) % 2 + 1)
+    made = particles_of(images, rotation, optics, shift=moved, defocus=told, half=np.arange(count) % 2 + 1)
     return made, noise
 
 

@@ -18,21 +18,32 @@ from tomodiff.recipes.cryoem.optics import (
 )
 
 TILT = (3.0, -2.0)
-PIXEL = 1.4
+PIXEL, BOX = 1.4, 96
 
 
 @pytest.fixture(scope="module")
 def case():
-    """Fine images of a small particle under a tilted beam, whose file knows neither the tilt nor the right defocus."""
+    """Fine images of a small particle under a tilted beam, whose file knows neither the tilt nor the right defocus.
+
+    The box holds what a defocus of 0.5 micrometres moves; the model of a CTF is wrong about what leaves the box.
+    """
     rng = np.random.default_rng(8)
     shape = blobs(8, 250, 28.0, (1.2, 2.0))
     truth, sigma = particles(
-        shape, 300, rng, pixel=PIXEL, snr=0.3, shift=1.0, optics=Optics(300.0, 2.7, 0.1, PIXEL, beam_tilt=TILT)
+        shape,
+        300,
+        rng,
+        box=BOX,
+        pixel=PIXEL,
+        snr=0.15,
+        shift=1.0,
+        defocus=(2e3, 5e3),
+        optics=Optics(300.0, 2.7, 0.1, PIXEL, beam_tilt=TILT),
     )
     defocus = truth.defocus.copy()
     defocus[:, :2] += rng.normal(0, 300, (300, 1))
     told = truth.replace(defocus=defocus, optics=(Optics(300.0, 2.7, 0.1, PIXEL),))
-    return truth, ParticleData(told, View()), shape.volume(64, PIXEL), np.full((1, 33), (64 * sigma) ** 2)
+    return truth, ParticleData(told, View()), shape.volume(BOX, PIXEL), np.full((1, 49), (BOX * sigma) ** 2)
 
 
 def least_information(truth: Particles, volume: np.ndarray, noise: np.ndarray) -> np.ndarray:
