@@ -104,8 +104,8 @@ def joined(path: Path, table: np.ndarray, other_path: Path, other: np.ndarray) -
             other_path, "uid", expected, f"{missing.size} of them missing, first {table['uid'][missing[0]]}"
         )
     added = [name for name in fields(other) if name not in fields(table)]
-    dtype = np.dtype(table.dtype.descr + [d for d in other.dtype.descr if d[0] in added])
-    out = np.empty(len(table), dtype)
+    kinds = [(name, table.dtype[name]) for name in fields(table)] + [(name, other.dtype[name]) for name in added]
+    out = np.empty(len(table), np.dtype(kinds))
     for name in fields(table):
         out[name] = table[name]
     for name in added:

@@ -154,7 +154,8 @@ def _blank(particles: Particles) -> np.ndarray:
 def _with_fields(table: np.ndarray, source: np.ndarray, names: list[str]) -> np.ndarray:
     """The table with more fields, those of `source`."""
     names = [name for name in names if name not in fields(table)]
-    out = np.zeros(len(table), np.dtype(table.dtype.descr + [d for d in source.dtype.descr if d[0] in names]))
+    kinds = [(name, table.dtype[name]) for name in fields(table)] + [(name, source.dtype[name]) for name in names]
+    out = np.zeros(len(table), np.dtype(kinds))
     for name in fields(table):
         out[name] = table[name]
     for name in names:

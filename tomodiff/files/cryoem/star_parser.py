@@ -58,6 +58,8 @@ def _scan(path: Path, lines: list[str]) -> list[_Open]:
             continue
         bare = line.strip().removeprefix(BOM)
         if not bare or bare.startswith("#"):
+            if now is not None and now.loop and now.labels and not now.lines and bare:
+                now.head_end = now.end = number + 1  # cisTEM names the columns again above the rows
             continue
         parts = bare.split(None, 2)
         keyword = parts[0].lower() if len(parts) == 1 or parts[1].startswith("#") else ""
