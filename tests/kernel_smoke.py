@@ -17,6 +17,7 @@ from tomodiff.geometry import ConeBeam, FanBeam, Grid, Helix, Laminography, Para
 from tomodiff.kernels import signatures
 from tomodiff.objective.tv import HuberTotalVariation, TotalVariation
 from tomodiff.projectors import XRay
+from tomodiff.projectors.gaussians import GaussianProjection
 
 ADJOINTS = {
     "planes": {"column_adjoint": "xray_column_adjoint_planes", "ray_adjoint": "xray_ray_adjoint_planes"},
@@ -114,6 +115,21 @@ def total_variation(precision: str, rng: np.random.Generator) -> Results:
         yield f"tv gradient {shape}", gradient
 
 
+def gaussian_images(precision: str, rng: np.random.Generator) -> Results:
+    """Every kernel of gaussians.cu: Gaussians within an image, across its edges, beside it and over many lanes."""
+    for n, views, box in ((1, 1, 1), (7, 3, 12), (5, 2, LANES + 9)):
+        operator = GaussianProjection(n, views, box, 2.0, dtype=precision)
+        turns = np.linalg.qr(rng.normal(size=(views, 3, 3)))[0]
+        x = {"rotation": turns, "shift": rng.normal(0, 9, (views, 2))}
+        x |= {"position": rng.normal(0, 0.9 * box, (n, 3)).astype(precision)}
+        x |= {name: rng.uniform(1, 4, n).astype(precision) for name in ("amplitude", "sigma")}
+        images, jacobian = operator.linearize(x)
+        yield f"gaussians {box}", images
+        yield f"gaussians {box} push", jacobian.forward(x)
+        for name, gradient in jacobian.adjoint(images).items():
+            yield f"gaussians {box} pull, {name}", gradient
+
+
 def run_all(precision: str) -> dict[str, np.ndarray]:
     """What every kernel computes, by name of the problem; fails for a kernel that no problem launches."""
     launched: set[str] = set()
@@ -130,6 +146,7 @@ def run_all(precision: str) -> dict[str, np.ndarray]:
         results.update(project(name, grid, scan, precision, rng))
     results.update(invert(precision, rng))
     results.update(total_variation(precision, rng))
+    results.update(gaussian_images(precision, rng))
     missed = set(signatures(precision)) - launched
     assert not missed, f"no problem of {__file__} launches {sorted(missed)}"
     return results
