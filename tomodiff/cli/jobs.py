@@ -11,7 +11,7 @@ from tomodiff.errors import DataError, Stopped
 
 if TYPE_CHECKING:
     from tomodiff.recipes.run import Run
-    from tomodiff.recipes.settings import CtSettings
+    from tomodiff.recipes.section import Job
     from tomodiff.result import Result
 
 LOG = logging.getLogger("tomodiff")
@@ -19,34 +19,37 @@ MOST_COMPARED = 512**3
 """Voxels of a volume that is compared with the truth in one piece, at most."""
 
 
-def start(settings: CtSettings) -> Path:
+def start(settings: Job) -> Path:
     """Run a new job; returns its run directory."""
     from tomodiff.files import probe
     from tomodiff.recipes.run import Run
     from tomodiff.recipes.stopping import terminate_as_interrupt
 
     with terminate_as_interrupt():
-        probe(settings.input.path, **settings.input.setup())  # what cannot be read should cost no run directory
+        if settings.job == "ct":
+            probe(settings.input.path, **settings.input.setup())  # what cannot be read should cost no run directory
         run = Run.create(settings)
         carry_out(run)
     return run.path
 
 
 def carry_out(run: Run) -> None:
-    """Reconstruct in a run directory, new or resumed, then compare with the truth, report, and say where all is."""
-    from tomodiff.recipes.ct import reconstruct
+    """Do the job of a run directory, new or resumed, then compare with the truth, report, and say where all is."""
+    from tomodiff.recipes.job import recipe
     from tomodiff.recipes.progress import Progress
 
     progress = Progress(quiet=STATE.quiet)
     try:
         with run:
             try:
-                result = reconstruct(run.settings, run, progress)
+                result = recipe(run.settings.job)(run.settings, run, progress)
             finally:
                 run.save_timings(progress.timings)
-            if run.status["state"] == "running":
+            if run.status["state"] == "running" and result is not None:
                 run.finish(result)
-            if not run.settings.preview:
+            elif run.status["state"] == "running":
+                run.conclude()
+            if run.settings.job == "ct" and not run.settings.is_preview:
                 keep_error(run, result)
     except KeyboardInterrupt:
         if run.has_checkpoint():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -64,10 +64,15 @@ def check(
     file: Annotated[Path, typer.Argument(metavar="CONFIG.yml|SCAN", help="settings file or scan")], given: Overrides
 ) -> None:
     """Look for everything that is wrong with a settings file or a scan, without computing anything."""
+    from tomodiff.errors import ConfigError
     from tomodiff.recipes.config_file import load_settings
 
     if file.suffix.lower() in (".yml", ".yaml"):
-        settings = load_settings(file, given)
+        settings: Any = load_settings(file, given)
+        if settings.job != "ct":
+            raise ConfigError(
+                f"{file}: check looks at CT jobs, this is one of {settings.job}; try: tomodiff info PARTICLES"
+            )
         _check_scan(settings)
         print(rows(_plan(settings)))
         _check_place(settings)
@@ -209,7 +214,7 @@ def _run(folder: Path) -> dict[str, str]:
         "state": run.status["state"],
         "message": str(run.status.get("message", "")),
         "scan": str(run.settings.input.path),
-        "method": run.settings.reconstruction.method,
+        "method": run.settings.method,
         "started": str(env.get("started", "")),
         "iterations": str(max((m["iteration"] for m in metrics if "iteration" in m), default="")),
         "volume": str(run.volume_path) if run.volume_path.exists() else "",

@@ -14,6 +14,8 @@ from typing import Any, get_args, get_type_hints
 
 import typer
 
+from tomodiff.recipes.job import settings_class
+from tomodiff.recipes.section import Job
 from tomodiff.recipes.settings import CtSettings
 
 Overrides = Mapping[str, tuple[Any, str]]
@@ -35,15 +37,16 @@ OUTPUT = ("output.format", "output.overwrite", "output.checkpoint_every", "outpu
 Command = Callable[..., None]
 
 
-def with_settings(*names: str) -> Callable[[Command], Command]:
-    """Give a command the options of these settings; it receives them as `given`, and --set as well."""
+def with_settings(*names: str, kind: str = "ct") -> Callable[[Command], Command]:
+    """Give a command the options of these settings of a kind of job; it receives them as `given`, and --set as well."""
+    model = settings_class(kind)
 
     def decorate(command: Command) -> Command:
         table = {name.replace(".", "__"): name for name in names}
         hints = get_type_hints(command, include_extras=True)
         own = inspect.signature(command).parameters
         parameters = [p.replace(annotation=hints.get(p.name, p.annotation)) for p in own.values() if p.name != "given"]
-        parameters += [_parameter(key, name) for key, name in table.items()]
+        parameters += [_parameter(model, key, name) for key, name in table.items()]
         parameters.append(_set_parameter())
 
         def run(**values: Any) -> None:
@@ -52,7 +55,9 @@ def with_settings(*names: str) -> Callable[[Command], Command]:
             given: dict[str, tuple[Any, str]] = {}
             for key, name in table.items():
                 value = values.pop(key)
-                if value not in (None, False) or (value is False and _is_switch(name) and name not in FLAGS_ONLY):
+                if value not in (None, False) or (
+                    value is False and _is_switch(model, name) and not is_flag(model, name)
+                ):
                     given[name] = (_read(name, value), flag(name))
             given |= set_overrides(values.pop("assignments") or [])
             command(**values, given=given)
@@ -66,7 +71,13 @@ def with_settings(*names: str) -> Callable[[Command], Command]:
 
 
 FLAGS_ONLY = ("preview", "output.overwrite")
-"""Switches that are off unless given; the others can be switched off, too."""
+"""Switches of a CT job that are off unless given; the others can be switched off, too."""
+
+
+def is_flag(model: type[Job], name: str) -> bool:
+    """Whether a switch is off unless given."""
+    switch_of_ct = model is settings_class("ct")
+    return name in FLAGS_ONLY or (not switch_of_ct and describe(name, model).default is False)
 
 
 def flag(name: str) -> str:
@@ -74,24 +85,24 @@ def flag(name: str) -> str:
     return FLAGS.get(name) or "--" + name.rpartition(".")[2].replace("_", "-")
 
 
-def describe(name: str) -> Any:
+def describe(name: str, job: type[Job] = CtSettings) -> Any:
     """The field of the settings model with this dotted name."""
-    model: type[Any] = CtSettings
+    model: type[Any] = job
     *sections, last = name.split(".")
     for section in sections:
         model = model.model_fields[section].annotation
     return model.model_fields[last]
 
 
-def _parameter(key: str, name: str) -> inspect.Parameter:
-    field, option = describe(name), flag(name)
+def _parameter(model: type[Job], key: str, name: str) -> inspect.Parameter:
+    field, option = describe(name, model), flag(name)
     kind: Any = str | None
     names = [option, SHORT[name]] if name in SHORT else [option]
-    extra: dict[str, Any] = {"metavar": _metavar(name)}
+    extra: dict[str, Any] = {"metavar": _metavar(model, name)}
     default: Any = None
-    if _is_switch(name):
+    if _is_switch(model, name):
         extra = {}
-        if name in FLAGS_ONLY:
+        if is_flag(model, name):
             kind, default = bool, False
         else:
             kind, names = bool | None, [f"{option}/--no-{option[2:]}"]
@@ -108,8 +119,8 @@ def _set_parameter() -> inspect.Parameter:
     return inspect.Parameter("assignments", inspect.Parameter.KEYWORD_ONLY, default=info, annotation=list[str] | None)
 
 
-def _is_switch(name: str) -> bool:
-    return any(part is bool for part in _with_members(describe(name).annotation))
+def _is_switch(model: type[Job], name: str) -> bool:
+    return any(part is bool for part in _with_members(describe(name, model).annotation))
 
 
 def _with_members(annotation: Any) -> list[Any]:
@@ -118,23 +129,45 @@ def _with_members(annotation: Any) -> list[Any]:
     return [annotation, *get_args(annotation), *members]
 
 
-def _metavar(name: str) -> str:
+def _metavar(model: type[Job], name: str) -> str:
     """What the value is called in the help."""
     last = name.rpartition(".")[2]
     known = {"rows": "A:B", "views": "A:B[:STEP]", "flux": "auto|off|A:B", "bin": "N", "center_search": "A:B"}
     known |= {"center": "auto|PX|keep", "dead_pixels": "auto|off", "tv_weight": "auto|WEIGHT"}
+    known |= {
+        "root": "FOLDER",
+        "reference": "MAP",
+        "mask": "auto|none|MAP",
+        "sharpen": "auto|off|B",
+        "symmetry": "GROUP",
+    }
     known |= {"path": "PATH", "angles": "FILE", "flats": "FILE", "darks": "FILE", "data_path": "NAME"}
     if last in known:
         return known[last]
-    if any(isinstance(c, str) for part in _with_members(describe(name).annotation) for c in get_args(part)):
+    if any(isinstance(c, str) for part in _with_members(describe(name, model).annotation) for c in get_args(part)):
         return "NAME"
-    return "MM" if last.endswith("_mm") else "SECONDS" if last.endswith("_seconds") else "N"
+    units = {"_mm": "MM", "_seconds": "SECONDS", "_a": "ANGSTROM", "_deg": "DEGREES", "_px": "PIXELS"}
+    return next((shown for end, shown in units.items() if last.endswith(end)), "N")
 
 
 def _panel(name: str) -> str:
     section = name.partition(".")[0] if "." in name else "output"
-    titles = {"input": "What the scan is", "prepare": "Correction", "reconstruction": "Reconstruction"}
+    titles = {
+        "input": "What the scan is",
+        "prepare": "Correction",
+        "reconstruction": "Reconstruction",
+        "refinement": "Refinement",
+        "classification": "Classification",
+        "variability": "Variability",
+    }
     return titles.get(section, "Output")
+
+
+def names_of(kind: str, *sections: str) -> tuple[str, ...]:
+    """The dotted names of all settings in some sections of a kind of job, but for the input's path."""
+    fields = settings_class(kind).model_fields
+    found = [f"{s}.{name}" for s in sections for name in fields[s].annotation.model_fields]  # type: ignore[union-attr]
+    return tuple(name for name in found if name != "input.path")
 
 
 def _read(name: str, value: Any) -> Any:
@@ -146,5 +179,19 @@ def _read(name: str, value: Any) -> Any:
     return parse_value(value, flag(name))
 
 
-TEXTS = ("input.angles", "input.flats", "input.darks", "input.data_path", "input.rows", "input.views", "output.path")
+TEXTS = (
+    "input.angles",
+    "input.flats",
+    "input.darks",
+    "input.data_path",
+    "input.rows",
+    "input.views",
+    "output.path",
+    "input.root",
+    "refinement.reference",
+    "reconstruction.mask",
+    "refinement.mask",
+    "classification.references",
+    "variability.mask",
+)
 """Settings whose text is not to be read as a number."""

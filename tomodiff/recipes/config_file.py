@@ -14,33 +14,39 @@ from typing import Any, get_args
 from pydantic import BaseModel, ValidationError
 
 from tomodiff.errors import ConfigError
-from tomodiff.recipes.settings import CtSettings, Output
+from tomodiff.recipes.job import KINDS, settings_class
+from tomodiff.recipes.section import Job
 from tomodiff.recipes.yaml_tree import Key, Tree, parse_value, read_yaml
-
-PATHS = (("input", "path"), ("input", "angles"), ("input", "flats"), ("input", "darks"), ("output", "path"))
-"""Where the settings hold paths."""
 
 NUMBERS = re.compile(r"[-+.\deE\s]*(:[-+.\deE\s]*){1,2}")
 """A range such as 0:180:181, in a place where there may also be a path."""
 
 
-def load_settings(path: Path, overrides: Mapping[str, tuple[Any, str]] | None = None) -> CtSettings:
+def load_settings(path: Path, overrides: Mapping[str, tuple[Any, str]] | None = None) -> Job:
     """The settings in a YAML file, with `overrides`: dotted name -> (value, what to call it in a message).
 
     Raises ConfigError that lists every mistake.
     """
     tree = read_yaml(path)
-    _default_output(tree)
-    _anchor_paths(tree, path.resolve().parent)
-    return _finish(tree, overrides or {}, str(path))
+    model = _kind(tree, overrides or {})
+    _default_output(tree, model)
+    _anchor_paths(tree, path.resolve().parent, model)
+    return _finish(tree, overrides or {}, str(path), model)
 
 
-def settings_from(overrides: Mapping[str, tuple[Any, str]]) -> CtSettings:
-    """The settings that a command line alone describes."""
+def settings_from(overrides: Mapping[str, tuple[Any, str]]) -> Any:
+    """The settings that a command line alone describes; of the kind "job" among them, or of a CT job."""
     tree = Tree({})
-    _default_output(tree)
-    _anchor_paths(tree, Path.cwd())
-    return _finish(tree, overrides, "")
+    model = _kind(tree, overrides)
+    _default_output(tree, model)
+    _anchor_paths(tree, Path.cwd(), model)
+    return _finish(tree, overrides, "", model)
+
+
+def _kind(tree: Tree, overrides: Mapping[str, tuple[Any, str]]) -> type[Job]:
+    """The settings model of the job's kind; that of a CT job where the kind is none, which validation then says."""
+    kind = overrides["job"][0] if "job" in overrides else tree.values.get("job", "ct")
+    return settings_class(kind if isinstance(kind, str) and kind in KINDS else "ct")
 
 
 def set_overrides(assignments: list[str]) -> dict[str, tuple[Any, str]]:
@@ -55,20 +61,20 @@ def set_overrides(assignments: list[str]) -> dict[str, tuple[Any, str]]:
     return found
 
 
-def _finish(tree: Tree, overrides: Mapping[str, tuple[Any, str]], name: str) -> CtSettings:
+def _finish(tree: Tree, overrides: Mapping[str, tuple[Any, str]], name: str, model: type[Job]) -> Any:
     wrong = [f"{line}: {_dotted(key)}: stands twice" for key, line in tree.doubles]
     for dotted, (value, origin) in overrides.items():
         anchored = Tree({})
         try:
             anchored.put(dotted, value, origin)
-            _anchor_paths(anchored, Path.cwd())
+            _anchor_paths(anchored, Path.cwd(), model)
             tree.put(dotted, _at(anchored.values, tuple(dotted.split("."))), origin)
         except ConfigError as error:
             wrong.append(str(error))
     try:
-        settings = CtSettings.model_validate(tree.values)
+        settings = model.model_validate(tree.values)
     except ValidationError as error:
-        wrong += explain(error, tree)
+        wrong += explain(error, tree, model)
     if wrong:
         count = "1 mistake" if len(wrong) == 1 else f"{len(wrong)} mistakes"
         lines = "\n".join(f"  {line}" for line in wrong)
@@ -76,39 +82,40 @@ def _finish(tree: Tree, overrides: Mapping[str, tuple[Any, str]], name: str) -> 
     return settings
 
 
-def explain(error: ValidationError, tree: Tree) -> list[str]:
+def explain(error: ValidationError, tree: Tree, job: type[Job]) -> list[str]:
     """One line per mistake, in the order of the file: where, which field, what is wrong, the nearest valid name."""
     found = []
     for detail in error.errors(include_url=False):
         key = tuple(detail["loc"])
-        text = f"{_dotted(key)}: {_message(detail['type'], detail['msg'], detail.get('ctx', {}), key, detail['input'])}"
+        said = _message(job, detail["type"], detail["msg"], detail.get("ctx", {}), key, detail["input"])
+        text = f"{_dotted(key)}: {said}"
         where = tree.origin(key)
         found.append((_order(where), f"{where}: {text}" if where else text))
     return list(dict.fromkeys(text for _, text in sorted(found, key=lambda item: item[0])))
 
 
-def _message(kind: str, message: str, ctx: Mapping[str, Any], key: Key, value: Any) -> str:
+def _message(job: type[Job], kind: str, message: str, ctx: Mapping[str, Any], key: Key, value: Any) -> str:
     if kind == "extra_forbidden":
-        siblings = names_in(key[:-1])
-        return f"unknown setting{_nearest(str(key[-1]), siblings, key)}"
+        siblings = names_in(job, key[:-1])
+        return f"unknown setting{_nearest(job, str(key[-1]), siblings, key)}"
     if kind == "missing":
         return "missing, and needed"
     if kind == "literal_error":
-        choices = [str(c) for c in _choices(key)]
+        choices = [str(c) for c in _choices(job, key)]
         listed = f"{', '.join(choices[:-1])} or {choices[-1]}" if len(choices) > 1 else "".join(choices)
         return f"expected {listed}, got {value!r}{_did_you_mean(str(value), choices)}"
     if kind in ("model_type", "model_attributes_type", "dict_type"):
-        return f"expected a group of settings ({', '.join(names_in(key))}), got {value!r}"
+        return f"expected a group of settings ({', '.join(names_in(job, key))}), got {value!r}"
     if kind == "string_type":
         return f"expected text, got {value!r}"
     return message
 
 
-def _nearest(name: str, siblings: list[str], key: Key) -> str:
+def _nearest(job: type[Job], name: str, siblings: list[str], key: Key) -> str:
     close = _did_you_mean(name, siblings)
     if close:
         return close
-    for section, field in CtSettings.model_fields.items():  # the right name at the wrong place
+    for section, field in job.model_fields.items():  # the right name at the wrong place
         kind = field.annotation
         if isinstance(kind, type) and issubclass(kind, BaseModel) and (section,) != key[:-1]:
             match = difflib.get_close_matches(name, list(kind.model_fields), 1, 0.8)
@@ -122,14 +129,14 @@ def _did_you_mean(name: str, known: list[str]) -> str:
     return f"; did you mean {match[0]}?" if match else ""
 
 
-def names_in(key: Key) -> list[str]:
+def names_in(job: type[Job], key: Key) -> list[str]:
     """The names that the section at `key` knows; none if there is no such section."""
-    model = _model(key)
+    model = _model(job, key)
     return list(model.model_fields) if model else []
 
 
-def _model(key: Key) -> type[BaseModel] | None:
-    model: type[BaseModel] = CtSettings
+def _model(job: type[Job], key: Key) -> type[BaseModel] | None:
+    model: type[BaseModel] = job
     for name in key:
         field = model.model_fields.get(str(name))
         kind = field.annotation if field else None
@@ -139,8 +146,8 @@ def _model(key: Key) -> type[BaseModel] | None:
     return model
 
 
-def _choices(key: Key) -> list[Any]:
-    model = _model(key[:-1])
+def _choices(job: type[Job], key: Key) -> list[Any]:
+    model = _model(job, key[:-1])
     annotation = model.model_fields[str(key[-1])].annotation if model else None
     found: list[Any] = []
     for part in (annotation, *get_args(annotation)):
@@ -148,16 +155,17 @@ def _choices(key: Key) -> list[Any]:
     return list(dict.fromkeys(found))
 
 
-def _default_output(tree: Tree) -> None:
+def _default_output(tree: Tree, model: type[Job]) -> None:
     """Name the default output, so that it is anchored like any other path."""
     group = tree.values.setdefault("output", {})
     if isinstance(group, dict):
-        group.setdefault("path", str(Output.model_fields["path"].default))
+        output: Any = model.model_fields["output"].annotation
+        group.setdefault("path", str(output.model_fields["path"].default))
 
 
-def _anchor_paths(tree: Tree, folder: Path) -> None:
+def _anchor_paths(tree: Tree, folder: Path, model: type[Job]) -> None:
     """Make the relative paths in `tree` absolute, as seen from `folder`."""
-    for section, name in PATHS:
+    for section, name in model.PATHS:
         group = tree.values.get(section)
         text = group.get(name) if isinstance(group, dict) else None
         if group and text and isinstance(text, str | Path) and not NUMBERS.fullmatch(str(text)):

@@ -15,7 +15,7 @@ from typing import Any
 import tomodiff
 from tomodiff.files.provenance import checksum
 from tomodiff.kernels import cpu_isa
-from tomodiff.recipes.settings import CtSettings
+from tomodiff.recipes.section import Job
 
 PACKAGES = ("numpy", "scipy", "h5py", "tifffile", "mrcfile", "nibabel", "astropy", "pydantic", "matplotlib")
 THREAD_SETTINGS = ("OMP_NUM_THREADS", "TOMODIFF_THREADS", "TOMODIFF_ISA")
@@ -23,7 +23,7 @@ CHECKSUM_LIMIT = 2_000_000_000
 """Bytes of input above which no checksum is taken: reading it all would cost more than it tells."""
 
 
-def environment(settings: CtSettings, command: list[str]) -> dict[str, Any]:
+def environment(settings: Job, command: list[str]) -> dict[str, Any]:
     """Versions, machine, source revision, seeds, inputs and command line, as plain values."""
     return {
         "tomodiff": tomodiff.__version__,
@@ -31,7 +31,7 @@ def environment(settings: CtSettings, command: list[str]) -> dict[str, Any]:
         "python": platform.python_version(),
         "packages": versions(),
         "machine": machine(),
-        "device": settings.reconstruction.device,
+        "device": settings.device,
         "seed": settings.seed,
         "inputs": inputs(settings),
         "command": command,
@@ -95,18 +95,14 @@ def _git(folder: Path, *args: str) -> str:
     return done.stdout.strip()
 
 
-def inputs(settings: CtSettings) -> dict[str, dict[str, Any]]:
+def inputs(settings: Job) -> dict[str, dict[str, Any]]:
     """Each input file or folder that exists: its path, size in bytes and SHA-256."""
     found = {}
-    for role in ("path", "angles", "flats", "darks"):
-        given = getattr(settings.input, role)
-        if given is None or not Path(given).exists():  # a range of angles, a pattern, a path inside HDF5
-            continue
-        path = Path(given)
+    for role, path in settings.input_files().items():  # not a range of angles, a pattern, a path inside HDF5
         files = [p for p in path.rglob("*") if p.is_file()] if path.is_dir() else [path]
         size = sum(p.stat().st_size for p in files)
         digest = checksum(path) if size <= CHECKSUM_LIMIT else f"not taken (more than {CHECKSUM_LIMIT} bytes)"
-        found["scan" if role == "path" else role] = {"path": str(path), "bytes": size, "sha256": digest}
+        found[role] = {"path": str(path), "bytes": size, "sha256": digest}
     return found
 
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from tomodiff.errors import ConfigError
 from tomodiff.files.atomic import remove
-from tomodiff.recipes.settings import Output, volume_suffix
+from tomodiff.recipes.settings import volume_suffix
 
 STATUS = "status.json"
 
@@ -28,12 +28,12 @@ class Place:
     volume: Path
 
     @classmethod
-    def of(cls, output: Output) -> Place:
+    def of(cls, output: Any) -> Place:
         """The place that the output settings describe."""
         path = output.path.absolute()
         if output.is_file:
             return cls(path.with_name(path.name[: -len(volume_suffix(path))] + ".run"), path)
-        form = output.format or "h5"
+        form = output.format or output.default_format
         return cls(path, path / ("volume" if form == "tiffs" else f"volume.{form}"))
 
 

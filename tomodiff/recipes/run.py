@@ -31,7 +31,7 @@ from tomodiff.files.atomic import explained, move_over, remove
 from tomodiff.recipes.config_file import load_settings
 from tomodiff.recipes.environment import command_line, environment, now
 from tomodiff.recipes.place import STATUS, Place, is_alive, make_room, read_status
-from tomodiff.recipes.settings import CtSettings
+from tomodiff.recipes.section import Job
 from tomodiff.recipes.stopping import StopSwitch
 from tomodiff.recipes.volume_summary import summary
 from tomodiff.recipes.yaml_tree import write_yaml
@@ -50,7 +50,7 @@ class LogFile(logging.FileHandler):
 class Run:
     """One run directory, open for writing.  Use as a context manager: how the block ends is the run's state."""
 
-    def __init__(self, place: Place, settings: CtSettings, status: dict[str, Any]) -> None:
+    def __init__(self, place: Place, settings: Job, status: dict[str, Any]) -> None:
         self.place, self.settings, self.status = place, settings, status
         self._stop = StopSwitch()
         self._clock, self._earlier = time.monotonic(), 0.0
@@ -58,7 +58,7 @@ class Run:
         self._level = logging.NOTSET
 
     @classmethod
-    def create(cls, settings: CtSettings, command: list[str] | None = None) -> Run:
+    def create(cls, settings: Job, command: list[str] | None = None) -> Run:
         """A new run directory for `settings`.  Raises ConfigError where there is no room for it."""
         place = Place.of(settings.output)
         make_room(place, settings.output.overwrite)
@@ -220,6 +220,10 @@ class Run:
         for text in result.warnings:
             self.warn(text)
         self.save_report_data("volume", summary(result))
+        self.conclude()
+
+    def conclude(self) -> None:
+        """Remove the checkpoint and mark the run as done; all that it makes is written."""
         for leftover in (self.path / "checkpoint").iterdir():
             remove(leftover)
         self.status["state"] = "done"

@@ -10,14 +10,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ModelWrapValidatorHandler, ValidationError, model_validator
-from pydantic_core import InitErrorDetails, PydanticCustomError
-from typing_extensions import Self
+from pydantic import Field, model_validator
 
 from tomodiff.recipes import fields
 from tomodiff.recipes.fields import as_slice
+from tomodiff.recipes.section import Job, Section
 
 METHOD_DEFAULTS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
     {
@@ -41,36 +40,6 @@ SUFFIXES = MappingProxyType(
 def volume_suffix(path: Path) -> str:
     """The suffix that says what kind of file `path` is, "" where it has none."""
     return ".nii.gz" if path.name.lower().endswith(".nii.gz") else path.suffix.lower()
-
-
-class Section(BaseModel):
-    """A group of settings that refuses names it does not know."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, defer_build=True)  # --help needs none
-
-    @classmethod
-    def conflicts(cls, given: dict[str, Any]) -> Iterator[tuple[str, str]]:
-        """What is wrong between settings, as (field, message), from values that may not have passed yet."""
-        yield from ()
-
-    @model_validator(mode="wrap")
-    @classmethod
-    def _report_everything(cls, given: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
-        """Validate, and list conflicts between fields beside the errors of single fields."""
-        wrong: list[InitErrorDetails] = []
-        checked = None
-        try:
-            checked = handler(given)
-        except ValidationError as error:
-            for e in error.errors(include_url=False):
-                kind = PydanticCustomError(e["type"], "{message}", {"message": e["msg"]} | e.get("ctx", {}))
-                wrong.append(InitErrorDetails(type=kind, loc=e["loc"], input=e["input"]))
-        for field, message in cls.conflicts(given) if isinstance(given, dict) else ():
-            kind = PydanticCustomError("conflict", "{message}", {"message": message})
-            wrong.append(InitErrorDetails(type=kind, loc=(field,), input=given.get(field)))
-        if checked is None or wrong:
-            raise ValidationError.from_exception_data(cls.__name__, wrong)
-        return checked
 
 
 class Input(Section):
@@ -245,14 +214,20 @@ class Output(Section):
         elif suffix and form not in (None, SUFFIXES[suffix]):
             yield "format", f"{form} does not fit {path}"
 
+    default_format: ClassVar[str] = "h5"
+    """Of a volume in a folder without a format of its own."""
+
     @property
     def is_file(self) -> bool:
         """Whether `path` names the volume's file, and not the folder of the run."""
         return bool(volume_suffix(self.path))
 
 
-class CtSettings(Section):
+class CtSettings(Job):
     """A whole CT job: scan in, volume out."""
+
+    PATHS = (("input", "path"), ("input", "angles"), ("input", "flats"), ("input", "darks"), ("output", "path"))
+    INPUTS = MappingProxyType({"path": "scan", "angles": "angles", "flats": "flats", "darks": "darks"})
 
     job: Literal["ct"] = Field(default="ct", description="the kind of job")
     input: Input
@@ -262,6 +237,7 @@ class CtSettings(Section):
     seed: fields.Seed = Field(default=0, description="start of all random numbers")
     preview: fields.Switch = Field(default=False, description="only a few slices, in seconds")
 
-    def as_dict(self) -> dict[str, Any]:
-        """Plain (YAML) values, without the settings that are not set."""
-        return self.model_dump(mode="json", exclude_none=True)
+    @property
+    def method(self) -> str:
+        """The method of reconstruction."""
+        return self.reconstruction.method

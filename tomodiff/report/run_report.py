@@ -62,7 +62,7 @@ def report(run: Run) -> str:
     env, metrics = run.environment(), run.metrics()
     scan = run.settings.input.path
     state = str(run.status["state"])
-    method = str(run.status["facts"].get("method", run.settings.reconstruction.method))
+    method = str(run.status["facts"].get("method", run.settings.method))
     subtitle = f"{scan}, {method}, {env.get('started', '')}, tomodiff {env.get('tomodiff', '')}"
     return page(
         f"{scan.name}: {method}",

@@ -1,0 +1,35 @@
+"""Kinds of value in the settings of cryo-EM jobs, each with one sentence for whoever typed something else."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field
+
+from tomodiff.errors import ConfigError
+from tomodiff.geometry.symmetry import point_group
+from tomodiff.recipes.fields import expected
+
+
+def _known(name: str) -> str:
+    try:
+        point_group(name)
+    except ConfigError as error:
+        raise ValueError(str(error)) from None
+    return name
+
+
+_Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Angstrom = Annotated[_Positive, expected("a length in angstrom above 0")]
+Pixels = Annotated[_Positive, expected("a number of pixels above 0")]
+Angle = Annotated[_Positive, expected("an angle in degrees above 0")]
+Fraction = Annotated[_Positive, expected("a number above 0")]
+Padding = Annotated[float, Field(ge=1, le=4), expected("a number between 1 and 4")]
+Order = Annotated[int, Field(ge=1, le=4), expected("a whole number between 1 and 4")]
+Symmetry = Annotated[
+    str, AfterValidator(_known), expected("a point group without mirrors: C1, Cn, Dn, T, O, I, I1 to I4")
+]
+Sharpening = Annotated[
+    Literal["auto", "off"] | Annotated[float, Field(allow_inf_nan=False)],
+    expected("auto, off or a B factor in angstrom^2 (negative sharpens)"),
+]

@@ -1,0 +1,209 @@
+"""The settings of cryo-EM jobs, as they stand in a YAML file and on the command line."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, ClassVar, Literal
+
+from pydantic import Field
+
+from tomodiff.recipes import fields
+from tomodiff.recipes.cryoem.setting_kinds import (
+    Angle,
+    Angstrom,
+    Fraction,
+    Order,
+    Padding,
+    Pixels,
+    Sharpening,
+    Symmetry,
+)
+from tomodiff.recipes.section import Job, Section
+
+MAP_SUFFIXES = (".mrc", ".map")
+
+
+class ParticleInput(Section):
+    """The particles."""
+
+    path: fields.File = Field(description="particles: .star of RELION 3 to 5, .cs of cryoSPARC")
+    root: fields.File | None = Field(default=None, description="folder that the paths of stacks start from")
+    class_number: fields.Count | None = Field(default=None, description="only the particles of this class")
+
+
+class MapOutput(Section):
+    """Where results go."""
+
+    path: fields.File = Field(
+        default=Path("map.mrc"), description="map file, or (without suffix) the folder of the whole run"
+    )
+    format: Literal["mrc"] | None = Field(default=None, description="mrc")
+    checkpoint_every: fields.Count | None = Field(default=None, description="iterations between checkpoints")
+    checkpoint_seconds: fields.Duration | None = Field(default=60.0, description="seconds between checkpoints")
+    overwrite: fields.Switch = Field(default=False, description="replace an earlier run at the same place")
+    report: fields.Switch = Field(default=True, description="write report.html")
+
+    default_format: ClassVar[str] = "mrc"
+
+    @classmethod
+    def conflicts(cls, given: dict[str, Any]) -> Iterator[tuple[str, str]]:
+        path = given.get("path", "")
+        suffix = Path(path).suffix.lower() if isinstance(path, str | Path) else ""
+        if suffix and suffix not in MAP_SUFFIXES:
+            yield "path", f"expected a name that ends in {' or '.join(MAP_SUFFIXES)}, or a folder, got {path}"
+
+    @property
+    def is_file(self) -> bool:
+        """Whether `path` names the map's file, and not the folder of the run."""
+        return self.path.suffix.lower() in MAP_SUFFIXES
+
+
+class Model(Section):
+    """How particles are modelled."""
+
+    symmetry: Symmetry = Field(default="C1", description="point group in RELION's setting: C1, C4, D2, T, O, I, I1 ...")
+    particle_diameter_a: Angstrom | None = Field(default=None, description="angstrom; images are masked beyond")
+    max_resolution_a: Angstrom | None = Field(default=None, description="ignore finer detail than this, angstrom")
+    interpolation: Literal["linear", "kaiser-bessel"] = Field(
+        default="linear", description="of the map's transform: linear or kaiser-bessel"
+    )
+    padding: Padding = Field(default=2.0, description="of the map's transform, 1 to 4; less takes less memory")
+    ctf: Literal["on", "off"] = Field(default="on", description="whether the file's CTF applies: on or off")
+    ewald: Literal["off", "+", "-"] = Field(default="off", description="curvature of the Ewald sphere: off, + or -")
+    dtype: Literal["float32", "float64"] = Field(default="float32", description="precision of the computation")
+    device: Literal["cpu", "cuda"] = Field(default="cpu", description="cpu, or cuda for an NVIDIA GPU")
+
+
+class Finish(Model):
+    """How particles are modelled, and how a map is validated and sharpened."""
+
+    mask: fields.Text = Field(default="auto", description="solvent mask for the FSC: auto, none or a map file")
+    sharpen: Sharpening = Field(default="auto", description="B factor of the sharpened map: auto, off or angstrom^2")
+
+
+class Reconstruction(Finish):
+    """How the map is found."""
+
+    method: Literal["wiener", "cg"] = Field(
+        default="wiener", description="wiener (weighted back-projection) or cg (conjugate gradients)"
+    )
+    regularise: Literal["fsc", "none"] = Field(default="fsc", description="by the FSC of half sets, or none")
+    tau2_fudge: Fraction = Field(default=1.0, description="trust in the signal relative to what the FSC says")
+    iterations: fields.Count | None = Field(default=None, description="of conjugate gradients (default 20)")
+    local_resolution: fields.Switch = Field(default=False, description="a map of local resolution, too")
+
+    @classmethod
+    def conflicts(cls, given: dict[str, Any]) -> Iterator[tuple[str, str]]:
+        if given.get("iterations") is not None and given.get("method", "wiener") == "wiener":
+            yield "iterations", "method wiener has none; remove it or set it to null"
+
+
+class Refinement(Finish):
+    """How poses are refined."""
+
+    mode: Literal["local", "global"] = Field(
+        default="local", description="local (from the poses in the file) or global (from a map, everywhere)"
+    )
+    reference: fields.File | None = Field(default=None, description="map to start from (global)")
+    initial_low_pass_a: Angstrom = Field(default=40.0, description="filter of that map, angstrom (global)")
+    healpix_order: Order = Field(default=3, description="finest grid of orientations, HEALPix order 1 to 4 (global)")
+    shift_range_px: Pixels = Field(default=5.0, description="shifts that are searched, pixels (global)")
+    shift_step_px: Pixels = Field(default=1.0, description="steps of that search, pixels (global)")
+    local_sigma_deg: Angle = Field(
+        default=5.0, description="how far poses may be off, standard deviation about each axis"
+    )
+    local_sigma_px: Pixels = Field(default=3.0, description="how far shifts may be off, standard deviation, pixels")
+    iterations: fields.Count | None = Field(default=None, description="local rounds (default 6; after a search 3)")
+    refine_defocus: fields.Switch = Field(default=False, description="refine the defocus of every particle")
+    refine_astigmatism: fields.Switch = Field(default=False, description="with the defocus, refine astigmatism, too")
+    refine_beam_tilt: fields.Switch = Field(default=False, description="refine the beam tilt of every optics group")
+    refine_trefoil: fields.Switch = Field(default=False, description="refine the trefoil of every optics group")
+    refine_fourth_order: fields.Switch = Field(default=False, description="refine the fourth-order aberrations")
+    refine_magnification: fields.Switch = Field(default=False, description="refine anisotropic magnification")
+    refine_cs: fields.Switch = Field(default=False, description="refine the spherical aberration")
+
+    @classmethod
+    def conflicts(cls, given: dict[str, Any]) -> Iterator[tuple[str, str]]:
+        if given.get("mode", "local") == "global" and given.get("reference") is None:
+            yield "reference", "a global search needs a map to start from, such as that of: tomodiff cryoem abinitio"
+        if given.get("mode", "local") == "local" and given.get("reference") is not None:
+            yield "reference", "local refinement starts from the poses in the file; remove it, or set mode to global"
+        if given.get("refine_astigmatism") and not given.get("refine_defocus"):
+            yield "refine_astigmatism", "goes with refine_defocus, which is off"
+
+
+class Emergence(Model):
+    """How maps are found without any poses."""
+
+    classes: fields.Count = Field(default=1, description="number of maps")
+    iterations: fields.Count | None = Field(default=None, description="default 60")
+    batch: fields.Count | None = Field(default=None, description="particles of each iteration (default 200 per map)")
+
+
+class Classification(Model):
+    """How particles are sorted into classes."""
+
+    classes: fields.Count = Field(default=2, description="number of classes")
+    references: fields.Text | None = Field(default=None, description="maps to start from, separated by commas")
+    align: Literal["none", "local"] = Field(
+        default="none", description="refine poses against each class: none or local"
+    )
+    iterations: fields.Count | None = Field(default=None, description="default 15")
+
+
+class Variability(Model):
+    """How a map is found that varies linearly with a few numbers of each particle."""
+
+    components: fields.Count = Field(default=3, description="number of components")
+    iterations: fields.Count | None = Field(default=None, description="default 15")
+    resolution_a: Angstrom | None = Field(default=None, description="of the components, angstrom")
+    mask: fields.Text = Field(default="auto", description="where the map may vary: auto, none or a map file")
+
+
+class CryoemJob(Job):
+    """Particles in, maps out."""
+
+    INPUTS = MappingProxyType({"path": "particles"})
+    PATHS: ClassVar[tuple[tuple[str, str], ...]] = (("input", "path"), ("input", "root"), ("output", "path"))
+
+    input: ParticleInput
+    output: MapOutput = Field(default_factory=MapOutput)
+
+
+class ReconstructSettings(CryoemJob):
+    """Particles with poses to a map."""
+
+    job: Literal["cryoem-reconstruct"] = Field(default="cryoem-reconstruct", description="the kind of job")
+    reconstruction: Reconstruction = Field(default_factory=Reconstruction)
+
+
+class RefineSettings(CryoemJob):
+    """Particles to better poses and a better map."""
+
+    PATHS = (*CryoemJob.PATHS, ("refinement", "reference"))
+
+    job: Literal["cryoem-refine"] = Field(default="cryoem-refine", description="the kind of job")
+    refinement: Refinement = Field(default_factory=Refinement)
+
+
+class AbinitioSettings(CryoemJob):
+    """Particles without poses to maps."""
+
+    job: Literal["cryoem-abinitio"] = Field(default="cryoem-abinitio", description="the kind of job")
+    reconstruction: Emergence = Field(default_factory=Emergence)
+
+
+class ClassifySettings(CryoemJob):
+    """Particles with poses to classes."""
+
+    job: Literal["cryoem-classify"] = Field(default="cryoem-classify", description="the kind of job")
+    classification: Classification = Field(default_factory=Classification)
+
+
+class VariabilitySettings(CryoemJob):
+    """Particles with poses to components of motion."""
+
+    job: Literal["cryoem-variability"] = Field(default="cryoem-variability", description="the kind of job")
+    variability: Variability = Field(default_factory=Variability)

@@ -1,0 +1,56 @@
+"""The kinds of job: which settings each has and which recipe carries it out; loaded when they are needed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from importlib import import_module
+from types import MappingProxyType
+from typing import Any
+
+from tomodiff.recipes.section import Job
+
+KINDS: Mapping[str, tuple[str, str]] = MappingProxyType(
+    {
+        "ct": ("tomodiff.recipes.settings:CtSettings", "tomodiff.recipes.ct:reconstruct"),
+        "cryoem-reconstruct": (
+            "tomodiff.recipes.cryoem.settings:ReconstructSettings",
+            "tomodiff.recipes.cryoem.reconstruct:reconstruct",
+        ),
+        "cryoem-refine": ("tomodiff.recipes.cryoem.settings:RefineSettings", "tomodiff.recipes.cryoem.refine:refine"),
+        "cryoem-abinitio": (
+            "tomodiff.recipes.cryoem.settings:AbinitioSettings",
+            "tomodiff.recipes.cryoem.abinitio:abinitio",
+        ),
+        "cryoem-classify": (
+            "tomodiff.recipes.cryoem.settings:ClassifySettings",
+            "tomodiff.recipes.cryoem.classify:classify",
+        ),
+        "cryoem-variability": (
+            "tomodiff.recipes.cryoem.settings:VariabilitySettings",
+            "tomodiff.recipes.cryoem.variability:variability",
+        ),
+        "cryoem-tomogram": (
+            "tomodiff.recipes.cryoem.tomogram_settings:TomogramSettings",
+            "tomodiff.recipes.cryoem.tomogram:tomogram",
+        ),
+    }
+)
+"""Kind of job -> its settings model and its recipe (settings, run, progress) -> a Result, or None where the recipe has
+written everything itself."""
+
+
+def settings_class(kind: str) -> type[Job]:
+    """The settings model of a kind of job."""
+    found: type[Job] = _named(KINDS[kind][0])
+    return found
+
+
+def recipe(kind: str) -> Callable[..., Any]:
+    """What carries out a kind of job."""
+    found: Callable[..., Any] = _named(KINDS[kind][1])
+    return found
+
+
+def _named(place: str) -> Any:
+    module, _, name = place.partition(":")
+    return getattr(import_module(module), name)

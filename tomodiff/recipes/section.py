@@ -1,0 +1,83 @@
+"""Groups of settings, and what the settings of every kind of job have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, ClassVar
+
+from pydantic import BaseModel, ConfigDict, Field, ModelWrapValidatorHandler, ValidationError, model_validator
+from pydantic_core import InitErrorDetails, PydanticCustomError
+from typing_extensions import Self
+
+from tomodiff.recipes import fields
+
+
+class Section(BaseModel):
+    """A group of settings that refuses names it does not know."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, defer_build=True)  # --help needs none
+
+    @classmethod
+    def conflicts(cls, given: dict[str, Any]) -> Iterator[tuple[str, str]]:
+        """What is wrong between settings, as (field, message), from values that may not have passed yet."""
+        yield from ()
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _report_everything(cls, given: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
+        """Validate, and list conflicts between fields beside the errors of single fields."""
+        wrong: list[InitErrorDetails] = []
+        checked = None
+        try:
+            checked = handler(given)
+        except ValidationError as error:
+            for e in error.errors(include_url=False):
+                kind = PydanticCustomError(e["type"], "{message}", {"message": e["msg"]} | e.get("ctx", {}))
+                wrong.append(InitErrorDetails(type=kind, loc=e["loc"], input=e["input"]))
+        for field, message in cls.conflicts(given) if isinstance(given, dict) else ():
+            kind = PydanticCustomError("conflict", "{message}", {"message": message})
+            wrong.append(InitErrorDetails(type=kind, loc=(field,), input=given.get(field)))
+        if checked is None or wrong:
+            raise ValidationError.from_exception_data(cls.__name__, wrong)
+        return checked
+
+
+class Job(Section):
+    """The settings of a whole job: its kind, what goes in, where the result goes, the seed of all random numbers."""
+
+    PATHS: ClassVar[tuple[tuple[str, str], ...]] = (("input", "path"), ("output", "path"))
+    """Where the settings hold paths."""
+    INPUTS: ClassVar[Mapping[str, str]] = MappingProxyType({"path": "input"})
+    """Fields of `input` that name files, and what a report calls them."""
+
+    job: str
+    input: Any
+    output: Any
+    seed: fields.Seed = Field(default=0, description="start of all random numbers")
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain (YAML) values, without the settings that are not set."""
+        return self.model_dump(mode="json", exclude_none=True)
+
+    @property
+    def device(self) -> str:
+        """Where the job computes: "cpu" or "cuda"."""
+        found = (getattr(getattr(self, name), "device", None) for name in type(self).model_fields)
+        return next((str(name) for name in found if name is not None), "cpu")
+
+    @property
+    def is_preview(self) -> bool:
+        """Whether only a few slices are wanted."""
+        return bool(getattr(self, "preview", False))
+
+    @property
+    def method(self) -> str:
+        """How the result is found, for a title."""
+        return str(self.job)
+
+    def input_files(self) -> dict[str, Path]:
+        """The files and folders that go in, by what a report calls them; those that exist."""
+        given = ((role, getattr(self.input, name)) for name, role in self.INPUTS.items())
+        return {role: Path(path) for role, path in given if path is not None and Path(path).exists()}
