@@ -77,7 +77,7 @@ def test_weights_of_the_fsc() -> None:
 
 
 def test_a_fit_needs_shells() -> None:
-    with pytest.raises(ValueError, match="fit_from.*found 2"):
+    with pytest.raises(ValueError, match=r"fit_from.*found 2"):
         guinier_fit(np.array([0, 0.001, 0.01, 0.02]), np.zeros(4), 10.0, 0.0)
 
 
@@ -141,8 +141,8 @@ def test_b_factor_scatters_as_that_of_relion(shared: Shared, tmp_path: Path) -> 
     paths = [shared(GOLDEN + f) for f in ("rec_half1.mrc", "rec_half2.mrc", "mask.mrc")]
     theirs = []
     for seed in range(1, 9):
-        relion(tmp_path, "relion_postprocess", "--i", paths[0], "--i2", paths[1], "--mask", paths[2], "--angpix",
-               PIXEL, "--auto_bfac", "--autob_lowres", 25, "--o", "p", "--random_seed", seed, "--force_mask")  # fmt: skip
+        relion(tmp_path, "relion_postprocess", "--i", paths[0], "--i2", paths[1], "--mask", paths[2], "--angpix", PIXEL,
+               "--auto_bfac", "--autob_lowres", 25, "--o", "p", "--random_seed", seed, "--force_mask")  # fmt: skip
         theirs.append(b_factor_of(tmp_path / "p.star"))
     half1, half2, mask = (golden(shared, f) for f in ("rec_half1.mrc", "rec_half2.mrc", "mask.mrc"))
     ours = [

@@ -1,8 +1,8 @@
 """From two half maps to the map that is looked at: weighted by its FSC, sharpened, and measured.
 
 In this order (Rosenthal and Henderson 2003, J. Mol. Biol. 333, 721; RELION 3.1, src/postprocessing.cpp): mean of the
-halves, division by the detector's MTF, weight sqrt(2 F / (1 + F)) per shell, exp(-B k^2 / 4) with B found from a straight
-line through the logarithm of amplitudes against k^2 (Guinier plot) or given, and perhaps a low-pass filter.
+halves, division by the detector's MTF, weight sqrt(2 F / (1 + F)) per shell, exp(-B k^2 / 4) with B given or found from
+a straight line through the logarithm of amplitudes against k^2 (Guinier plot), and perhaps a low-pass filter.
 """
 
 from __future__ import annotations
