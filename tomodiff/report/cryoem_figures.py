@@ -26,6 +26,8 @@ CURVES = {
 """Curves of the FSC figure, and what each is called."""
 MOST_PANELS = 5
 """Classes shown in a row."""
+CUTS = 8
+"""Pieces that a cell of the map of directions is drawn in."""
 
 
 def fsc_curves(data: Arrays, theme: Theme) -> Figure:
@@ -83,7 +85,10 @@ def directions(data: Arrays, theme: Theme) -> Figure:
     counts, _, _ = np.histogram2d(np.cos(euler[:, 1]), rot, [heights, longitudes])
     fig = figure(theme, 7.2, 3.8)
     axes = fig.add_subplot(projection="mollweide")
-    drawn = axes.pcolormesh(longitudes, np.arcsin(heights), counts, cmap="viridis", vmin=0, rasterized=True)
+    # Cells are drawn with straight sides: cut them so that they follow the outline of the sphere.
+    latitudes = np.arcsin(heights)
+    cuts = np.append((latitudes[:-1, None] + np.diff(latitudes)[:, None] * np.arange(CUTS) / CUTS).ravel(), np.pi / 2)
+    drawn = axes.pcolormesh(longitudes, cuts, np.repeat(counts, CUTS, axis=0), cmap="viridis", vmin=0, rasterized=True)
     axes.set_facecolor(theme.back)
     axes.set_xticks(np.deg2rad([-120, -60, 0, 60, 120]))
     axes.set_yticks(np.deg2rad([-60, -30, 0, 30, 60]))
@@ -111,14 +116,8 @@ def guinier(data: Arrays, theme: Theme) -> Figure:
             lowest, highest = min(lowest, data[name][shown].min()), max(highest, data[name][shown].max())
     if "slope" in data and data["slope"] is not None:
         line = float(data["slope"]) * squared + float(data["intercept"])
-        axes.plot(
-            squared,
-            line,
-            color=theme.ink,
-            linewidth=0.9,
-            linestyle="--",
-            label=f"B = {4 * float(data['slope']):.0f} Å²",
-        )
+        label = f"B = {4 * float(data['slope']):.0f} Å²"
+        axes.plot(squared, line, color=theme.ink, linewidth=0.9, linestyle="--", label=label)
     if np.isfinite(lowest):
         margin = 0.05 * (highest - lowest) + 1e-3
         axes.set_ylim(lowest - margin, highest + margin)
