@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import typer
 
 import tomodiff
-from tomodiff.cli import ct, jobs_commands, look, template
+from tomodiff.cli import cryoem, ct, jobs_commands, look, template
 from tomodiff.cli.console import STATE, complain, set_up
 from tomodiff.errors import TomodiffError
 
@@ -53,6 +53,7 @@ jobs_commands.register(app)
 look.register(app)
 template.register(app)
 app.add_typer(ct.app, name="ct")
+app.add_typer(cryoem.app, name="cryoem")
 
 
 def main(arguments: list[str] | None = None) -> int:

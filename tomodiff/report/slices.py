@@ -104,7 +104,9 @@ def worth_showing(size: Mapping[str, float], name: str) -> bool:
 
 
 def length_unit(volume: Arrays) -> str:
-    """mm, or pixels where the scan's pixel size was not known."""
+    """mm, or what the summary says; pixels where the scan's pixel size was not known."""
+    if "length" in volume:
+        return str(volume["length"])
     return "pixels" if str(volume["unit"]) == "1/pixel" else "mm"
 
 

@@ -7,20 +7,24 @@ from typing import Any
 
 import numpy as np
 
-from tomodiff.analytic.fsc import FscCurves, gold_standard, resolution
-from tomodiff.analytic.masks import from_map
-from tomodiff.analytic.postprocess import postprocess
+from tomodiff.analytic.fsc import FscCurves, resolution
+from tomodiff.analytic.masks import from_map, soft_sphere
+from tomodiff.analytic.postprocess import Guinier, Postprocessed, postprocess
+from tomodiff.errors import DataError
 from tomodiff.files.cryoem import read_map, write_map, write_particles
-from tomodiff.geometry import poses
+from tomodiff.geometry import Grid, poses
 from tomodiff.particles import Particles
 from tomodiff.recipes.cryoem.data import ParticleData
-from tomodiff.recipes.cryoem.halves import Halves, sphere
+from tomodiff.recipes.cryoem.halves import Halves
 from tomodiff.recipes.run import Run
+from tomodiff.recipes.volume_summary import summary
+from tomodiff.result import Result
 
 AUTOMATIC_LOW_PASS = 15.0
 """Angstrom to which a map is filtered before an automatic mask is cut from it (RELION's usual choice)."""
-MASK_EXTEND, MASK_EDGE = 3.0, 6.0
+MASK_EXTEND, MASK_EDGE, CORNER_EDGE = 3.0, 6.0, 3.0
 """Voxels."""
+ANGSTROM = "\N{LATIN CAPITAL LETTER A WITH RING ABOVE}"
 
 
 def mask_of(choice: str | Path | None, halves: Halves, data: ParticleData) -> np.ndarray | None:
@@ -29,13 +33,9 @@ def mask_of(choice: str | Path | None, halves: Halves, data: ParticleData) -> np
     if choice is None or str(choice) == "none":
         return None
     if str(choice) == "auto":
-        return from_map(
-            halves.map, low_pass=max(AUTOMATIC_LOW_PASS, 4 * pixel), pixel=pixel, extend=MASK_EXTEND, edge=MASK_EDGE
-        )
+        return from_map(halves.map, None, MASK_EXTEND, MASK_EDGE, pixel, max(AUTOMATIC_LOW_PASS, 4 * pixel))
     mask, _, _ = read_map(Path(choice), pixel=pixel)
     if mask.shape != (n, n, n):
-        from tomodiff.errors import DataError
-
         raise DataError(choice, "mask", f"a map of {n} voxels a side, as the reconstruction", str(mask.shape))
     return mask
 
@@ -46,24 +46,41 @@ def write_results(
 ) -> FscCurves:  # fmt: skip
     """Write the map, its halves, the sharpened map and the particles with their poses; keep what the report draws."""
     pixel, folder = data.operator.voxel, run.path
-    volume = halves.map if map_ is None else map_
+    volume = without_corners(halves.map if map_ is None else map_)
     for name, part in zip(("map_half1", "map_half2"), halves.half, strict=True):
-        write_map(folder / f"{name}.mrc", part.astype(np.float32), pixel)
-    write_map(run.volume_path, volume.astype(np.float32), pixel)
+        write_map(folder / f"{name}.mrc", without_corners(part), pixel)
+    write_map(run.volume_path, volume, pixel)
     if mask is not None:
         write_map(folder / "mask.mrc", mask.astype(np.float32), pixel)
-    curves = gold_standard(*halves.half, mask, rng)
-    if sharpen != "off":
-        made = postprocess(*halves.half, pixel, mask=mask, b_factor=sharpen, rng=rng)
-        write_map(folder / "map_sharpened.mrc", made.map.astype(np.float32), pixel)
+    made, sharpened = _sharpened(run, halves, pixel, mask, sharpen, rng)
+    curves = made.curves
+    if sharpened:
+        write_map(folder / "map_sharpened.mrc", without_corners(made.map), pixel)
         run.record(b_factor_a2=made.b_factor)
-        keep_guinier(run, made)
-    write_particles(folder / "particles.star", updated(data.particles, values, half))
-    keep_curves(run, curves, pixel, data)
+        keep_guinier(run, made.guinier)
+    for text in (*made.warnings, *write_particles(folder / "particles.star", updated(data.particles, values, half))):
+        run.warn(text)
+    keep_summary(run, volume, pixel)
+    keep_curves(run, curves, pixel)
     run.record(
         resolution_a=resolution(curves.corrected, pixel), resolution_unmasked_a=resolution(curves.unmasked, pixel)
     )
     return curves
+
+
+def _sharpened(
+    run: Run, halves: Halves, pixel: float, mask: np.ndarray | None, sharpen: str | float, rng: np.random.Generator
+) -> tuple[Postprocessed, bool]:
+    """The post-processed map, and whether it was sharpened: too coarse a map leaves no line to fit a B factor to."""
+    if sharpen != "off":
+        b: Any = sharpen
+        try:
+            return postprocess(*halves.half, pixel, mask=mask, b_factor=b, rng=rng), True
+        except ValueError as error:
+            if sharpen != "auto":
+                raise
+            run.warn(f"the map was not sharpened: {error}")
+    return postprocess(*halves.half, pixel, mask=mask, b_factor=None, rng=rng), False
 
 
 def updated(particles: Particles, values: dict[str, np.ndarray], half: np.ndarray, **more: Any) -> Particles:
@@ -96,7 +113,7 @@ def _with_shared(optics: Any, values: dict[str, np.ndarray]) -> Any:
     )
 
 
-def keep_curves(run: Run, curves: FscCurves, pixel: float, data: ParticleData) -> None:
+def keep_curves(run: Run, curves: FscCurves, pixel: float) -> None:
     """The arrays of the FSC plot, the orientation plot and the summary of the map."""
     n = 2 * (len(curves.unmasked) - 1)
     run.save_report_data(
@@ -117,11 +134,22 @@ def keep_directions(run: Run, rotation: np.ndarray) -> None:
     run.save_report_data("directions", {"euler_deg": np.rad2deg(poses.to_euler(rotation))})
 
 
-def keep_guinier(run: Run, made: Any) -> None:
+def keep_guinier(run: Run, found: Guinier) -> None:
     """The arrays of the Guinier plot."""
-    run.save_report_data("guinier", dict(made.guinier))
+    run.save_report_data("guinier", {name: value for name, value in vars(found).items() if value is not None})
 
 
-def default_mask(data: ParticleData) -> np.ndarray:
-    """A soft sphere that holds the particle."""
-    return sphere(data.operator.size, data)
+def keep_summary(run: Run, volume: np.ndarray, pixel: float) -> None:
+    """Slices and values of the map, for the report."""
+    grid = Grid(volume.shape, pixel)
+    run.save_report_data("volume", summary(Result(volume, grid, "density", "arbitrary")) | {"length": ANGSTROM})
+
+
+def without_corners(volume: np.ndarray) -> np.ndarray:
+    """A map whose corners, of which no particle tells, have the mean of what lies beyond the sphere in the box (RELION:
+    softMaskOutsideMap)."""
+    n = volume.shape[0]
+    ball = soft_sphere(n, n / 2, CORNER_EDGE)
+    outside = 1 - ball
+    level = float((volume * outside).sum() / outside.sum()) if outside.any() else 0.0
+    return np.asarray(volume * ball + level * outside, np.float32)

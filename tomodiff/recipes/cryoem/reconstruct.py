@@ -53,7 +53,7 @@ def reconstruct(settings: Any, run: Run, progress: Progress) -> None:
         keep_directions(run, particles.rotation)
         run.record(method=chosen.method, symmetry=chosen.symmetry)
         if chosen.local_resolution:
-            found = local_resolution(*halves.half, data.operator.voxel, mask=mask)
+            found = local_resolution(halves.half[0], halves.half[1], data.operator.voxel, rng, mask=mask)
             write_map(run.path / "local_resolution.mrc", found.resolution.astype(np.float32), data.operator.voxel)
             write_map(run.path / "map_local_filtered.mrc", found.filtered.astype(np.float32), data.operator.voxel)
     del curves

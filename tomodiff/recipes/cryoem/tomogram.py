@@ -22,6 +22,7 @@ from tomodiff.recipes.cryoem.tilt_reconstruct import (
     tomogram_wbp,
     widened,
 )
+from tomodiff.recipes.device import device_named
 from tomodiff.recipes.memory import USABLE, free_bytes, in_units, required_bytes
 from tomodiff.recipes.progress import Progress
 from tomodiff.recipes.run import Run
@@ -89,7 +90,7 @@ class Settings(Protocol):
 
 
 def tomogram(
-    settings: Settings, run: Run, progress: Progress, device: Callable[[np.ndarray], Array] = np.asarray
+    settings: Settings, run: Run, progress: Progress, device: Callable[[np.ndarray], Array] | None = None
 ) -> Result:
     """The tomogram of the series that `settings` names; what was found on the way is recorded in `run`.
 
@@ -97,6 +98,7 @@ def tomogram(
     that cannot be read, ConfigError for settings that do not fit, MemoryNeeded, Diverged, Stopped with a checkpoint.
     """
     chosen = settings.reconstruction
+    device = device or device_named(getattr(chosen, "device", "cpu"))
     series = series_of(settings.input)
     for text in series.warnings:
         run.warn(text)
