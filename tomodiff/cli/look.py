@@ -11,11 +11,16 @@ from tomodiff.cli.console import rows
 from tomodiff.cli.options import INPUT, Overrides, with_settings
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from tomodiff.files import ScanInfo
     from tomodiff.recipes.settings import CtSettings
 
 VOLUMES = (".mrc", ".map", ".rec", ".nii", ".nii.gz", ".npy")
 """Suffixes of files that are volumes and never scans."""
+
+PARTICLES = (".star", ".cs")
+"""Suffixes of particle files."""
 
 MOST_CHECKED = 1_000_000_000
 """Bytes of projections that `check` reads, at most; of a larger scan it takes every so-manieth view."""
@@ -29,9 +34,10 @@ def register(app: typer.Typer) -> None:
 
 @with_settings(*INPUT)
 def info(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="scan, volume or run directory")], given: Overrides
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="scan, particles, volume or run directory")],
+    given: Overrides,
 ) -> None:
-    """Say what is in a scan, a volume or a run directory."""
+    """Say what is in a scan, a particle file, a volume or a run directory."""
     from tomodiff.errors import DataError
     from tomodiff.files import probe
     from tomodiff.recipes.place import read_status
@@ -39,6 +45,9 @@ def info(
 
     if read_status(file) is not None:
         print(rows(_run(file)))
+        return
+    if file.suffix.lower() in PARTICLES:
+        _print_particles(file)
         return
     if volume_suffix(file) in VOLUMES:
         print(rows(_volume(file)))
@@ -85,6 +94,40 @@ def doctor() -> None:
     from tomodiff.cli.diagnosis import diagnosis
 
     print(diagnosis())
+
+
+def _print_particles(file: Path) -> None:
+    """What a particle file tells, and the warnings that reading it gives."""
+    import numpy as np
+
+    from tomodiff.files.cryoem import read_particles
+
+    found = read_particles(file)
+    halves = ", ".join(f"{h}: {n}" for h, n in zip(*np.unique(found.half, return_counts=True), strict=True))
+    shown = {
+        "format": str(found.meta.get("format", "")),
+        "particles": str(len(found)),
+        "images": f"{found.box} x {found.box} pixels of {found.pixel:g} angstrom",
+        "poses": "yes" if found.has_poses else "no: tomodiff cryoem abinitio, or refine --mode global, finds them",
+        "CTF": _defocus(found.defocus) if found.has_ctf else "no",
+        "half sets": halves if found.half.any() else "no",
+        "classes": ", ".join(map(str, np.unique(found.klass))) if found.klass.any() else "",
+    }
+    for number, o in enumerate(found.optics, 1):
+        members = int((found.group == number - 1).sum())
+        tilt = f", beam tilt {o.beam_tilt[0]:g}, {o.beam_tilt[1]:g} mrad" if any(o.beam_tilt) else ""
+        shown[f"optics {number}"] = (
+            f"{o.name}: {members} particles, {o.voltage:g} kV, Cs {o.cs:g} mm, contrast {o.amplitude_contrast:g}{tilt}"
+        )
+    print(rows(shown))
+    for text in found.warnings:
+        print(f"warning: {text}")
+
+
+def _defocus(defocus: np.ndarray) -> str:
+    """The range of the defoci in micrometres."""
+    mean = defocus[:, :2].mean(1) / 1e4
+    return f"defocus {mean.min():.2f} to {mean.max():.2f} micrometres"
 
 
 def _settings(file: Path, given: Overrides) -> CtSettings:

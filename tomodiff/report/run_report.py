@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tomodiff.report import curves, slices
+from tomodiff.report import cryoem_report, curves, slices
 from tomodiff.report.page import (
     bars,
     bullets,
@@ -70,8 +70,9 @@ def report(run: Run) -> str:
             header(scan.stem or str(scan), state, subtitle),
             failure(run),
             section("Warnings", bullets(run.warnings), kind="warnings"),
-            tiles(highlights(run, data, metrics)),
+            tiles(own_highlights(run) | highlights(run, data, metrics)),
             section("Volume", *volume_pictures(data)),
+            *own_sections(run),
             section("Against the truth", *truth_pictures(data)),
             section("Convergence", *convergence(metrics)),
             section("Correction of the projections", *correction_pictures(data)),
@@ -90,6 +91,16 @@ def report(run: Run) -> str:
             f"<footer>{words(run.volume_path.name)} and this page were made by tomodiff.</footer>",
         ],
     )
+
+
+def own_sections(run: Run) -> list[str]:
+    """The sections that only the run's kind of job has."""
+    return cryoem_report.sections(run) if run.settings.job.startswith("cryoem") else []
+
+
+def own_highlights(run: Run) -> dict[str, str]:
+    """The first numbers that only the run's kind of job has."""
+    return cryoem_report.highlights(run) if run.settings.job.startswith("cryoem") else {}
 
 
 def failure(run: Run) -> str:

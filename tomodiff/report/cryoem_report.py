@@ -1,0 +1,60 @@
+"""The sections of a report that only cryo-EM runs have: resolution, views, sharpening, classes.
+
+Of the arrays that a recipe saved it draws these, each where it is there:
+
+    fsc               frequency, unmasked, masked, randomised, corrected; pixel
+    directions        euler_deg (n, 3)
+    guinier           squared, original, weighted, sharpened; slope, intercept
+    classes           maps (k, n, n, n), count (k,)
+    local_resolution  resolution (n, n, n), pixel, mask
+    latents           values (n, k) of each particle along the components
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tomodiff.report import cryoem_figures as figures
+from tomodiff.report.drawing import Draw
+from tomodiff.report.page import picture, section
+
+if TYPE_CHECKING:
+    from tomodiff.recipes.run import Run
+
+PICTURES: tuple[tuple[str, str, Callable[..., Any], str], ...] = (
+    ("fsc", "Resolution", figures.fsc_curves, "Fourier shell correlation of the half maps"),
+    ("directions", "Directions of view", figures.directions, "How many particles are seen along each direction"),
+    ("guinier", "Sharpening", figures.guinier, "Guinier plot: amplitudes before and after, and the fitted B factor"),
+    ("classes", "Classes", figures.class_gallery, "Projections and middle slices of the classes' maps"),
+    ("local_resolution", "Local resolution", figures.local_resolution, "Resolution around each voxel"),
+)
+"""Name of the arrays, heading, figure, caption."""
+
+
+def sections(run: Run) -> list[str]:
+    """The sections that the run's arrays allow."""
+    found = []
+    for name, heading, draw, caption in PICTURES:
+        data = run.report_data(name)
+        if data is not None:
+            found.append(section(heading, picture(_drawn(draw, data), caption)))
+    return found
+
+
+def highlights(run: Run) -> dict[str, str]:
+    """The numbers to see first."""
+    facts = run.status["facts"]
+    names = {
+        "resolution_a": ("resolution (\N{LATIN CAPITAL LETTER A WITH RING ABOVE}, FSC 0.143)", "{:.2f}"),
+        "particles": ("particles", "{}"),
+        "b_factor_a2": ("B factor (\N{LATIN CAPITAL LETTER A WITH RING ABOVE}\N{SUPERSCRIPT TWO})", "{:.0f}"),
+        "symmetry": ("symmetry", "{}"),
+    }
+    return {title: form.format(facts[name]) for name, (title, form) in names.items() if facts.get(name) is not None}
+
+
+def _drawn(draw: Callable[..., Any], data: Mapping[str, np.ndarray]) -> Draw:
+    return lambda theme: draw(data, theme)
