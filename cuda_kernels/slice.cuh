@@ -173,41 +173,59 @@ template <int N> static __device__ __forceinline__ SliceLine<N> line_zero() {
     return a;
 }
 
-/* The W weights of one axis at the place `t` in [0, 1) between two entries, and their derivatives.
- * W = 2: linear.  Else: one polynomial per tap, `taper` (degree + 1, W), highest power first. */
-template <int W>
-static __device__ __forceinline__ void slice_taps(real t, const real* __restrict__ taper, int degree, real* w, real* d) {
-    if (W == 2) {
-        w[0] = (real)1 - t;
-        w[1] = t;
-        d[0] = (real)-1;
-        d[1] = (real)1;
-        return;
-    }
-#pragma unroll
-    for (int j = 0; j < W; ++j) {
-        w[j] = taper[j];
-        d[j] = 0;
-    }
-    for (int n = 1; n <= degree; ++n) {
-#pragma unroll
-        for (int j = 0; j < W; ++j) {
-            d[j] = madd(d[j], t, w[j]);
-            w[j] = madd(w[j], t, taper[n * W + j]);
-        }
-    }
-}
-
 struct SliceSizes {
     int nx, nz, offset, skirt, degree;
 };
 
-/* Where a point lies in the spectrum: the first of its W^3 entries, and the weights.  `flip` is -1 where the conjugate
- * of the opposite point is read. */
+/* The weight of tap j of an axis at the place `t` in [0, 1) between two entries, and its derivative.
+ * W = 2: linear.  Else: one polynomial per tap, `taper` (degree + 1, W), highest power first. */
+template <int W>
+static __device__ __forceinline__ void slice_tap(real t, int j, const real* __restrict__ taper, int degree, real& w, real& d) {
+    if (W == 2) {
+        w = j ? t : (real)1 - t;
+        d = j ? (real)1 : (real)-1;
+        return;
+    }
+    w = taper[j];
+    d = 0;
+#pragma unroll 1
+    for (int n = 1; n <= degree; ++n) {
+        d = madd(d, t, w);
+        w = madd(w, t, taper[n * W + j]);
+    }
+}
+
+/* The W weights of one axis. */
+template <int W>
+static __device__ __forceinline__ void slice_taps(real t, const real* __restrict__ taper, int degree, real* w, real* d) {
+#if LANES > 1
+    if (W > 2) { /* all taps at once, in vector registers */
+        for (int j = 0; j < W; ++j) {
+            w[j] = taper[j];
+            d[j] = 0;
+        }
+        for (int n = 1; n <= degree; ++n)
+            for (int j = 0; j < W; ++j) {
+                d[j] = madd(d[j], t, w[j]);
+                w[j] = madd(w[j], t, taper[n * W + j]);
+            }
+        return;
+    }
+#endif
+#pragma unroll
+    for (int j = 0; j < W; ++j) slice_tap<W>(t, j, taper, degree, w[j], d[j]);
+}
+
+/* Where a point lies in the spectrum: the first of its W^3 entries, and its place between them; on a CPU with all
+ * weights, which a GPU makes where it needs them, to save registers.  `flip` is -1 where the conjugate of the opposite
+ * point is read. */
 template <int W> struct SlicePlace {
-    real wx[W], wy[W], wz[W], dx[W], dy[W], dz[W], flip;
+    real tx, ty, tz, flip;
     int x, y, z; /* indices into the array */
     int inside;
+#if LANES > 1
+    real wx[W], wy[W], wz[W], dx[W], dy[W], dz[W];
+#endif
 };
 
 template <int W>
@@ -219,9 +237,14 @@ static __device__ __forceinline__ SlicePlace<W> slice_place(real x, real y, real
     y *= p.flip;
     z *= p.flip;
     const int ix = floor_index(x), iy = floor_index(y), iz = floor_index(z);
-    slice_taps<W>(x - (real)ix, taper, n.degree, p.wx, p.dx);
-    slice_taps<W>(y - (real)iy, taper, n.degree, p.wy, p.dy);
-    slice_taps<W>(z - (real)iz, taper, n.degree, p.wz, p.dz);
+    p.tx = x - (real)ix;
+    p.ty = y - (real)iy;
+    p.tz = z - (real)iz;
+#if LANES > 1
+    slice_taps<W>(p.tx, taper, n.degree, p.wx, p.dx);
+    slice_taps<W>(p.ty, taper, n.degree, p.wy, p.dy);
+    slice_taps<W>(p.tz, taper, n.degree, p.wz, p.dz);
+#endif
     p.x = ix + n.skirt - (W / 2 - 1);
     p.y = iy + n.offset - (W / 2 - 1);
     p.z = iz + n.offset - (W / 2 - 1);
@@ -236,7 +259,8 @@ struct SliceValue {
 #if LANES > 1
 /* Whole rows at a time, in vector registers. */
 template <int W, bool SLOPES>
-static __device__ __forceinline__ SliceValue slice_sum(const real* __restrict__ plane, const SlicePlace<W>& p, const SliceSizes& n) {
+static __device__ __forceinline__ SliceValue slice_sum(const real* __restrict__ plane, const SlicePlace<W>& p, const SliceSizes& n,
+                                                       const real* __restrict__) {
     SliceLine<2 * W> sum = line_zero<2 * W>(), along_y = line_zero<2 * W>(), along_z = line_zero<2 * W>();
     for (int k = 0; k < W; ++k) {
         SliceLine<2 * W> rows = line_zero<2 * W>(), slopes = line_zero<2 * W>();
@@ -269,28 +293,34 @@ static __device__ __forceinline__ SliceValue slice_sum(const real* __restrict__ 
 #else
 /* Row after row, in few registers. */
 template <int W, bool SLOPES>
-static __device__ __forceinline__ SliceValue slice_sum(const real* __restrict__ plane, const SlicePlace<W>& p, const SliceSizes& n) {
+static __device__ __forceinline__ SliceValue slice_sum(const real* __restrict__ plane, const SlicePlace<W>& p, const SliceSizes& n,
+                                                       const real* __restrict__ taper) {
     SliceValue v = {0, 0, 0, 0, 0, 0, 0, 0};
-#pragma unroll
+    real wx[W], dx[W];
+    slice_taps<W>(p.tx, taper, n.degree, wx, dx);
+#pragma unroll 1
     for (int k = 0; k < W; ++k) {
-#pragma unroll
+        real wz, dz;
+        slice_tap<W>(p.tz, k, taper, n.degree, wz, dz);
+#pragma unroll 1
         for (int j = 0; j < W; ++j) {
             const real* q = plane + 2 * ((long long)k * n.nz + j) * n.nx;
-            real re = 0, im = 0, xr = 0, xi = 0;
+            real wy, dy, re = 0, im = 0, xr = 0, xi = 0;
+            slice_tap<W>(p.ty, j, taper, n.degree, wy, dy);
 #pragma unroll
             for (int i = 0; i < W; ++i) {
-                re = madd(p.wx[i], q[2 * i], re);
-                im = madd(p.wx[i], q[2 * i + 1], im);
+                re = madd(wx[i], q[2 * i], re);
+                im = madd(wx[i], q[2 * i + 1], im);
                 if (SLOPES) {
-                    xr = madd(p.dx[i], q[2 * i], xr);
-                    xi = madd(p.dx[i], q[2 * i + 1], xi);
+                    xr = madd(dx[i], q[2 * i], xr);
+                    xi = madd(dx[i], q[2 * i + 1], xi);
                 }
             }
-            const real w = p.wz[k] * p.wy[j];
+            const real w = wz * wy;
             v.re = madd(w, re, v.re);
             v.im = madd(w, im, v.im);
             if (SLOPES) {
-                const real y = p.wz[k] * p.dy[j], z = p.dz[k] * p.wy[j];
+                const real y = wz * dy, z = dz * wy;
                 v.xr = madd(w, xr, v.xr);
                 v.xi = madd(w, xi, v.xi);
                 v.yr = madd(y, re, v.yr);
@@ -306,9 +336,9 @@ static __device__ __forceinline__ SliceValue slice_sum(const real* __restrict__ 
 
 template <int W, bool SLOPES>
 static __device__ __forceinline__ SliceValue slice_read(const real* __restrict__ spectrum, const SlicePlace<W>& p,
-                                                        const SliceSizes& n) {
+                                                        const SliceSizes& n, const real* __restrict__ taper) {
     if (!p.inside) return SliceValue{0, 0, 0, 0, 0, 0, 0, 0};
-    SliceValue v = slice_sum<W, SLOPES>(spectrum + 2 * (((long long)p.z * n.nz + p.y) * n.nx + p.x), p, n);
+    SliceValue v = slice_sum<W, SLOPES>(spectrum + 2 * (((long long)p.z * n.nz + p.y) * n.nx + p.x), p, n, taper);
     v.im *= p.flip; /* V(-k) is the conjugate of V(k); a derivative changes its sign once more */
     if (SLOPES) {
         v.xr *= p.flip;

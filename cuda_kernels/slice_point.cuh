@@ -77,35 +77,57 @@ static __device__ __forceinline__ void slice_between(real a, real b, real low, r
 
 /* Add weights times (re, im) or (re, im, weight, 0) to W^3 entries, those in planes from <= z < to alone. */
 template <int W, int C, bool ATOMIC>
-static __device__ __forceinline__ void slice_grow(real* __restrict__ grown, const SlicePlace<W>& p, const SliceSizes& n, int from,
-                                                  int to, real re, real im, real weight) {
+static __device__ __forceinline__ void slice_grow(real* __restrict__ grown, const SlicePlace<W>& p, const SliceSizes& n,
+                                                  const real* __restrict__ taper, int from, int to, real re, real im, real weight) {
     im *= p.flip;
+#if LANES > 1
     SliceLine<C * W> line = line_zero<C * W>();
-#pragma unroll
     for (int i = 0; i < W; ++i) {
         line.x[C * i] = p.wx[i] * re;
         line.x[C * i + 1] = p.wx[i] * im;
         if (C == 4) line.x[C * i + 2] = p.wx[i] * weight;
     }
-#pragma unroll
     for (int k = 0; k < W; ++k) {
         if (p.z + k < from || p.z + k >= to) continue;
-#pragma unroll
         for (int j = 0; j < W; ++j) {
             real* q = grown + C * (((long long)(p.z + k) * n.nz + p.y + j) * n.nx + p.x);
             const real w = p.wz[k] * p.wy[j];
             if (ATOMIC) {
-#pragma unroll
-                for (int i = 0; i < W; ++i) {
-                    atomicAdd(q + C * i, w * line.x[C * i]);
-                    atomicAdd(q + C * i + 1, w * line.x[C * i + 1]);
-                    if (C == 4) atomicAdd(q + C * i + 2, w * line.x[C * i + 2]);
-                }
+                for (int i = 0; i < C * W; ++i)
+                    if (i % C < 3) atomicAdd(q + i, w * line.x[i]);
             } else {
                 line_store(q, w, line);
             }
         }
     }
+#else
+    real wx[W], unused[W];
+    slice_taps<W>(p.tx, taper, n.degree, wx, unused);
+#pragma unroll 1
+    for (int k = 0; k < W; ++k) {
+        if (p.z + k < from || p.z + k >= to) continue;
+        real wz, wy, slope;
+        slice_tap<W>(p.tz, k, taper, n.degree, wz, slope);
+#pragma unroll 1
+        for (int j = 0; j < W; ++j) {
+            real* q = grown + C * (((long long)(p.z + k) * n.nz + p.y + j) * n.nx + p.x);
+            slice_tap<W>(p.ty, j, taper, n.degree, wy, slope);
+#pragma unroll
+            for (int i = 0; i < W; ++i) {
+                const real w = wz * wy * wx[i];
+                if (ATOMIC) {
+                    atomicAdd(q + C * i, w * re);
+                    atomicAdd(q + C * i + 1, w * im);
+                    if (C == 4) atomicAdd(q + C * i + 2, w * weight);
+                } else {
+                    q[C * i] = madd(w, re, q[C * i]);
+                    q[C * i + 1] = madd(w, im, q[C * i + 1]);
+                    if (C == 4) q[C * i + 2] = madd(w, weight, q[C * i + 2]);
+                }
+            }
+        }
+    }
+#endif
 }
 
 /* Sums over a row, and where they end up in a record's gradient. */
@@ -224,12 +246,37 @@ static __device__ __forceinline__ void slice_prefetch(const real* __restrict__ e
 #endif
 }
 
+/* Add sums to those in memory: value, gradient, lower triangle. */
+template <int Q> static __device__ __forceinline__ void slice_keep(const SliceNormal<Q>& s, real* __restrict__ sum) {
+    sum[0] += s.value;
+#pragma unroll
+    for (int a = 0; a < Q; ++a) sum[1 + a] += s.gradient[a];
+#pragma unroll
+    for (int a = 0; a < Q * (Q + 1) / 2; ++a) sum[1 + Q + a] += s.matrix[a];
+}
+
+/* The same as slice_normal, straight into memory. */
+template <int Q>
+static __device__ __forceinline__ void slice_normal_kept(real* __restrict__ sum, const real* jr, const real* ji, real rr, real ri,
+                                                         real w) {
+    sum[0] += (real)0.5 * w * madd(rr, rr, ri * ri);
+    int at = 1 + Q;
+#pragma unroll
+    for (int a = 0; a < Q; ++a) {
+        const real pr = w * jr[a], pi = w * ji[a];
+        sum[1 + a] += madd(pr, rr, pi * ri);
+#pragma unroll
+        for (int b = 0; b <= a; ++b, ++at) sum[at] += madd(pr, jr[b], pi * ji[b]);
+    }
+}
+
 /* One point: everything of it that the switches ask for. */
 template <int W, int WHAT, int TERMS, int Q> struct SlicePoint {
     SliceValue v[TERMS];
     SliceFactor f[TERMS];
     real x[TERMS], y[TERMS], z[TERMS];
     real ar, ai, br, bi; /* f V and f' V without scale, summed over the terms */
+    real mr, mi;         /* how f V moves along a tangent of the axes */
     real gr, gi;         /* the cotangent */
 
     /* Where the terms lie, and what is read there. */
@@ -255,15 +302,21 @@ template <int W, int WHAT, int TERMS, int Q> struct SlicePoint {
         return slice_place<W>(x[t], y[t], z[t], job.taper, job.n);
     }
 
-    __device__ __forceinline__ void read(const SliceJob& job) {
-        ar = ai = br = bi = 0;
+    /* Read all terms; with d, the axes of a tangent, also how the model moves with the terms' places, into (mr, mi). */
+    __device__ __forceinline__ void read(const SliceJob& job, const real* d, real kx, real ky, real height) {
+        ar = ai = br = bi = mr = mi = 0;
 #pragma unroll
         for (int t = 0; t < TERMS; ++t) {
-            v[t] = slice_read<W, (WHAT & SLICE_SLOPES) != 0>(job.spectrum, place(t, job), job.n);
+            v[t] = slice_read<W, (WHAT & SLICE_SLOPES) != 0>(job.spectrum, place(t, job), job.n, job.taper);
             ar += f[t].re * v[t].re - f[t].im * v[t].im;
             ai += f[t].re * v[t].im + f[t].im * v[t].re;
             br += f[t].slope_re * v[t].re - f[t].slope_im * v[t].im;
             bi += f[t].slope_re * v[t].im + f[t].slope_im * v[t].re;
+            if (WHAT & SLICE_TANGENT) {
+                const real h = TERMS > 1 ? (t ? -height : height) : (real)0;
+                along(t, kx * d[0] + ky * d[3] + h * d[6], kx * d[1] + ky * d[4] + h * d[7], kx * d[2] + ky * d[5] + h * d[8], mr,
+                      mi);
+            }
         }
     }
 
@@ -274,19 +327,11 @@ template <int W, int WHAT, int TERMS, int Q> struct SlicePoint {
         im += f[t].re * pi + f[t].im * pr;
     }
 
-    __device__ __forceinline__ void tangent(const real* d, const SliceRow& row, const SliceRow& d_row, real kx, real u, real height,
-                                            real* stored) const {
-        const SliceTangent t = slice_tangent(d_row, row, kx, u);
-        real re = 0, im = 0;
-#pragma unroll
-        for (int i = 0; i < TERMS; ++i) {
-            const real h = TERMS > 1 ? (i ? -height : height) : (real)0;
-            along(i, kx * d[0] + row.ky * d[3] + h * d[6], kx * d[1] + row.ky * d[4] + h * d[7],
-                  kx * d[2] + row.ky * d[5] + h * d[8], re, im);
-        }
+    /* The model's derivative along a tangent, t of it of the phases and the envelope; the terms have moved already. */
+    __device__ __forceinline__ void tangent(const SliceTangent& t, const SliceRow& row, real* stored) const {
         const real o = TWO_PI * t.o, m = t.form + t.dose;
-        stored[0] = row.scale * (re + br * t.e - o * ai + m * ar) + t.scale * ar;
-        stored[1] = row.scale * (im + bi * t.e + o * ar + m * ai) + t.scale * ai;
+        stored[0] = row.scale * (mr + br * t.e - o * ai + m * ar) + t.scale * ar;
+        stored[1] = row.scale * (mi + bi * t.e + o * ar + m * ai) + t.scale * ai;
     }
 
     __device__ __forceinline__ void param(SliceSums& s, const SliceRow& row, real kx, real u, real height) const {
@@ -305,8 +350,10 @@ template <int W, int WHAT, int TERMS, int Q> struct SlicePoint {
         slice_gather_phases(s, row, kx, u, gr, gi, ar, ai, br, bi);
     }
 
-    /* J'J and J'r: of turns w (place -> place + w x place) and of u and v of o, or with CTF of u2, uv, v2 of e and scale. */
-    __device__ __forceinline__ void normal(SliceNormal<Q>& s, const SliceRow& row, real u, real rr, real ri, real w) const {
+    /* J'J and J'r, into `kept` if that is given: of turns w (place -> place + w x place) and of u and v of o, or with CTF
+     * of u2, uv, v2 of e and of the scale. */
+    __device__ __forceinline__ void normal(SliceNormal<Q>& s, real* kept, const SliceRow& row, real u, real rr, real ri,
+                                           real w) const {
         real jr[Q], ji[Q];
         if (WHAT & SLICE_CTF) {
             const real p[3] = {u * u, u * row.v, row.v * row.v};
@@ -334,6 +381,9 @@ template <int W, int WHAT, int TERMS, int Q> struct SlicePoint {
             jr[4 % Q] = -turn * row.v * ai;
             ji[4 % Q] = turn * row.v * ar;
         }
-        slice_normal<Q>(s, jr, ji, rr, ri, w);
+        if (kept)
+            slice_normal_kept<Q>(kept, jr, ji, rr, ri, w);
+        else
+            slice_normal<Q>(s, jr, ji, rr, ri, w);
     }
 };

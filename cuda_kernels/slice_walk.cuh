@@ -9,7 +9,9 @@ template <int W, int WHAT, int TERMS> static __device__ __forceinline__ void sli
     constexpr bool GROWS = (WHAT & (SLICE_SCATTER | SLICE_INSERT)) != 0, ATOMIC = (WHAT & SLICE_ATOMIC) != 0;
     constexpr bool SLABS = GROWS && !ATOMIC, CLIPS = SLABS && TERMS == 1;
     constexpr bool WRITES = (WHAT & (SLICE_STORE | SLICE_TANGENT)) != 0;
+    constexpr bool SPARE = LANES == 1 && sizeof(real) == 8; /* sums in memory, as doubles fill a GPU's registers */
     constexpr int Q = (WHAT & SLICE_CTF) ? 4 : (WHAT & SLICE_NORMAL) ? 5 : 1;
+    constexpr int SUMS = 1 + Q + Q * (Q + 1) / 2;
     const int share = THREAD_X / job.across, chunk = THREAD_X % job.across, group = THREAD_Y, slab = THREAD_Z;
     const int first_particle = share * job.each, half = job.box / 2 + 1;
     if (first_particle >= job.particles || group * job.rows_each >= job.box) return;
@@ -55,7 +57,8 @@ template <int W, int WHAT, int TERMS> static __device__ __forceinline__ void sli
                     if (fresh) {
                         fresh = false;
                         row = slice_row(r, ky, step);
-                        if (WHAT & SLICE_TANGENT) d_row = slice_row(job.d_records + (long long)p * RECORD, ky, step);
+                        if ((WHAT & SLICE_TANGENT) && !SPARE)
+                            d_row = slice_row(job.d_records + (long long)p * RECORD, ky, step);
                         if (WHAT & SLICE_PARAM) sums = SliceSums{};
                     }
                     for (int l = first - c0; l <= last - c0; ++l) {
@@ -73,6 +76,11 @@ template <int W, int WHAT, int TERMS> static __device__ __forceinline__ void sli
                             slice_prefetch<W, 2>(job.spectrum, job.n, r, (real)(c0 + l + SLICE_AHEAD), y);
                         if (CLIPS && l + SLICE_AHEAD <= last - c0)
                             slice_prefetch<W, (WHAT & SLICE_INSERT) ? 4 : 2>(job.grown, job.n, r, (real)(c0 + l + SLICE_AHEAD), y);
+                        SliceTangent tangent;
+                        if (WHAT & SLICE_TANGENT) {
+                            if (SPARE) d_row = slice_row(job.d_records + (long long)p * RECORD, ky, step);
+                            tangent = slice_tangent(d_row, row, kx, u);
+                        }
                         SlicePoint<W, WHAT, TERMS, Q> at;
                         at.locate(job, r, kx, y, height, size * er[l], size * ei[l], job.ctf ? sn[l] : (real)0,
                                   job.ctf ? cs[l] : (real)0);
@@ -87,18 +95,18 @@ template <int W, int WHAT, int TERMS> static __device__ __forceinline__ void sli
                             dr = job.images[pixel];
                             di = job.images[pixel + 1];
                         }
-                        if (WHAT & SLICE_READS) at.read(job);
+                        const real* d = (WHAT & SLICE_TANGENT) ? job.d_records + (long long)p * RECORD : 0;
+                        if (WHAT & SLICE_READS) at.read(job, d, kx, y, height);
                         real* stored = WRITES ? job.stored + 2 * (line + c0 + l) : 0;
                         if (WHAT & SLICE_STORE) {
                             stored[0] = row.scale * at.ar;
                             stored[1] = row.scale * at.ai;
                         }
-                        if (WHAT & SLICE_TANGENT)
-                            at.tangent(job.d_records + (long long)p * RECORD, row, d_row, kx, u, height, stored);
+                        if (WHAT & SLICE_TANGENT) at.tangent(tangent, row, stored);
                         if (WHAT & SLICE_RESIDUAL) {
                             const real rr = row.scale * at.ar - dr, ri = row.scale * at.ai - di;
-                            if ((WHAT & SLICE_NORMAL))
-                                at.normal(normal, row, u, rr, ri, weight);
+                            if (WHAT & SLICE_NORMAL)
+                                at.normal(normal, SPARE ? job.values + out * SUMS : 0, row, u, rr, ri, weight);
                             else if (owned)
                                 normal.value = madd((real)0.5 * weight, madd(rr, rr, ri * ri), normal.value);
                             at.gr = weight * rr;
@@ -107,7 +115,11 @@ template <int W, int WHAT, int TERMS> static __device__ __forceinline__ void sli
                             at.gr = dr;
                             at.gi = di;
                         }
-                        if ((WHAT & SLICE_PARAM) && owned && job.g_records) at.param(sums, row, kx, u, height);
+                        if ((WHAT & SLICE_PARAM) && owned && job.g_records) {
+                            if (SPARE) sums = SliceSums{};
+                            at.param(sums, row, kx, u, height);
+                            if (SPARE) slice_flush(sums, row, job.g_records + out * RECORD);
+                        }
                         if (GROWS) {
 #pragma unroll
                             for (int t = 0; t < TERMS; ++t) {
@@ -115,25 +127,20 @@ template <int W, int WHAT, int TERMS> static __device__ __forceinline__ void sli
                                 if (!there.inside) continue;
                                 const real fr = row.scale * at.f[t].re, fi = row.scale * at.f[t].im;
                                 if (WHAT & SLICE_SCATTER)
-                                    slice_grow<W, 2, ATOMIC>(job.grown, there, job.n, from, to, fr * at.gr + fi * at.gi,
+                                    slice_grow<W, 2, ATOMIC>(job.grown, there, job.n, job.taper, from, to, fr * at.gr + fi * at.gi,
                                                              fr * at.gi - fi * at.gr, (real)0);
                                 else
-                                    slice_grow<W, 4, ATOMIC>(job.grown, there, job.n, from, to,
+                                    slice_grow<W, 4, ATOMIC>(job.grown, there, job.n, job.taper, from, to,
                                                              weight * (fr * dr + fi * di), weight * (fr * di - fi * dr),
                                                              weight * (fr * fr + fi * fi));
                             }
                         }
                     }
                 }
-            if ((WHAT & SLICE_PARAM) && !fresh && job.g_records) slice_flush(sums, row, job.g_records + out * RECORD);
+            if ((WHAT & SLICE_PARAM) && !SPARE && !fresh && job.g_records) slice_flush(sums, row, job.g_records + out * RECORD);
         }
         if (WHAT & SLICE_NORMAL) {
-            real* sum = job.values + out * (1 + Q + Q * (Q + 1) / 2);
-            sum[0] = normal.value;
-#pragma unroll
-            for (int a = 0; a < Q; ++a) sum[1 + a] = normal.gradient[a];
-#pragma unroll
-            for (int a = 0; a < Q * (Q + 1) / 2; ++a) sum[1 + Q + a] = normal.matrix[a];
+            if (!SPARE) slice_keep<Q>(normal, job.values + out * SUMS);
         } else if (WHAT & SLICE_RESIDUAL) {
             job.values[out] = normal.value;
         }

@@ -136,8 +136,8 @@ extern "C" __global__ void slice_wide_residual_atomic(const real* __restrict__ s
     slice_walk<4, SLICE_RESIDUAL | SLICE_PARAM | SLICE_SCATTER | SLICE_ATOMIC>(job);
 }
 
-/* value, gradient (5) and lower triangle of J'J (15) for turns and u, v of the shift; overwrites values (row group,
- * particle, 21). */
+/* value, gradient (5) and lower triangle of J'J (15) for turns and u, v of the shift; adds to values (row group, particle,
+ * 21). */
 extern "C" __global__ void slice_wide_normal(const real* __restrict__ spectrum, const real* __restrict__ images, const real* __restrict__ records,
     const int* __restrict__ image_of, const int* __restrict__ groups, const real* __restrict__ weights, real* __restrict__ values,
     const real* __restrict__ taper, int particles, int box, int shells, int ctf, int ewald, int unique, int each, int rows_each, int across, int planes_each,

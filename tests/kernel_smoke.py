@@ -17,6 +17,8 @@ from tomodiff.geometry import ConeBeam, FanBeam, Grid, Helix, Laminography, Para
 from tomodiff.kernels import signatures
 from tomodiff.objective.tv import HuberTotalVariation, TotalVariation
 from tomodiff.projectors import XRay
+from tomodiff.projectors.fourier_slice import FourierSlice
+from tomodiff.projectors.records import NAMES
 from tomodiff.projectors.gaussians import GaussianProjection
 
 ADJOINTS = {
@@ -130,6 +132,54 @@ def gaussian_images(precision: str, rng: np.random.Generator) -> Results:
             yield f"gaussians {box} pull, {name}", gradient
 
 
+def central_slices(precision: str, rng: np.random.Generator) -> Results:
+    """Every kernel of slice_linear.cu and slice_wide.cu: both walks where there are two, all CTF modes, Ewald spheres."""
+    n = 3
+    weights = rng.random((2, 4)).astype(precision)
+    groups, image_of = np.array([0, 1, 0], np.int32), np.array([2, 0, 1], np.int32)
+    pixel, voltage = np.array([1.0, 1.5, 2.0]), np.array([300.0, 200.0, 100.0])
+    cases = ((5, 6, 2.0, "none", 0), (6, 6, 1.0, "ctf", 0), (4, 8, 1.5, "phase-flipped", 0), (6, 4, 2.0, "ctf", 1))
+    for kernel in ("linear", "kaiser-bessel"):
+        for size, box, padding, ctf, ewald in cases:
+            name = f"slices {kernel} {size} {box} {ctf} {ewald}"
+            A = FourierSlice(
+                size, box, pixel, voltage, kernel=kernel, padding=padding, ctf=ctf, ewald=ewald, r_max=box / 2,
+                dose=np.array([0.0, 10.0, 0.0]), dtype=precision,
+            )  # fmt: skip
+            x = slice_inputs(n, rng) | {"volume": rng.random((size,) * 3).astype(precision)}
+            y, jacobian = A.linearize(x)
+            yield name, y.view(precision)
+            yield f"{name} push", jacobian.forward(x).view(precision)
+            yield from ((f"{name} pull {k}", g) for k, g in jacobian.adjoint(y).items())
+            slicer, spectrum = A.slicer, A.spectrum.forward(x["volume"])
+            records = np.ascontiguousarray(A.records(x), precision)
+            arguments = (spectrum, y, records, weights, groups, image_of)
+            for growing in ("planes", "atomic"):
+                slicer._growing = lambda kind, xp, growing=growing: f"{kind}_{growing}"  # type: ignore[method-assign]
+                slicer._slabs = lambda xp, growing=growing: 1 if growing == "atomic" else 3  # type: ignore[method-assign]
+                sums = np.zeros((*spectrum.shape, 4), precision)
+                slicer.insert(sums, y, records, groups, weights)
+                grown = np.zeros_like(spectrum)
+                misfit = slicer.residual(*arguments, grown)[0]
+                yield f"{name} {growing} insert", sums
+                yield f"{name} {growing} adjoint", slicer.adjoint(y, records).view(precision)
+                yield f"{name} {growing} residual", misfit
+                yield f"{name} {growing} gradient", grown.view(precision)
+            yield f"{name} records", slicer.residual(*arguments)[1]
+            yield f"{name} Gram", slicer.residual(spectrum, None, records, weights, groups, params=False)[0]
+            for of_ctf in (False, True):
+                found = slicer.normal(*arguments, ctf=of_ctf)
+                yield from ((f"{name} normal {of_ctf} {i}", a) for i, a in enumerate(found))
+
+
+def slice_inputs(n: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
+    """Parameters of n particles: poses on the axes among them, and everything else that a record holds."""
+    rotation = np.stack([np.eye(3), np.diag([1.0, -1.0, -1.0]), np.linalg.qr(rng.normal(size=(3, 3)))[0]])[:n]
+    made = {k: rng.normal(0, 0.1, (n, *shape)) for k, shape in NAMES.items()}
+    made |= {"rotation": rotation, "defocus": rng.uniform(1e3, 2e3, (n, 3)), "scale": np.ones(n)}
+    return made | {"cs": np.full(n, 2.7), "magnification": np.tile(np.eye(2), (n, 1, 1))}
+
+
 def run_all(precision: str) -> dict[str, np.ndarray]:
     """What every kernel computes, by name of the problem; fails for a kernel that no problem launches."""
     launched: set[str] = set()
@@ -146,6 +196,7 @@ def run_all(precision: str) -> dict[str, np.ndarray]:
         results.update(project(name, grid, scan, precision, rng))
     results.update(invert(precision, rng))
     results.update(total_variation(precision, rng))
+    results.update(central_slices(precision, rng))
     results.update(gaussian_images(precision, rng))
     missed = set(signatures(precision)) - launched
     assert not missed, f"no problem of {__file__} launches {sorted(missed)}"
