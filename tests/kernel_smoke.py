@@ -18,8 +18,8 @@ from tomodiff.kernels import signatures
 from tomodiff.objective.tv import HuberTotalVariation, TotalVariation
 from tomodiff.projectors import XRay
 from tomodiff.projectors.fourier_slice import FourierSlice
-from tomodiff.projectors.records import NAMES
 from tomodiff.projectors.gaussians import GaussianProjection
+from tomodiff.projectors.records import NAMES
 
 ADJOINTS = {
     "planes": {"column_adjoint": "xray_column_adjoint_planes", "ray_adjoint": "xray_ray_adjoint_planes"},
@@ -133,7 +133,7 @@ def gaussian_images(precision: str, rng: np.random.Generator) -> Results:
 
 
 def central_slices(precision: str, rng: np.random.Generator) -> Results:
-    """Every kernel of slice_linear.cu and slice_wide.cu: both walks where there are two, all CTF modes, Ewald spheres."""
+    """Every kernel of slice_linear.cu and slice_wide.cu: both walks, all CTF modes, Ewald."""
     n = 3
     weights = rng.random((2, 4)).astype(precision)
     groups, image_of = np.array([0, 1, 0], np.int32), np.array([2, 0, 1], np.int32)

@@ -24,8 +24,8 @@ def error(found: np.ndarray, known: np.ndarray, mask: np.ndarray) -> float:
 
 @pytest.mark.parametrize(("kernel", "within"), [("linear", 0.02), ("kaiser-bessel", 0.05)])
 def test_noiseless_images_give_the_map_back_in_scale(kernel: str, within: float, rng: np.random.Generator) -> None:
-    """600 exact slices of a smooth object.  Dividing by weights is approximate: a wider kernel averages over more of the
-    transform.  What is exact is the test of conjugate gradients below."""
+    """600 exact slices of a smooth object.  Dividing by weights is approximate: a wide kernel averages over more of
+    the transform.  What is exact is the test of conjugate gradients below."""
     shape = blobs(2, 80, 35.0, (5.0, 8.0))
     n, pixel = 32, 3.5
     A = poses.random_rotations(600, rng)

@@ -6,11 +6,17 @@ from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
-from scipy.special import i0
+from scipy.special import iv
 
 KERNELS = ("linear", "kaiser-bessel")
 DEGREE = 12
 """Of the polynomials that stand for the Kaiser-Bessel function; their error is about 1e-9 of its peak."""
+
+
+ORDER, WIDENED = 1.5, 1.05
+"""Of the generalised Kaiser-Bessel function: its value and slope vanish at its ends, so that slices have a derivative
+where a point lies on an entry of the spectrum, as all do at the identity; and its shape parameter over that of order 0,
+which is best then (errors of slices of a ribosome: 7.5e-4, against 5.5e-4 of the order 0, whose ends jump by 1e-3)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,17 +50,18 @@ class Taps:
 
 @cache
 def taps(name: str, padding: float) -> Taps:
-    """Linear interpolation (2 taps), or a Kaiser-Bessel function of 4 taps shaped for `padding` (Jackson et al. 1991,
-    IEEE TMI 10, 473; its shape parameter: Beatty, Nishimura and Pauly 2005, IEEE TMI 24, 799, eq. 5)."""
+    """Linear interpolation (2 taps), or a generalised Kaiser-Bessel function (Lewitt 1990, J. Opt. Soc. Am. A 7, 1834) of
+    4 taps shaped for `padding` (Beatty, Nishimura and Pauly 2005, IEEE TMI 24, 799, eq. 5)."""
     if name == "linear":
         return Taps(name, 2, np.array([[-1.0, 1.0], [1.0, 0.0]]))
     if name != "kaiser-bessel":
         raise ValueError(f"kernel: expected one of {', '.join(KERNELS)}, found {name!r}")
     width = 4
-    beta = np.pi * np.sqrt((width / padding) ** 2 * (padding - 0.5) ** 2 - 0.8)
+    beta = WIDENED * np.pi * np.sqrt((width / padding) ** 2 * (padding - 0.5) ** 2 - 0.8)
 
     def weight(x: np.ndarray) -> np.ndarray:
-        return np.asarray(i0(beta * np.sqrt(np.maximum(1 - (2 * x / width) ** 2, 0))) / i0(beta))
+        root = np.sqrt(np.maximum(1 - (2 * x / width) ** 2, 0))
+        return np.asarray(root**ORDER * iv(ORDER, beta * root) / iv(ORDER, beta))
 
     columns = []
     for j in range(width):
