@@ -16,7 +16,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
 )
 
-Particles = Annotated[Path, typer.Argument(metavar="PARTICLES", help=".star of RELION 3 to 5, or .cs of cryoSPARC")]
+Particles = Annotated[Path, typer.Argument(metavar="PARTICLES", help=".star of RELION 3 to 5, .cs of cryoSPARC, .par of FREALIGN")]
 Alignment = Annotated[Path, typer.Argument(metavar="SERIES", help=".xf, .aln, .star, .tomostar or .mdoc")]
 
 

@@ -58,7 +58,7 @@ def with_settings(*names: str, kind: str = "ct") -> Callable[[Command], Command]
                 if value not in (None, False) or (
                     value is False and _is_switch(model, name) and not is_flag(model, name)
                 ):
-                    given[name] = (_read(name, value), flag(name))
+                    given[name] = (_read(model, name, value), flag(name))
             given |= set_overrides(values.pop("assignments") or [])
             command(**values, given=given)
 
@@ -107,7 +107,7 @@ def _parameter(model: type[Job], key: str, name: str) -> inspect.Parameter:
         else:
             kind, names = bool | None, [f"{option}/--no-{option[2:]}"]
     info = typer.Option(
-        default, *names, help=field.description, rich_help_panel=_panel(name), show_default=False, **extra
+        default, *names, help=field.description, rich_help_panel=_panel(model, name), show_default=False, **extra
     )
     return inspect.Parameter(key, inspect.Parameter.KEYWORD_ONLY, default=info, annotation=kind)
 
@@ -129,13 +129,26 @@ def _with_members(annotation: Any) -> list[Any]:
     return [annotation, *get_args(annotation), *members]
 
 
+def _words(model: type[Job], name: str) -> list[str]:
+    """The texts that a setting may be."""
+    parts = _with_members(describe(name, model).annotation)
+    return [choice for part in parts for choice in get_args(part) if isinstance(choice, str)]
+
+
 def _metavar(model: type[Job], name: str) -> str:
     """What the value is called in the help."""
     last = name.rpartition(".")[2]
+    if model.PATH_LISTS and tuple(name.split(".")) in model.PATH_LISTS:
+        return "FILE,FILE"
     known = {"rows": "A:B", "views": "A:B[:STEP]", "flux": "auto|off|A:B", "bin": "N", "center_search": "A:B"}
     known |= {"center": "auto|PX|keep", "dead_pixels": "auto|off", "tv_weight": "auto|WEIGHT"}
     known |= {
         "root": "FOLDER",
+        "stack": "FILE",
+        "doses": "FILE",
+        "series": "NAME",
+        "exclude": "N,N",
+        "half": "1|2",
         "reference": "MAP",
         "mask": "auto|none|MAP",
         "sharpen": "auto|off|B",
@@ -144,16 +157,16 @@ def _metavar(model: type[Job], name: str) -> str:
     known |= {"path": "PATH", "angles": "FILE", "flats": "FILE", "darks": "FILE", "data_path": "NAME"}
     if last in known:
         return known[last]
-    if any(isinstance(c, str) for part in _with_members(describe(name, model).annotation) for c in get_args(part)):
+    if _words(model, name):
         return "NAME"
-    units = {"_mm": "MM", "_seconds": "SECONDS", "_a": "ANGSTROM", "_deg": "DEGREES", "_px": "PIXELS"}
+    units = {"_mm": "MM", "_kv": "KV", "_seconds": "SECONDS", "_a": "ANGSTROM", "_deg": "DEGREES", "_px": "PIXELS"}
     return next((shown for end, shown in units.items() if last.endswith(end)), "N")
 
 
-def _panel(name: str) -> str:
+def _panel(model: type[Job], name: str) -> str:
     section = name.partition(".")[0] if "." in name else "output"
     titles = {
-        "input": "What the scan is",
+        "input": f"What the {model.INPUTS['path']} {'are' if model.INPUTS['path'].endswith('s') else 'is'}",
         "prepare": "Correction",
         "reconstruction": "Reconstruction",
         "refinement": "Refinement",
@@ -170,9 +183,9 @@ def names_of(kind: str, *sections: str) -> tuple[str, ...]:
     return tuple(name for name in found if name != "input.path")
 
 
-def _read(name: str, value: Any) -> Any:
-    """An option's text as the YAML value that it stands for; texts and paths stay as they are."""
-    if not isinstance(value, str) or name in TEXTS:
+def _read(model: type[Job], name: str, value: Any) -> Any:
+    """An option's text as the YAML value that it stands for; texts, paths and choices ("-") stay as they are."""
+    if not isinstance(value, str) or name in TEXTS or value in _words(model, name):
         return value
     from tomodiff.recipes.yaml_tree import parse_value
 
@@ -188,6 +201,11 @@ TEXTS = (
     "input.views",
     "output.path",
     "input.root",
+    "input.stack",
+    "input.doses",
+    "input.series",
+    "input.passthrough",
+    "input.exclude",
     "refinement.reference",
     "reconstruction.mask",
     "refinement.mask",

@@ -165,12 +165,25 @@ def _default_output(tree: Tree, model: type[Job]) -> None:
 
 def _anchor_paths(tree: Tree, folder: Path, model: type[Job]) -> None:
     """Make the relative paths in `tree` absolute, as seen from `folder`."""
-    for section, name in model.PATHS:
+    for section, name in (*model.PATHS, *model.PATH_LISTS):
         group = tree.values.get(section)
         text = group.get(name) if isinstance(group, dict) else None
-        if group and text and isinstance(text, str | Path) and not NUMBERS.fullmatch(str(text)):
-            path = Path(text).expanduser()
-            group[name] = str(path if path.is_absolute() else folder / path)
+        if isinstance(text, str) and (section, name) in model.PATH_LISTS:
+            text = [part.strip() for part in text.split(",")]
+        if isinstance(group, dict) and isinstance(text, list):
+            group[name] = [_anchored(part, folder, model) for part in text]
+        elif isinstance(group, dict) and text is not None:
+            group[name] = _anchored(text, folder, model)
+
+
+def _anchored(text: Any, folder: Path, model: type[Job]) -> Any:
+    """A path as seen from `folder`; anything else as it is."""
+    if not isinstance(text, str | Path) or not str(text) or str(text) in model.NO_PATHS:
+        return text
+    if NUMBERS.fullmatch(str(text)):
+        return text
+    path = Path(text).expanduser()
+    return str(path if path.is_absolute() else folder / path)
 
 
 def _at(values: Mapping[str, Any], key: Key) -> Any:

@@ -1,7 +1,7 @@
 """Where a run and its volume lie, and whether that place is free.
 
 `-o vol.h5` puts the volume there and the run directory beside it, `vol.run/`; `-o NAME` without a suffix makes
-NAME the run directory, with the volume in it as `NAME/volume.h5`.
+NAME the run directory, with the volume in it as `NAME/volume.h5` (the map of a cryo-EM job as `NAME/map.mrc`).
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Place:
         if output.is_file:
             return cls(path.with_name(path.name[: -len(volume_suffix(path))] + ".run"), path)
         form = output.format or output.default_format
-        return cls(path, path / ("volume" if form == "tiffs" else f"volume.{form}"))
+        return cls(path, path / (output.name if form == "tiffs" else f"{output.name}.{form}"))
 
 
 def make_room(place: Place, overwrite: bool) -> None:

@@ -13,6 +13,9 @@ from typing_extensions import Self
 
 from tomodiff.recipes import fields
 
+ENDS = ("input", "output")
+"""The groups of settings that every job has."""
+
 
 class Section(BaseModel):
     """A group of settings that refuses names it does not know."""
@@ -49,6 +52,10 @@ class Job(Section):
 
     PATHS: ClassVar[tuple[tuple[str, str], ...]] = (("input", "path"), ("output", "path"))
     """Where the settings hold paths."""
+    PATH_LISTS: ClassVar[tuple[tuple[str, str], ...]] = ()
+    """Where they hold several, in a list or separated by commas."""
+    NO_PATHS: ClassVar[tuple[str, ...]] = ()
+    """Words that may stand in place of a path."""
     INPUTS: ClassVar[Mapping[str, str]] = MappingProxyType({"path": "input"})
     """Fields of `input` that name files, and what a report calls them."""
 
@@ -59,7 +66,14 @@ class Job(Section):
 
     def as_dict(self) -> dict[str, Any]:
         """Plain (YAML) values, without the settings that are not set."""
-        return self.model_dump(mode="json", exclude_none=True)
+        values = self.model_dump(mode="json", exclude_none=True)
+        return {name: values[name] for name in self.in_order() if name in values}
+
+    @classmethod
+    def in_order(cls) -> list[str]:
+        """The names of the settings and their groups as a file lists them: the output and what follows it last."""
+        last = [name for name in ("output", "seed", "preview") if name in cls.model_fields]
+        return [name for name in cls.model_fields if name not in last] + last
 
     @property
     def device(self) -> str:
@@ -79,5 +93,10 @@ class Job(Section):
 
     def input_files(self) -> dict[str, Path]:
         """The files and folders that go in, by what a report calls them; those that exist."""
-        given = ((role, getattr(self.input, name)) for name, role in self.INPUTS.items())
-        return {role: Path(path) for role, path in given if path is not None and Path(path).exists()}
+        given = {role: getattr(self.input, name) for name, role in self.INPUTS.items()}
+        given |= {name: getattr(getattr(self, group), name) for group, name in self.PATHS if group not in ENDS}
+        for group, name in self.PATH_LISTS:
+            several = getattr(getattr(self, group), name) or ()
+            given |= {f"{name} {number}": path for number, path in enumerate(several, 1)}
+        there = ((role, path) for role, path in given.items() if path is not None and str(path) not in self.NO_PATHS)
+        return {role: Path(path) for role, path in there if Path(path).exists()}

@@ -214,8 +214,9 @@ class Output(Section):
         elif suffix and form not in (None, SUFFIXES[suffix]):
             yield "format", f"{form} does not fit {path}"
 
+    name: ClassVar[str] = "volume"
     default_format: ClassVar[str] = "h5"
-    """Of a volume in a folder without a format of its own."""
+    """Of a volume in the folder of its run."""
 
     @property
     def is_file(self) -> bool:

@@ -5,18 +5,22 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
 from tomodiff.recipes import fields
 from tomodiff.recipes.cryoem.setting_kinds import (
+    Aberration,
     Angle,
     Angstrom,
+    Files,
     Fraction,
+    Kilovolts,
     Order,
     Padding,
     Pixels,
+    Share,
     Sharpening,
     Symmetry,
 )
@@ -26,11 +30,34 @@ MAP_SUFFIXES = (".mrc", ".map")
 
 
 class ParticleInput(Section):
-    """The particles."""
+    """The particles, and what their file does not say."""
 
-    path: fields.File = Field(description="particles: .star of RELION 3 to 5, .cs of cryoSPARC")
+    path: fields.File = Field(description="particles: .star of RELION 3 to 5, .cs of cryoSPARC, .par of FREALIGN")
     root: fields.File | None = Field(default=None, description="folder that the paths of stacks start from")
     class_number: fields.Count | None = Field(default=None, description="only the particles of this class")
+    half: Annotated[Literal[1, 2], fields.expected("1 or 2")] | None = Field(
+        default=None, description="only the particles of this half set, 1 or 2"
+    )
+    passthrough: Files | None = Field(default=None, description=".cs files that complete a .cs, separated by commas")
+    stack: fields.File | None = Field(default=None, description="the images (a .par needs it)")
+    pixel_a: Angstrom | None = Field(default=None, description="pixel of the images in angstrom (a .par needs it)")
+    voltage_kv: Kilovolts | None = Field(default=None, description="acceleration voltage (a .par needs it)")
+    cs_mm: Aberration | None = Field(default=None, description="spherical aberration (a .par needs it)")
+    amplitude_contrast: Share | None = Field(default=None, description="0 to 1 (a .par needs it)")
+    invert_eulers: fields.Switch = Field(default=False, description="the angles of a .par turn the other way round")
+
+    def reading(self) -> dict[str, Any]:
+        """What `read_particles` is told beyond the path."""
+        return {
+            "root": self.root,
+            "passthrough": self.passthrough or (),
+            "stack": self.stack,
+            "pixel": self.pixel_a,
+            "voltage": self.voltage_kv,
+            "cs": self.cs_mm,
+            "amplitude_contrast": self.amplitude_contrast,
+            "invert_eulers": self.invert_eulers,
+        }
 
 
 class MapOutput(Section):
@@ -45,7 +72,9 @@ class MapOutput(Section):
     overwrite: fields.Switch = Field(default=False, description="replace an earlier run at the same place")
     report: fields.Switch = Field(default=True, description="write report.html")
 
+    name: ClassVar[str] = "map"
     default_format: ClassVar[str] = "mrc"
+    """Of a map in the folder of its run."""
 
     @classmethod
     def conflicts(cls, given: dict[str, Any]) -> Iterator[tuple[str, str]]:
@@ -146,11 +175,17 @@ class Classification(Model):
     """How particles are sorted into classes."""
 
     classes: fields.Count = Field(default=2, description="number of classes")
-    references: fields.Text | None = Field(default=None, description="maps to start from, separated by commas")
+    references: Files | None = Field(default=None, description="maps to start from, separated by commas")
     align: Literal["none", "local"] = Field(
         default="none", description="refine poses against each class: none or local"
     )
     iterations: fields.Count | None = Field(default=None, description="default 15")
+
+    @classmethod
+    def conflicts(cls, given: dict[str, Any]) -> Iterator[tuple[str, str]]:
+        classes, references = given.get("classes", 2), given.get("references")
+        if isinstance(references, list | tuple) and isinstance(classes, int) and len(references) != classes:
+            yield "references", f"expected {classes} maps, one for each class, got {len(references)}"
 
 
 class Variability(Model):
@@ -165,8 +200,12 @@ class Variability(Model):
 class CryoemJob(Job):
     """Particles in, maps out."""
 
-    INPUTS = MappingProxyType({"path": "particles"})
-    PATHS: ClassVar[tuple[tuple[str, str], ...]] = (("input", "path"), ("input", "root"), ("output", "path"))
+    INPUTS = MappingProxyType({"path": "particles", "stack": "images"})
+    PATHS: ClassVar[tuple[tuple[str, str], ...]] = (
+        ("input", "path"), ("input", "root"), ("input", "stack"), ("output", "path"),
+    )  # fmt: skip
+    PATH_LISTS: ClassVar[tuple[tuple[str, str], ...]] = (("input", "passthrough"),)
+    NO_PATHS = ("auto", "none")
 
     input: ParticleInput
     output: MapOutput = Field(default_factory=MapOutput)
@@ -175,6 +214,8 @@ class CryoemJob(Job):
 class ReconstructSettings(CryoemJob):
     """Particles with poses to a map."""
 
+    PATHS = (*CryoemJob.PATHS, ("reconstruction", "mask"))
+
     job: Literal["cryoem-reconstruct"] = Field(default="cryoem-reconstruct", description="the kind of job")
     reconstruction: Reconstruction = Field(default_factory=Reconstruction)
 
@@ -182,7 +223,7 @@ class ReconstructSettings(CryoemJob):
 class RefineSettings(CryoemJob):
     """Particles to better poses and a better map."""
 
-    PATHS = (*CryoemJob.PATHS, ("refinement", "reference"))
+    PATHS = (*CryoemJob.PATHS, ("refinement", "reference"), ("refinement", "mask"))
 
     job: Literal["cryoem-refine"] = Field(default="cryoem-refine", description="the kind of job")
     refinement: Refinement = Field(default_factory=Refinement)
@@ -198,12 +239,16 @@ class AbinitioSettings(CryoemJob):
 class ClassifySettings(CryoemJob):
     """Particles with poses to classes."""
 
+    PATH_LISTS = (*CryoemJob.PATH_LISTS, ("classification", "references"))
+
     job: Literal["cryoem-classify"] = Field(default="cryoem-classify", description="the kind of job")
     classification: Classification = Field(default_factory=Classification)
 
 
 class VariabilitySettings(CryoemJob):
     """Particles with poses to components of motion."""
+
+    PATHS = (*CryoemJob.PATHS, ("variability", "mask"))
 
     job: Literal["cryoem-variability"] = Field(default="cryoem-variability", description="the kind of job")
     variability: Variability = Field(default_factory=Variability)

@@ -22,7 +22,7 @@ two sums of 16 bytes a point, data and weights of one, transform and its padded 
 def particles_of_job(settings: Any, run: Run) -> Particles:
     """The particles that the job's input names; warnings of the files go to the run."""
     chosen = settings.input
-    particles = read_particles(chosen.path, root=chosen.root)
+    particles = read_particles(chosen.path, **chosen.reading())
     for text in particles.warnings:
         run.warn(text)
     if getattr(chosen, "class_number", None) is not None:

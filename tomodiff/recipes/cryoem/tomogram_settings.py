@@ -6,10 +6,10 @@ from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import Field
 
 from tomodiff.recipes import fields
-from tomodiff.recipes.cryoem.setting_kinds import Angstrom, Fraction
+from tomodiff.recipes.cryoem.setting_kinds import Angstrom, Kilovolts, Views
 from tomodiff.recipes.cryoem.settings import MapOutput
 from tomodiff.recipes.section import Job, Section
 
@@ -30,18 +30,6 @@ ONLY = MappingProxyType(
     }
 )  # fmt: skip
 """Settings that only some methods have."""
-
-
-def _numbers(value: object) -> object:
-    """Numbers separated by commas as a list."""
-    return [part.strip() for part in value.split(",")] if isinstance(value, str) else value
-
-
-Views = Annotated[
-    tuple[Annotated[int, Field(ge=1)], ...],
-    BeforeValidator(_numbers),
-    fields.expected("numbers of views counted from 1, separated by commas"),
-]
 
 
 class TiltInput(Section):
@@ -73,7 +61,7 @@ class TiltReconstruction(Section):
         default="mean-variance", description="what all views are brought to share: mean, mean-variance or none"
     )
     dose_weighting: fields.Switch = Field(default=False, description="filter each view by its dose")
-    voltage_kv: Fraction = Field(default=300.0, description="for the dose filter, kV")
+    voltage_kv: Kilovolts = Field(default=300.0, description="for the dose filter, kV")
     taper: Annotated[int, Field(ge=0), fields.expected("a number of pixels")] = Field(
         default=16, description="pixels over which edges of images fade"
     )
