@@ -44,7 +44,7 @@ class Spectrum(LinearOperator):
         half = self.taps.width // 2
         inner = floor(self.size / 2 if reach is None else reach)
         if inner + half >= self.size:
-            raise ValueError(f"reach: expected less than {self.size - half} steps of the padded transform, found {reach}")
+            raise ValueError(f"reach: expected less than {self.size - half} steps of the transform, found {reach}")
         self.offset, self.skirt = inner + half, half - 1
         self.nz, self.nx = 2 * self.offset + 1, self.skirt + inner + half + 1
         self.domain = Space((n, n, n), dtype)
