@@ -16,7 +16,9 @@ app = typer.Typer(
     rich_markup_mode="rich",
 )
 
-Particles = Annotated[Path, typer.Argument(metavar="PARTICLES", help=".star of RELION 3 to 5, .cs of cryoSPARC, .par of FREALIGN")]
+Particles = Annotated[
+    Path, typer.Argument(metavar="PARTICLES", help=".star of RELION 3 to 5, .cs of cryoSPARC, .par of FREALIGN")
+]
 Alignment = Annotated[Path, typer.Argument(metavar="SERIES", help=".xf, .aln, .star, .tomostar or .mdoc")]
 
 

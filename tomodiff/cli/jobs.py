@@ -21,16 +21,30 @@ MOST_COMPARED = 512**3
 
 def start(settings: Job) -> Path:
     """Run a new job; returns its run directory."""
-    from tomodiff.files import probe
     from tomodiff.recipes.run import Run
     from tomodiff.recipes.stopping import terminate_as_interrupt
 
     with terminate_as_interrupt():
-        if settings.job == "ct":
-            probe(settings.input.path, **settings.input.setup())  # what cannot be read should cost no run directory
+        _look_at_input(settings)
         run = Run.create(settings)
         carry_out(run)
     return run.path
+
+
+def _look_at_input(settings: Job) -> None:
+    """What cannot be read should cost no run directory."""
+    if settings.job == "ct":
+        from tomodiff.files import probe
+
+        probe(settings.input.path, **settings.input.setup())
+    elif settings.job == "cryoem-tomogram":
+        from tomodiff.recipes.cryoem.tomogram import series_of
+
+        series_of(settings.input)
+    elif settings.job.startswith("cryoem"):
+        from tomodiff.files.cryoem import dialect
+
+        dialect(settings.input.path)
 
 
 def carry_out(run: Run) -> None:

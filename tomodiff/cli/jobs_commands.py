@@ -29,9 +29,19 @@ def run(
 ) -> None:
     """Run the job that a YAML file describes."""
     from tomodiff.cli.jobs import start
-    from tomodiff.recipes.config_file import load_settings
+    from tomodiff.recipes.config_file import kind_of, load_settings
 
-    start(load_settings(config, given))
+    start(load_settings(config, _for_kind(given, kind_of(config, given))))
+
+
+def _for_kind(given: Overrides, kind: str) -> Overrides:
+    """Overrides whose device stands in the group of settings where this kind of job has it."""
+    from tomodiff.recipes.job import settings_class
+
+    groups = settings_class(kind).model_fields.items()
+    holder = next((g for g, field in groups if "device" in getattr(field.annotation, "model_fields", {})), None)
+    here = {"reconstruction.device": f"{holder or 'reconstruction'}.device"}
+    return {here.get(name, name): value for name, value in given.items()}
 
 
 def resume(run: Annotated[Path, typer.Argument(metavar="RUN", help="run directory")]) -> None:

@@ -7,20 +7,21 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from tomodiff.cli import cryoem_look
 from tomodiff.cli.console import rows
 from tomodiff.cli.options import INPUT, Overrides, with_settings
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from tomodiff.files import ScanInfo
+    from tomodiff.recipes.section import Job
     from tomodiff.recipes.settings import CtSettings
 
 VOLUMES = (".mrc", ".map", ".rec", ".nii", ".nii.gz", ".npy")
 """Suffixes of files that are volumes and never scans."""
 
-PARTICLES = (".star", ".cs")
-"""Suffixes of particle files."""
+MM_IN_ANGSTROM = 1e7
+ANGSTROM_BELOW = 1e-4
+"""Millimetres; smaller voxels are told in angstrom."""
 
 MOST_CHECKED = 1_000_000_000
 """Bytes of projections that `check` reads, at most; of a larger scan it takes every so-manieth view."""
@@ -34,10 +35,10 @@ def register(app: typer.Typer) -> None:
 
 @with_settings(*INPUT)
 def info(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="scan, particles, volume or run directory")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="scan, particles, tilt series, volume or run directory")],
     given: Overrides,
 ) -> None:
-    """Say what is in a scan, a particle file, a volume or a run directory."""
+    """Say what is in a scan, a file of particles or a tilt series, a volume or a run directory."""
     from tomodiff.errors import DataError
     from tomodiff.files import probe
     from tomodiff.recipes.place import read_status
@@ -46,8 +47,8 @@ def info(
     if read_status(file) is not None:
         print(rows(_run(file)))
         return
-    if file.suffix.lower() in PARTICLES:
-        _print_particles(file)
+    if file.suffix.lower() in cryoem_look.KNOWN:
+        cryoem_look.describe(file)
         return
     if volume_suffix(file) in VOLUMES:
         print(rows(_volume(file)))
@@ -70,21 +71,22 @@ def info(
 
 @with_settings(*INPUT)
 def check(
-    file: Annotated[Path, typer.Argument(metavar="CONFIG.yml|SCAN", help="settings file or scan")], given: Overrides
+    file: Annotated[Path, typer.Argument(metavar="CONFIG.yml|SCAN", help="settings file, scan or particles")],
+    given: Overrides,
 ) -> None:
-    """Look for everything that is wrong with a settings file or a scan, without computing anything."""
-    from tomodiff.errors import ConfigError
+    """Look for everything that is wrong with a settings file, a scan or particles, without computing anything."""
     from tomodiff.recipes.config_file import load_settings
 
     if file.suffix.lower() in (".yml", ".yaml"):
         settings: Any = load_settings(file, given)
-        if settings.job != "ct":
-            raise ConfigError(
-                f"{file}: check looks at CT jobs, this is one of {settings.job}; try: tomodiff info PARTICLES"
-            )
-        _check_scan(settings)
-        print(rows(_plan(settings)))
+        if settings.job == "ct":
+            _check_scan(settings)
+            print(rows(_plan(settings)))
+        else:
+            cryoem_look.check_job(settings)
         _check_place(settings)
+    elif file.suffix.lower() in cryoem_look.KNOWN:
+        cryoem_look.check(file)
     else:
         _check_scan(_settings(file, given))
 
@@ -94,40 +96,6 @@ def doctor() -> None:
     from tomodiff.cli.diagnosis import diagnosis
 
     print(diagnosis())
-
-
-def _print_particles(file: Path) -> None:
-    """What a particle file tells, and the warnings that reading it gives."""
-    import numpy as np
-
-    from tomodiff.files.cryoem import read_particles
-
-    found = read_particles(file)
-    halves = ", ".join(f"{h}: {n}" for h, n in zip(*np.unique(found.half, return_counts=True), strict=True))
-    shown = {
-        "format": str(found.meta.get("format", "")),
-        "particles": str(len(found)),
-        "images": f"{found.box} x {found.box} pixels of {found.pixel:g} angstrom",
-        "poses": "yes" if found.has_poses else "no: tomodiff cryoem abinitio, or refine --mode global, finds them",
-        "CTF": _defocus(found.defocus) if found.has_ctf else "no",
-        "half sets": halves if found.half.any() else "no",
-        "classes": ", ".join(map(str, np.unique(found.klass))) if found.klass.any() else "",
-    }
-    for number, o in enumerate(found.optics, 1):
-        members = int((found.group == number - 1).sum())
-        tilt = f", beam tilt {o.beam_tilt[0]:g}, {o.beam_tilt[1]:g} mrad" if any(o.beam_tilt) else ""
-        shown[f"optics {number}"] = (
-            f"{o.name}: {members} particles, {o.voltage:g} kV, Cs {o.cs:g} mm, contrast {o.amplitude_contrast:g}{tilt}"
-        )
-    print(rows(shown))
-    for text in found.warnings:
-        print(f"warning: {text}")
-
-
-def _defocus(defocus: np.ndarray) -> str:
-    """The range of the defoci in micrometres."""
-    mean = defocus[:, :2].mean(1) / 1e4
-    return f"defocus {mean.min():.2f} to {mean.max():.2f} micrometres"
 
 
 def _settings(file: Path, given: Overrides) -> CtSettings:
@@ -185,7 +153,7 @@ def _plan(settings: CtSettings) -> dict[str, str]:
     }
 
 
-def _check_place(settings: CtSettings) -> None:
+def _check_place(settings: Job) -> None:
     """Say where results would go; raise ConfigError if something is in the way."""
     from tomodiff.errors import ConfigError
     from tomodiff.recipes.place import Place
@@ -232,12 +200,14 @@ def _volume(file: Path) -> dict[str, str]:
 
     volume, grid, meta = read_volume(file)
     finite = volume[np.isfinite(volume)] if volume.dtype.kind == "f" else volume
-    spacing = " x ".join(f"{d:.6g}" for d in grid.spacing)
+    fine = max(grid.spacing) < ANGSTROM_BELOW
+    unit, scale = ("angstrom", MM_IN_ANGSTROM) if fine else ("mm", 1.0)
+    spacing = " x ".join(f"{d * scale:.6g}" for d in grid.spacing)
     table = {
         "volume": str(file),
         "voxels (z, y, x)": " x ".join(str(n) for n in volume.shape) + f", {volume.dtype}",
-        "voxel size (z, y, x)": f"{spacing} mm",
-        "centre (x, y, z)": ", ".join(f"{c:.6g}" for c in grid.center) + " mm",
+        "voxel size (z, y, x)": f"{spacing} {unit}",
+        "centre (x, y, z)": ", ".join(f"{c * scale:.6g}" for c in grid.center) + f" {unit}",
         "values": f"{finite.min():.5g} to {finite.max():.5g}, mean {finite.mean():.5g}"
         if finite.size
         else "none finite",

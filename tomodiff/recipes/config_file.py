@@ -28,7 +28,7 @@ def load_settings(path: Path, overrides: Mapping[str, tuple[Any, str]] | None = 
     Raises ConfigError that lists every mistake.
     """
     tree = read_yaml(path)
-    model = _kind(tree, overrides or {})
+    model = settings_class(_kind(tree, overrides or {}))
     _default_output(tree, model)
     _anchor_paths(tree, path.resolve().parent, model)
     return _finish(tree, overrides or {}, str(path), model)
@@ -37,16 +37,23 @@ def load_settings(path: Path, overrides: Mapping[str, tuple[Any, str]] | None = 
 def settings_from(overrides: Mapping[str, tuple[Any, str]]) -> Any:
     """The settings that a command line alone describes; of the kind "job" among them, or of a CT job."""
     tree = Tree({})
-    model = _kind(tree, overrides)
+    model = settings_class(_kind(tree, overrides))
     _default_output(tree, model)
     _anchor_paths(tree, Path.cwd(), model)
     return _finish(tree, overrides, "", model)
 
 
-def _kind(tree: Tree, overrides: Mapping[str, tuple[Any, str]]) -> type[Job]:
-    """The settings model of the job's kind; that of a CT job where the kind is none, which validation then says."""
+def kind_of(path: Path, overrides: Mapping[str, tuple[Any, str]] | None = None) -> str:
+    """The kind of job that a YAML file describes."""
+    return _kind(read_yaml(path), overrides or {})
+
+
+def _kind(tree: Tree, overrides: Mapping[str, tuple[Any, str]]) -> str:
+    """The kind of the job; where it is none, which validation then says, the nearest, or "ct"."""
     kind = overrides["job"][0] if "job" in overrides else tree.values.get("job", "ct")
-    return settings_class(kind if isinstance(kind, str) and kind in KINDS else "ct")
+    if isinstance(kind, str) and kind in KINDS:
+        return kind
+    return next(iter(difflib.get_close_matches(str(kind).lower(), list(KINDS), 1, 0.6)), "ct")
 
 
 def set_overrides(assignments: list[str]) -> dict[str, tuple[Any, str]]:
@@ -101,7 +108,7 @@ def _message(job: type[Job], kind: str, message: str, ctx: Mapping[str, Any], ke
     if kind == "missing":
         return "missing, and needed"
     if kind == "literal_error":
-        choices = [str(c) for c in _choices(job, key)]
+        choices = list(KINDS) if key == ("job",) else [str(c) for c in _choices(job, key)]
         listed = f"{', '.join(choices[:-1])} or {choices[-1]}" if len(choices) > 1 else "".join(choices)
         return f"expected {listed}, got {value!r}{_did_you_mean(str(value), choices)}"
     if kind in ("model_type", "model_attributes_type", "dict_type"):
