@@ -22,21 +22,24 @@ BATCH = 64
 """Images that are looked at in one go."""
 
 
-def describe(file: Path) -> None:
-    """Print what is in a file of one of the `KNOWN` suffixes, and the warnings that reading it gives."""
+def describe(file: Path, root: Path | None = None) -> None:
+    """Print what is in a file of one of the `KNOWN` suffixes, and the warnings that reading it gives.
+
+    root: a folder in which to look for stacks.
+    """
     suffix = file.suffix.lower()
     if suffix in STACKS:
         print(rows(_stack(file)))
         return
-    found: Particles | TiltSeries = _series(file) if suffix in SERIES else _particles(file)
+    found: Particles | TiltSeries = _series(file) if suffix in SERIES else _particles(file, root)
     print(rows(_told_by_series(file, found) if hasattr(found, "tilt") else told_by_particles(found)))
     for text in found.warnings:
         print(f"warning: {text}")
 
 
-def check(file: Path) -> None:
+def check(file: Path, root: Path | None = None) -> None:
     """Describe a file and look at all its images.  Raises DataError for what cannot be used."""
-    describe(file)
+    describe(file, root)
     suffix = file.suffix.lower()
     if suffix in SERIES:
         return
@@ -45,7 +48,7 @@ def check(file: Path) -> None:
 
         check_images(stack_of(file))
         return
-    found = _particles(file)
+    found = _particles(file, root)
     if not hasattr(found, "tilt"):
         check_images(found.images)
 
@@ -65,9 +68,7 @@ def check_job(settings: Any) -> None:
     notes: Any = Notes()
     particles = particles_of_job(settings, notes)
     print(rows(told_by_particles(particles)))
-    chosen = getattr(
-        settings, next(name for name in settings.in_order() if hasattr(getattr(settings, name), "padding"))
-    )
+    chosen = next(group for name in settings.in_order() if hasattr(group := getattr(settings, name), "padding"))
     _check_poses(settings, chosen, particles)
     for path in (getattr(chosen, "reference", None), *(getattr(chosen, "references", None) or ())):
         if path is not None:
@@ -100,7 +101,7 @@ class Notes:
 
 
 def check_images(images: Any) -> None:
-    """Read all images, which raises DataError for one that is not finite or missing, and say of those without contrast."""
+    """Read all images, which raises DataError for one that is not finite, and say which are without contrast."""
     from tomodiff.files.cryoem import batches
 
     flat = []
@@ -137,13 +138,13 @@ def told_by_particles(found: Particles) -> dict[str, str]:
     return shown
 
 
-def _particles(file: Path) -> Any:
+def _particles(file: Path, root: Path | None) -> Any:
     """The particles of a file, or the tilt series of a STAR file that has no particles."""
     from tomodiff.errors import ConfigError, DataError
     from tomodiff.files.cryoem import read_particles
 
     try:
-        return read_particles(file)
+        return read_particles(file, root=root)
     except DataError as no_particles:
         try:
             return _series(file) if file.suffix.lower() == ".star" else None
@@ -154,7 +155,8 @@ def _particles(file: Path) -> Any:
 def _series(file: Path) -> TiltSeries:
     from tomodiff.files.cryoem.tilt_series import read_tilt_series
 
-    return read_tilt_series(file, **({"pixel": 1.0} if _tells_no_pixel(file) else {}))
+    options: dict[str, Any] = {"pixel": 1.0} if _tells_no_pixel(file) else {}
+    return read_tilt_series(file, **options)
 
 
 def _tells_no_pixel(file: Path) -> bool:

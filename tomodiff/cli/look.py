@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from tomodiff.recipes.section import Job
     from tomodiff.recipes.settings import CtSettings
 
+Root = Annotated[Path | None, typer.Option("--root", metavar="FOLDER", help="particles: where to look for stacks")]
+
 VOLUMES = (".mrc", ".map", ".rec", ".nii", ".nii.gz", ".npy")
 """Suffixes of files that are volumes and never scans."""
 
@@ -37,6 +39,7 @@ def register(app: typer.Typer) -> None:
 def info(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="scan, particles, tilt series, volume or run directory")],
     given: Overrides,
+    root: Root = None,
 ) -> None:
     """Say what is in a scan, a file of particles or a tilt series, a volume or a run directory."""
     from tomodiff.errors import DataError
@@ -48,7 +51,7 @@ def info(
         print(rows(_run(file)))
         return
     if file.suffix.lower() in cryoem_look.KNOWN:
-        cryoem_look.describe(file)
+        cryoem_look.describe(file, root)
         return
     if volume_suffix(file) in VOLUMES:
         print(rows(_volume(file)))
@@ -73,6 +76,7 @@ def info(
 def check(
     file: Annotated[Path, typer.Argument(metavar="CONFIG.yml|SCAN", help="settings file, scan or particles")],
     given: Overrides,
+    root: Root = None,
 ) -> None:
     """Look for everything that is wrong with a settings file, a scan or particles, without computing anything."""
     from tomodiff.recipes.config_file import load_settings
@@ -86,7 +90,7 @@ def check(
             cryoem_look.check_job(settings)
         _check_place(settings)
     elif file.suffix.lower() in cryoem_look.KNOWN:
-        cryoem_look.check(file)
+        cryoem_look.check(file, root)
     else:
         _check_scan(_settings(file, given))
 
