@@ -1,10 +1,12 @@
-"""`tomodiff init ct`: a commented settings file, made from the settings model itself."""
+"""`tomodiff init KIND`: a commented settings file, made from the settings model itself."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+
+from tomodiff.recipes.job import KINDS
 
 
 def register(app: typer.Typer) -> None:
@@ -12,13 +14,15 @@ def register(app: typer.Typer) -> None:
     app.command()(init)
 
 
-def init(kind: Annotated[str, typer.Argument(metavar="[ct]", help="kind of job")] = "ct") -> None:
+def init(
+    kind: Annotated[str, typer.Argument(metavar="[KIND]", help=f"kind of job: {', '.join(KINDS)}")] = "ct",
+) -> None:
     """Print a commented settings file: tomodiff init ct > run.yml"""
     from tomodiff.errors import ConfigError
 
-    if kind != "ct":
-        raise ConfigError(f"init {kind}: expected ct")
-    print(template(), end="")
+    if kind not in KINDS:
+        raise ConfigError(f"init {kind}: expected {', '.join(KINDS)}")
+    print(template(kind), end="")
 
 
 EXAMPLES = {
@@ -32,36 +36,75 @@ EXAMPLES = {
 }  # fmt: skip
 """What stands, commented out, for a setting that has no default."""
 
+CRYOEM_EXAMPLES = {
+    "path": "particles.star", "root": "project", "class_number": "1", "half": "1", "passthrough": "passthrough.cs",
+    "stack": "particles.mrcs", "pixel_a": "1.06", "voltage_kv": "300", "cs_mm": "2.7", "amplitude_contrast": "0.1",
+    "doses": "series.mdoc", "series": "TS_01", "exclude": "[1, 41]", "thickness_a": "3000", "sirt_filter": "10",
+    "format": "mrc", "checkpoint_every": "1", "particle_diameter_a": "180", "max_resolution_a": "4", "batch": "400",
+    "iterations": "10", "reference": "start.mrc", "references": "[a.mrc, b.mrc]", "resolution_a": "6",
+    "weighting": "exact", "filter": "hann", "relaxation": "1.0", "tv_weight": "auto", "non_negative": "true",
+}  # fmt: skip
+"""The same of cryo-EM jobs, whose settings of one name are all alike."""
 
-def template() -> str:
-    """The settings of a CT job with their defaults; those without one are commented out."""
-    from pydantic import BaseModel
-
-    from tomodiff.recipes.settings import METHOD_DEFAULTS, CtSettings
-
-    lines = [
+HEADS = {
+    "ct": (
         "# Settings of a CT reconstruction.  Run it with: tomodiff run THIS_FILE",
         "# Relative paths are relative to this file.  What is commented out has a default, or comes from the scan.",
-    ]
-    for section, field in CtSettings.model_fields.items():
+    ),
+    "cryoem": (
+        "# Settings of a {kind} job.  Run it with: tomodiff run THIS_FILE",
+        "# Relative paths are relative to this file.  What is commented out has a default, or comes from the input.",
+    ),
+}
+
+
+def template(kind: str = "ct") -> str:
+    """The settings of a kind of job with their defaults; those without one are commented out."""
+    from pydantic import BaseModel
+
+    from tomodiff.recipes.job import settings_class
+
+    job = settings_class(kind)
+    lines = [line.format(kind=kind) for line in HEADS[kind.partition("-")[0]]]
+    for section in job.in_order():
+        field = job.model_fields[section]
         model = field.annotation
         if isinstance(model, type) and issubclass(model, BaseModel):
             lines += ["", f"{section}:"]
             if section == "reconstruction":
-                lines += [f"  # {name} has: {', '.join(own)}" for name, own in METHOD_DEFAULTS.items()]
-            lines += [_line(f"{section}.{name}", inner, "  ") for name, inner in model.model_fields.items()]
+                lines += [f"  # {name} has: {', '.join(own)}" for name, own in _methods(kind).items()]
+            lines += [_line(kind, f"{section}.{name}", inner, "  ") for name, inner in model.model_fields.items()]
         else:
-            lines.append(_line(section, field, ""))
+            lines.append(_line(kind, section, field, ""))
     return "\n".join(lines) + "\n"
 
 
-def _line(name: str, field: object, indent: str) -> str:
+def _methods(kind: str) -> Any:
+    """The settings that each method of a kind of job has."""
+    from tomodiff.recipes import settings
+    from tomodiff.recipes.cryoem import tomogram_settings
+
+    return {"ct": settings.METHOD_DEFAULTS, "cryoem-tomogram": tomogram_settings.METHOD_DEFAULTS}.get(kind, {})
+
+
+def _example(kind: str, name: str, default: object) -> str | None:
+    """What stands for a setting without a default."""
+    if kind == "ct":
+        return EXAMPLES.get(name)
+    last = name.rpartition(".")[2]
+    if kind == "cryoem-tomogram" and name in ("input.path", "input.stack"):
+        return {"path": "series.xf", "stack": "series.st"}[last]
+    return CRYOEM_EXAMPLES[last] if name == "input.path" or default is None else None
+
+
+def _line(kind: str, name: str, field: object, indent: str) -> str:
     from tomodiff.recipes.yaml_tree import write_yaml
 
     last = name.rpartition(".")[2]
     default = getattr(field, "default", None)
-    if name in EXAMPLES:
-        text = f"{last}: {EXAMPLES[name]}"
+    example = _example(kind, name, default)
+    if example is not None:
+        text = f"{last}: {example}"
         mark = "" if name == "input.path" else "# "
     else:
         text, mark = write_yaml({last: default if isinstance(default, str | int | float) else str(default)}).strip(), ""
