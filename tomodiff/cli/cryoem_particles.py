@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
 from tomodiff.cli.console import LOG, say
 
-if TYPE_CHECKING:
-    import numpy as np
-
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="replace earlier files")]
+
+DEFAULT_PIXEL = 3.0
+"""Angstrom, of a phantom or of atoms."""
 
 
 def _option(help: str, metavar: str = "N") -> typer.models.OptionInfo:
@@ -57,10 +57,12 @@ def convert(
 
 def simulate(
     source: Annotated[str, typer.Argument(metavar="SOURCE", help="map (.mrc), atoms (.pdb, .cif), or `phantom`")],
-    out: Annotated[Path, typer.Argument(metavar="OUT.star", help="new particles; images go to OUT.mrcs")],
+    out: Annotated[
+        Path, typer.Argument(metavar="OUT.star", help="new particles; images and truth lie beside: OUT.mrcs, OUT_truth")
+    ],
     particles: Annotated[int, _option("number of particles")] = 1000,
     box: Annotated[int, _option("pixels along a side", "PIXELS")] = 64,
-    pixel_a: Annotated[float | None, _option("pixel in angstrom (default 3.5; a map's own)", "ANGSTROM")] = None,
+    pixel_a: Annotated[float | None, _option("pixel in angstrom (default 3; a map's own)", "ANGSTROM")] = None,
     snr: Annotated[float, _option("variance of the signal over that of the noise; inf for none")] = 0.1,
     defocus_a: Annotated[tuple[float, float], _option("least and most, angstrom", "LOW HIGH")] = (8e3, 2.2e4),
     ctf: Annotated[bool, typer.Option(help="with a contrast transfer function")] = True,
@@ -69,54 +71,45 @@ def simulate(
     voltage_kv: Annotated[float, _option("acceleration voltage", "KV")] = 300.0,
     cs_mm: Annotated[float, _option("spherical aberration", "MM")] = 2.7,
     amplitude_contrast: Annotated[float, _option("amplitude contrast, 0 to 1")] = 0.1,
-    truth: Annotated[Path | None, typer.Option("--truth", metavar="MAP.mrc", help="write the true map, too")] = None,
+    beam_tilt_mrad: Annotated[tuple[float, float], _option("beam tilt", "X Y")] = (0.0, 0.0),
+    resolution_a: Annotated[float, _option("atoms are blurred to this", "ANGSTROM")] = 0.0,
+    symmetry: Annotated[str, _option("of the phantom", "GROUP")] = "C1",
+    conformations: Annotated[int, _option("of the phantom, 1 or 2")] = 1,
+    motion: Annotated[bool, typer.Option("--motion", help="a phantom whose head turns")] = False,
+    pose_error_deg: Annotated[float, _option("by which the poses in OUT.star are off", "DEGREES")] = 0.0,
+    shift_error_a: Annotated[float, _option("by which the shifts in OUT.star are off", "ANGSTROM")] = 0.0,
+    half: Annotated[bool, typer.Option("--float16", help="images in 16 bits")] = False,
     seed: Annotated[int, _option("start of all random numbers")] = 0,
     overwrite: Overwrite = False,
 ) -> None:
     """Simulate particles of a map, of atoms or of a phantom, independently of the models that reconstruct them."""
-    import numpy as np
-
     from tomodiff.errors import ConfigError
-    from tomodiff.files.cryoem import write_map, write_particles
-    from tomodiff.particles import Optics
-    from tomodiff.simulate.particles import Imaging, simulate_particles
+    from tomodiff.simulate.particle_set import ParticleSet, write_set
+    from tomodiff.simulate.particles import Imaging
 
-    for path in (out, out.with_suffix(".mrcs"), truth):
-        if path is not None and path.exists() and not overwrite:
+    stem = out.with_suffix("").name
+    for path in (out, *(out.with_name(stem + end) for end in (".mrcs", "_truth.star", "_truth.mrc", "_truth1.mrc"))):
+        if path.exists() and not overwrite:
             raise ConfigError(f"{path}: exists already; choose another name, or add --overwrite")
-    structure, pixel = _structure(source, box, pixel_a, seed)
-    imaging = Imaging(defocus_a if ctf else None, shift=shift_a, snr=snr, b_factor=b_factor_a2)
-    optics = Optics(voltage_kv, cs_mm, amplitude_contrast, pixel)
-    rng = np.random.default_rng(seed)
-    made, known = simulate_particles(structure, particles, box, pixel, rng, optics=optics, imaging=imaging)
-    write_particles(out, made, stack=out.with_suffix(".mrcs"))
-    if truth is not None:
-        write_map(truth, _density(structure, box, pixel), pixel)
-    say(f"particles  {out}: {particles} of {box} pixels of {pixel:g} angstrom, noise {known['noise']:.4g}")
+    structure = None if source == "phantom" else Path(source)
+    try:
+        imaging = Imaging(defocus_a if ctf else None, shift=shift_a, snr=snr, b_factor=b_factor_a2)
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
+    what = ParticleSet(
+        structure, particles, box, pixel_a or _own_pixel(structure) or DEFAULT_PIXEL, voltage=voltage_kv, cs=cs_mm,
+        amplitude_contrast=amplitude_contrast, beam_tilt=beam_tilt_mrad, imaging=imaging, conformations=conformations,
+        motion=motion, symmetry=symmetry, resolution=resolution_a, pose_error=pose_error_deg,
+        shift_error=shift_error_a, half=half, seed=seed,
+    )  # fmt: skip
+    for role, path in zip(("particles", "images", "true poses", *["true map"] * 3), write_set(out, what), strict=False):
+        say(f"{role:<10}  {path}")
 
 
-def _structure(source: str, box: int, pixel: float | None, seed: int) -> tuple[Any, float]:
-    """What is imaged, and the pixel in angstrom."""
-    from tomodiff.errors import ConfigError
-    from tomodiff.files.cryoem import read_map
-    from tomodiff.simulate.blobs import macromolecule
-    from tomodiff.simulate.density import DensityMap
+def _own_pixel(structure: Path | None) -> float | None:
+    """The pixel of a map, in angstrom."""
+    if structure is None or structure.suffix.lower() not in (".mrc", ".map", ".ccp4"):
+        return None
+    from tomodiff.files.cryoem.mrc import read_header
 
-    if source == "phantom":
-        size = pixel or 3.5
-        return macromolecule(seed, 0.35 * box * size, 2.5 * size), size
-    path = Path(source)
-    if path.suffix.lower() in (".mrc", ".map"):
-        volume, own, _ = read_map(path, pixel, cube=True)
-        return DensityMap(volume, own), own
-    if path.suffix.lower() in (".pdb", ".ent", ".cif", ".mmcif"):
-        from tomodiff.simulate.atoms import read_atoms
-
-        return read_atoms(path), pixel or 3.5
-    raise ConfigError(f"{source}: expected `phantom`, a map (.mrc) or atoms (.pdb, .cif)")
-
-
-def _density(structure: Any, box: int, pixel: float) -> np.ndarray:
-    import numpy as np
-
-    return np.asarray(structure.volume(box, pixel), np.float32)
+    return read_header(structure).pixel or None
