@@ -104,7 +104,7 @@ def slope_errors(
 @pytest.mark.parametrize("ewald", [0, 1])
 @pytest.mark.parametrize("name", NAMES)
 def test_slopes(name: str, ewald: int, rng: np.random.Generator) -> None:
-    """The error falls like the step squared until the jumps of 1e-8 between the taps' polynomials show; the identity and both
+    """The error falls like the step squared until the jumps of 1e-8 between the taps show; the identity and both
     poles are among the poses.  With the smooth kernel, as a linear one has kinks."""
     A = operator(8, 8, 5, rng, kernel="kaiser-bessel", ewald=ewald)
     errors = slope_errors(A, name, rng, (1e-3, 1e-4, 1e-5))

@@ -11,7 +11,7 @@ from tomodiff.cli import cryoem_maps, cryoem_particles
 from tomodiff.cli.options import Overrides, names_of, with_settings
 
 app = typer.Typer(
-    help="Cryo-EM: reconstruct, refine and classify particles, make tomograms, measure and sharpen maps.",
+    help="Cryo-EM: reconstruct and refine particles, make tomograms, measure and sharpen maps.",
     no_args_is_help=True,
     rich_markup_mode="rich",
 )
@@ -44,20 +44,6 @@ def refine(particles: Particles, given: Overrides) -> None:
 def abinitio(particles: Particles, given: Overrides) -> None:
     """Find one map or several from particles whose poses are unknown."""
     _start("cryoem-abinitio", particles, given)
-
-
-@app.command()
-@with_settings(*names_of("cryoem-classify", "classification", "input", "output"), "seed", kind="cryoem-classify")
-def classify(particles: Particles, given: Overrides) -> None:
-    """Sort particles with poses into classes, each with a map of its own."""
-    _start("cryoem-classify", particles, given)
-
-
-@app.command()
-@with_settings(*names_of("cryoem-variability", "variability", "input", "output"), "seed", kind="cryoem-variability")
-def variability(particles: Particles, given: Overrides) -> None:
-    """Find the components by which the particles' maps differ, and where each particle stands along them."""
-    _start("cryoem-variability", particles, given)
 
 
 @app.command()

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from tomodiff.cli.console import say
 from tomodiff.cli.options import Overrides, with_settings
 
-SAMPLES = {"ct": "ct_sample.h5"}
-"""Kind of job -> its sample scan in `datasets/`."""
+SAMPLES = {"ct": "ct_sample.h5", "cryoem": "cryoem_sample.star"}
+"""Kind of job -> its sample in `datasets/`."""
 
 
 def register(app: typer.Typer) -> None:
@@ -65,11 +65,11 @@ def report(run: Annotated[Path, typer.Argument(metavar="RUN", help="run director
 
 
 def demo(
-    kind: Annotated[str, typer.Argument(metavar="[ct]", help="which demonstration")] = "ct",
+    kind: Annotated[str, typer.Argument(metavar="[ct|cryoem]", help="which demonstration")] = "ct",
     out: Annotated[Path, typer.Option("--out", "-o", metavar="FOLDER", help="run directory")] = Path("tomodiff-demo"),
 ) -> None:
-    """Reconstruct the sample scan that comes with tomodiff, and compare it with the truth."""
-    from tomodiff.cli.demonstration import findings
+    """Reconstruct the sample that comes with tomodiff (a scan, or particles to refine), and compare with the truth."""
+    from tomodiff.cli import demonstration, demonstration_cryoem
     from tomodiff.cli.jobs import start
     from tomodiff.errors import ConfigError, TomodiffError
     from tomodiff.recipes.config_file import settings_from
@@ -77,17 +77,15 @@ def demo(
 
     if kind not in SAMPLES:
         raise ConfigError(f"demo {kind}: expected {' or '.join(SAMPLES)}")
-    settings = settings_from(
-        {
-            "input.path": (str(sample(kind)), "the sample"),
-            "output.path": (str(out), "--out"),
-            "output.overwrite": (True, "demo"),
-            "reconstruction.method": ("fista-tv", "demo"),
-            "reconstruction.iterations": (40, "demo"),
-        }
-    )
+    chosen: dict[str, Any] = {"output.path": str(out), "output.overwrite": True, "input.path": str(sample(kind))}
+    if kind == "ct":
+        chosen |= {"reconstruction.method": "fista-tv", "reconstruction.iterations": 40}
+    else:
+        chosen |= {"job": "cryoem-refine"}
+    settings = settings_from({name: (value, "demo") for name, value in chosen.items()})
     run = Run.open(start(settings))
-    shown = findings(run, settings.input.path)
+    judge = demonstration.findings if kind == "ct" else demonstration_cryoem.findings
+    shown = judge(run, settings.input.path)
     for finding in shown:
         say(str(finding))
     if not all(finding.good for finding in shown):
@@ -95,7 +93,7 @@ def demo(
 
 
 def sample(kind: str) -> Path:
-    """The sample scan of a kind of job, in an installed package or in a clone."""
+    """The sample of a kind of job, in an installed package or in a clone."""
     import tomodiff
     from tomodiff.errors import ConfigError
 
@@ -103,5 +101,5 @@ def sample(kind: str) -> Path:
     places = [folder / "datasets" / SAMPLES[kind] for folder in (here, here.parent)]
     found = next((path for path in places if path.is_file()), None)
     if found is None:
-        raise ConfigError(f"the sample scan {SAMPLES[kind]} is missing; looked in {', '.join(map(str, places))}")
+        raise ConfigError(f"the sample {SAMPLES[kind]} is missing; looked in {', '.join(map(str, places))}")
     return found

@@ -170,8 +170,6 @@ def _panel(model: type[Job], name: str) -> str:
         "prepare": "Correction",
         "reconstruction": "Reconstruction",
         "refinement": "Refinement",
-        "classification": "Classification",
-        "variability": "Variability",
     }
     return titles.get(section, "Output")
 
@@ -209,7 +207,5 @@ TEXTS = (
     "refinement.reference",
     "reconstruction.mask",
     "refinement.mask",
-    "classification.references",
-    "variability.mask",
 )
 """Settings whose text is not to be read as a number."""

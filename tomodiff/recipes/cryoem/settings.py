@@ -171,32 +171,6 @@ class Emergence(Model):
     batch: fields.Count | None = Field(default=None, description="particles of each iteration (default 200 per map)")
 
 
-class Classification(Model):
-    """How particles are sorted into classes."""
-
-    classes: fields.Count = Field(default=2, description="number of classes")
-    references: Files | None = Field(default=None, description="maps to start from, separated by commas")
-    align: Literal["none", "local"] = Field(
-        default="none", description="refine poses against each class: none or local"
-    )
-    iterations: fields.Count | None = Field(default=None, description="default 15")
-
-    @classmethod
-    def conflicts(cls, given: dict[str, Any]) -> Iterator[tuple[str, str]]:
-        classes, references = given.get("classes", 2), given.get("references")
-        if isinstance(references, list | tuple) and isinstance(classes, int) and len(references) != classes:
-            yield "references", f"expected {classes} maps, one for each class, got {len(references)}"
-
-
-class Variability(Model):
-    """How a map is found that varies linearly with a few numbers of each particle."""
-
-    components: fields.Count = Field(default=3, description="number of components")
-    iterations: fields.Count | None = Field(default=None, description="default 15")
-    resolution_a: Angstrom | None = Field(default=None, description="of the components, angstrom")
-    mask: fields.Text = Field(default="auto", description="where the map may vary: auto, none or a map file")
-
-
 class CryoemJob(Job):
     """Particles in, maps out."""
 
@@ -234,21 +208,3 @@ class AbinitioSettings(CryoemJob):
 
     job: Literal["cryoem-abinitio"] = Field(default="cryoem-abinitio", description="the kind of job")
     reconstruction: Emergence = Field(default_factory=Emergence)
-
-
-class ClassifySettings(CryoemJob):
-    """Particles with poses to classes."""
-
-    PATH_LISTS = (*CryoemJob.PATH_LISTS, ("classification", "references"))
-
-    job: Literal["cryoem-classify"] = Field(default="cryoem-classify", description="the kind of job")
-    classification: Classification = Field(default_factory=Classification)
-
-
-class VariabilitySettings(CryoemJob):
-    """Particles with poses to components of motion."""
-
-    PATHS = (*CryoemJob.PATHS, ("variability", "mask"))
-
-    job: Literal["cryoem-variability"] = Field(default="cryoem-variability", description="the kind of job")
-    variability: Variability = Field(default_factory=Variability)
