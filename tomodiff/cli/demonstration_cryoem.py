@@ -56,7 +56,7 @@ def findings(run: Run, sample: Path) -> list[Finding]:
         Finding(
             "map",
             f"agrees with the truth to {angstrom(refined)} (FSC 0.5)",
-            f"over half of the way from {angstrom(shells['told'])} (poses as told) to {angstrom(shells['true'])} (true ones)",
+            f"over half of the way from {angstrom(shells['told'])} (poses as told) to {angstrom(shells['true'])}",
             refined - shells["told"] > CLOSED * (shells["true"] - shells["told"]),
         ),
         Finding(
