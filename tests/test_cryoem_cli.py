@@ -14,7 +14,6 @@ from tomodiff.cli.main import main
 from tomodiff.files.cryoem import read_map, read_particles
 from tomodiff.recipes.cryoem.rounds import resolved
 
-
 PLAIN = ("--sharpen", "off", "--set", "output.report=false")
 
 
