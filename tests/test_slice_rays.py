@@ -31,9 +31,9 @@ def test_adjoint(case: dict[str, object], rng: np.random.Generator, xp: ModuleTy
 
 @pytest.mark.parametrize(("size", "voxel"), [(48, 2.0), (49, 2.0), (56, 1.7)])
 def test_both_ways_show_the_same(size: int, voxel: float, rng: np.random.Generator, xp: ModuleType) -> None:
-    """Linear interpolation at t between two voxels misses t (1 - t) / 2 of the second derivative, 0.091 of it in the mean
-    square; across a beam, Gaussians of width s voxels have a Laplacian of sqrt(2) / s^2 of themselves.  Slices miss far
-    less.  Everything that acts on an image acts on both alike."""
+    """Linear interpolation at t between two voxels misses t (1 - t) / 2 of the second derivative, 0.091 of it in the
+    mean square; across a beam, Gaussians of width s voxels have a Laplacian of sqrt(2) / s^2 of themselves.  Slices
+    miss far less.  Everything that acts on an image acts on both alike."""
     blobs, n = Blobs(rng, sigma=5.0), 4
     A = FourierSlice(size, 40, np.full(n, 2.2), np.full(n, 300.0), kernel="kaiser-bessel", voxel=voxel, dtype="float64")
     x = plain(n, rng)
