@@ -56,8 +56,8 @@ def findings(run: Run, sample: Path) -> list[Finding]:
         Finding(
             "map",
             f"agrees with the truth to {angstrom(refined)} (FSC 0.5)",
-            f"more than half of the way from {angstrom(shells['told'])}, of the poses as told, to {angstrom(shells['true'])}, "
-            "of the true ones",
+            f"more than half of the way from {angstrom(shells['told'])}, of the poses as told, to "
+            f"{angstrom(shells['true'])}, of the true ones",
             refined - shells["told"] > CLOSED * (shells["true"] - shells["told"]),
         ),
         Finding(
