@@ -1,12 +1,15 @@
 """The kernels' models again in plain NumPy and SciPy, a short function for each family, independent of their tables.
 
-They start from `scan.rays()`, `scan.project()` and `grid.index_from_world` alone, loop over rays, and are slow.
+Those of X-rays start from `scan.rays()`, `scan.project()` and `grid.index_from_world` alone, loop over rays, are slow.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+
 import numpy as np
 from scipy.ndimage import map_coordinates
+from scipy.special import eval_jacobi
 
 from tomodiff.geometry import Grid, Scan
 
@@ -90,3 +93,49 @@ def columns(x: np.ndarray, stacked: bool, pad: int, width: int) -> np.ndarray:
     """A volume as (y, x, z), or with `stacked` projections as (view, u, v): `pad` zeros below, then up to `width`."""
     ordered = x.transpose(0, 2, 1) if stacked else x.transpose(1, 2, 0)
     return np.pad(ordered, ((0, 0), (0, 0), (pad, width - pad - ordered.shape[2])))
+
+
+def particle_slice(
+    transform: Callable[[np.ndarray], np.ndarray], x: Mapping[str, np.ndarray], box: int, pixel: float, voltage: float,
+    dose: float = 0.0, ctf: str = "ctf", ewald: int = 0,
+) -> np.ndarray:  # fmt: skip
+    """One particle's (box, box // 2 + 1) by RELION's formulas; `transform`: a volume's at k (..., 3), 1/angstrom."""
+    image = np.stack(np.meshgrid(np.fft.rfftfreq(box, pixel), np.fft.fftfreq(box, pixel)), -1)
+    k = image @ x["magnification"].T
+    rho, phi, Cs = np.hypot(*np.moveaxis(k, -1, 0)), np.arctan2(k[..., 1], k[..., 0]), 1e7 * x["cs"]
+    lam = 12.2643247 / np.sqrt(1e3 * voltage * (1 + 0.978466e-6 * 1e3 * voltage))
+    U, V, axis = x["defocus"]
+    gamma = -np.pi * lam * rho**2 * ((U + V) / 2 + (U - V) / 2 * np.cos(2 * (phi - axis)))
+    gamma += np.pi / 2 * Cs * lam**3 * rho**4 - x["phase_shift"] - np.arcsin(x["amplitude_contrast"])
+    gamma += sum(c * zernike("even", i, rho, phi) for i, c in enumerate(x["even_zernike"]))
+    phase = sum(c * zernike("odd", i, rho, phi) for i, c in enumerate(x["odd_zernike"]))
+    phase += 2 * np.pi * (image @ x["shift"] - 1e-3 * Cs * lam**2 * rho**2 * (k @ x["beam_tilt"]))
+    size = np.hypot(*np.moveaxis(image, -1, 0))  # of what the microscope and its detector see
+    exposure = 0.245 * np.maximum(size, 1e-6) ** -1.665 + 2.81
+    f = x["scale"] * np.exp(1j * phase - x["b_factor"] * rho**2 / 4 - dose / (2 * exposure))
+    flat, up = k @ x["rotation"][:2], ewald * lam / 2 * size[..., None] ** 2 * x["rotation"][2]
+    if ewald:
+        return f * 0.5j * (np.exp(1j * gamma) * transform(flat + up) - np.exp(-1j * gamma) * transform(flat - up))
+    return f * transform(flat) * {"ctf": -np.sin(gamma), "phase-flipped": abs(np.sin(gamma)), "none": 1.0}[ctf]
+
+
+def zernike(parity: str, i: int, rho: np.ndarray, phi: np.ndarray) -> np.ndarray:
+    """RELION's i-th polynomial of a parity: pairs (n, m) in turn, radius as it is, in 1/angstrom (Zernike.cpp)."""
+    n, at = (0, 0) if parity == "even" else (1, 0)
+    while at + n < i:
+        n, at = n + 2, at + n + 1
+    m = 2 * (i - at) - n
+    radial = rho ** abs(m) * (-1) ** ((n - abs(m)) // 2) * eval_jacobi((n - abs(m)) // 2, abs(m), 0, 1 - 2 * rho**2)
+    return radial * (np.cos(m * phi) if m >= 0 else np.sin(-m * phi))
+
+
+def dft(volume: np.ndarray, voxel: float) -> Callable[[np.ndarray], np.ndarray]:
+    """The Fourier transform of voxels (z, y, x), origin at voxel n // 2, at any k (..., 3), by the sum that it is."""
+    place = (np.arange(len(volume)) - len(volume) // 2) * voxel
+
+    def transform(k: np.ndarray) -> np.ndarray:
+        x, y, z = (np.exp(-2j * np.pi * np.multiply.outer(k[..., c].ravel(), place)) for c in range(3))
+        rows = np.tensordot(volume, x.T, 1)  # z, y, k
+        return np.einsum("zyk,ky,kz->k", rows, y, z, optimize=True).reshape(k.shape[:-1])
+
+    return transform

@@ -230,7 +230,7 @@ def _run(folder: Path) -> dict[str, str]:
         "run": str(run.path),
         "state": run.status["state"],
         "message": str(run.status.get("message", "")),
-        "scan": str(run.settings.input.path),
+        "scan" if run.settings.job == "ct" else "input": str(run.settings.input.path),
         "method": run.settings.method,
         "started": str(env.get("started", "")),
         "iterations": str(max((m["iteration"] for m in metrics if "iteration" in m), default="")),

@@ -7,7 +7,6 @@ Of the arrays that a recipe saved it draws these, each where it is there:
     guinier           squared, original, weighted, sharpened; slope, intercept
     classes           maps (k, n, n, n), count (k,)
     local_resolution  resolution (n, n, n), pixel, mask
-    latents           values (n, k) of each particle along the components
 """
 
 from __future__ import annotations
