@@ -74,7 +74,13 @@ def append(
     path: Path, measurements: Sequence[Measurement], device: str, threads: int, reps: int, quick: bool
 ) -> list[dict[str, Any]]:
     """Add a JSON line for each measurement to the file; returns what was written."""
-    common = {
+    common = circumstances("ct_projectors", device, threads, reps, quick)
+    return write(path, [common | _line(m, device) for m in measurements])
+
+
+def circumstances(module: str, device: str, threads: int, reps: int, quick: bool) -> dict[str, Any]:
+    """What all lines of a run have in common: the state of this tree, the machine, and how the benchmark was called."""
+    return {
         "commit": commit(),
         "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "machine": processor(),
@@ -85,13 +91,17 @@ def append(
         "load": round(os.getloadavg()[0], 2),
         "reps": reps,
         "quick": quick,
-        "command": " ".join(["python -m", "workflows.benchmarks.ct_projectors", *sys.argv[1:]]),
+        "command": " ".join(["python -m", f"workflows.benchmarks.{module}", *sys.argv[1:]]),
     }
-    lines = [common | _line(m, device) for m in measurements]
+
+
+def write(path: Path, lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Add JSON lines to a file, numbers to four figures; returns what was written."""
+    short = [{k: float(f"{v:.4g}") if isinstance(v, float) else v for k, v in line.items()} for line in lines]
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a", encoding="utf-8") as stream:
-        stream.writelines(json.dumps(line) + "\n" for line in lines)
-    return lines
+        stream.writelines(json.dumps(line) + "\n" for line in short)
+    return short
 
 
 def _line(m: Measurement, device: str) -> dict[str, Any]:
@@ -102,7 +112,7 @@ def _line(m: Measurement, device: str) -> dict[str, Any]:
         import cupy
 
         versions |= {"cupy": cupy.__version__, "cuda": str(cupy.cuda.runtime.runtimeGetVersion())}
-    line: dict[str, Any] = {
+    return {
         "problem": m.problem.name,
         "voxels": list(m.problem.grid.shape),
         "projections": list(m.problem.projections),
@@ -126,7 +136,6 @@ def _line(m: Measurement, device: str) -> dict[str, Any]:
         "met": m.met,
         "note": contender.note,
     }
-    return {name: float(f"{value:.4g}") if isinstance(value, float) else value for name, value in line.items()}
 
 
 def commit() -> str | None:

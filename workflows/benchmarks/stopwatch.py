@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 
@@ -33,6 +36,21 @@ def on_host(call: Callable[[], Any]) -> Seconds:
     wall, cpu = time.perf_counter(), time.process_time()
     call()
     return Seconds(time.process_time() - cpu, time.perf_counter() - wall)
+
+
+def of_command(command: Sequence[str], folder: Path, environment: Mapping[str, str] | None = None) -> Seconds:
+    """A whole command, from its start to its end, in a folder: `cpu` is the user and system time of its process and of
+    those that it waited for.  Raises RuntimeError, with the end of what it said, if it fails."""
+    with (folder / "said.txt").open("w+", encoding="utf-8", errors="replace") as said:
+        wall = time.perf_counter()
+        child = subprocess.Popen(command, cwd=folder, env=environment, stdout=said, stderr=subprocess.STDOUT)
+        _, status, usage = os.wait4(child.pid, 0)
+        wall = time.perf_counter() - wall
+        child.returncode = os.waitstatus_to_exitcode(status)
+        if child.returncode:
+            said.seek(0)
+            raise RuntimeError(f"{' '.join(command)} failed with {child.returncode}:\n{said.read()[-2000:]}")
+    return Seconds(usage.ru_utime + usage.ru_stime, wall)
 
 
 def on_gpu(call: Callable[[], Any]) -> Seconds:
