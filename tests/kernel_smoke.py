@@ -138,7 +138,7 @@ def central_slices(precision: str, rng: np.random.Generator) -> Results:
     weights = rng.random((2, 4)).astype(precision)
     groups, image_of = np.array([0, 1, 0], np.int32), np.array([2, 0, 1], np.int32)
     pixel, voltage = np.array([1.0, 1.5, 2.0]), np.array([300.0, 200.0, 100.0])
-    cases = ((5, 6, 2.0, "none", 0), (6, 6, 1.0, "ctf", 0), (4, 8, 1.5, "phase-flipped", 0), (6, 4, 2.0, "ctf", 1))
+    cases = ((5, 6, 2.0, "none", 0), (10, 6, 1.0, "ctf", 0), (8, 8, 1.5, "phase-flipped", 0), (6, 4, 2.0, "ctf", 1))
     for kernel in ("linear", "kaiser-bessel"):
         for size, box, padding, ctf, ewald in cases:
             name = f"slices {kernel} {size} {box} {ctf} {ewald}"
