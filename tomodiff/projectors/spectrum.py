@@ -54,15 +54,16 @@ class Spectrum(LinearOperator):
     def correction(self, xp: ModuleType = np) -> Array:
         """(n, n, n) what the volume is multiplied with before its transform."""
         if xp.__name__ not in self._correction:
-            place = (np.arange(self.n) - self.n // 2) / self.size
+            index = np.arange(self.n) - self.n // 2
             if self.gridding == "none":
                 made = np.ones((1, 1, 1))
             elif self.gridding == "separable":
-                line = 1 / self.taps.transform(place)
+                line = 1 / self.taps.transform(index / self.size)
                 made = line[:, None, None] * line[:, None] * line
             else:
-                square = place**2
-                made = 1 / self.taps.transform(np.sqrt(square[:, None, None] + square[:, None] + square))
+                square = index**2
+                square = square[:, None, None] + square[:, None] + square
+                made = (1 / self.taps.transform(np.sqrt(np.arange(square.max() + 1)) / self.size))[square]
             self._correction[xp.__name__] = xp.asarray(made.astype(self.dtype))
         return self._correction[xp.__name__]
 
