@@ -150,7 +150,9 @@ def central_slices(precision: str, rng: np.random.Generator) -> Results:
             y, jacobian = A.linearize(x)
             yield name, y.view(precision)
             yield f"{name} push", jacobian.forward(x).view(precision)
-            yield from ((f"{name} pull {k}", g) for k, g in jacobian.adjoint(y).items())
+            yield from (
+                (f"{name} pull {k}", g) for k, g in jacobian.adjoint(np.ascontiguousarray(y[::-1] + 0.5j * y)).items()
+            )
             slicer, spectrum = A.slicer, A.spectrum.forward(x["volume"])
             records = np.ascontiguousarray(A.records(x), precision)
             data = (y[::-1] + 0.5 * y).astype(y.dtype)  # far from the model, whose residual would be rounding alone
