@@ -26,8 +26,8 @@ C1 = point_group("C1")
 def superposed(volume: np.ndarray, truth: np.ndarray) -> np.ndarray:
     """The map, or its mirror image, turned and moved to agree best with the truth: images cannot tell them apart."""
     n = len(truth)
-    smooth = [filtered(v * ball(n), low_pass(8.0, 1.0, n)) for v in (volume, volume[::-1], truth)]
-    line = np.arange(4, n - 4, 3) - n // 2
+    smooth = [filtered(v * ball(n), low_pass(n / 8, 1.0, n)) for v in (volume, volume[::-1], truth)]
+    line = np.arange(4, n - 4, n // 21) - n // 2
     points = np.stack(np.meshgrid(line, line, line, indexing="ij")[::-1]).reshape(3, -1)
 
     def values(v: np.ndarray, R: np.ndarray, move: np.ndarray, at: np.ndarray, order: int = 1) -> np.ndarray:
