@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import shutil
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -64,9 +65,16 @@ class BuildKernels(build_ext):
         return os.path.join(*fullname.split(".")) + ".so"
 
     def build_extension(self, ext: Extension) -> None:
-        """One g++ run."""
-        _, isa, precision = ext.name.rpartition(".")[2].split("_")
-        compile_.compile_library(KERNELS, Path(self.get_ext_fullpath(ext.name)).resolve(), isa, precision)
+        """One g++ run, or a copy of what an earlier editable install of the same sources left in the tree."""
+        name = ext.name.rpartition(".")[2]
+        _, isa, precision = name.split("_")
+        target, earlier = Path(self.get_ext_fullpath(ext.name)).resolve(), ROOT / "tomodiff" / "_lib" / f"{name}.so"
+        fingerprint = compile_.source_hash(KERNELS).encode()
+        if earlier.is_file() and earlier != target and fingerprint in earlier.read_bytes():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(earlier, target)
+        else:
+            compile_.compile_library(KERNELS, target, isa, precision)
 
 
 class AnyPythonWheel(bdist_wheel):
