@@ -8,9 +8,15 @@
 #include <type_traits>
 #include <utility>
 
-#define __global__
+#define __global__ inline /* compiled once, where its entry point takes it in */
 #define __device__
+#if defined(__SANITIZE_ADDRESS__) /* a kernel in one piece takes minutes to compile with all checks */
+#define __forceinline__ inline
+#define HOST_WHOLE
+#else
 #define __forceinline__ inline __attribute__((always_inline))
+#define HOST_WHOLE flatten,
+#endif
 #define __restrict__ __restrict
 #define LANES 256 /* neighbouring outputs owned by one thread; 1 on a GPU */
 
@@ -62,7 +68,7 @@ constexpr auto host_arity(void (*)(A...)) {
 /* size = grid x, y, z then block x, y, z; args as for cuLaunchKernel; threads = 0 takes OpenMP's default.
  * Blocks are handed out in chunks, so the schedule balances and neighbouring blocks share a cache. */
 #define HOST_EXPORT(name)                                                                              \
-    __attribute__((flatten, noinline)) static void name##_block(const unsigned* size, void* const* args) { \
+    __attribute__((HOST_WHOLE noinline)) static void name##_block(const unsigned* size, void* const* args) { \
         dim3 t;                                                                                        \
         for (t.z = 0; t.z < size[5]; ++t.z)                                                            \
             for (t.y = 0; t.y < size[4]; ++t.y)                                                        \

@@ -42,7 +42,7 @@ template <int W, int WHAT, int TERMS> static __device__ __forceinline__ void sli
                         job.stored[2 * (line + c0 + l)] = job.stored[2 * (line + c0 + l) + 1] = 0;
             bool fresh = true;
             SliceRow row, d_row;
-            SliceSums sums;
+            SliceSums sums = SliceSums{};
             /* With planes of its own a thread passes twice: over the points that are read as they are, and as conjugates. */
             for (int pass = 0; pass < (CLIPS ? 2 : 1); ++pass)
                 for (int c0 = chunk * LANES; c0 <= last_column; c0 += job.across * LANES) {
@@ -59,7 +59,6 @@ template <int W, int WHAT, int TERMS> static __device__ __forceinline__ void sli
                         row = slice_row(r, ky, step);
                         if ((WHAT & SLICE_TANGENT) && !SPARE)
                             d_row = slice_row(job.d_records + (long long)p * RECORD, ky, step);
-                        if (WHAT & SLICE_PARAM) sums = SliceSums{};
                     }
                     for (int l = first - c0; l <= last - c0; ++l) {
                         real s, c;
