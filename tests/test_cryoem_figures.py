@@ -18,6 +18,7 @@ from tomodiff.report.cryoem_figures import (
     local_resolution,
 )
 from tomodiff.report.drawing import DARK, LIGHT, Theme, encode
+from tomodiff.report.latent_figures import latents, series
 
 N, PIXEL = 32, 2.0
 FREQUENCY = np.arange(N // 2 + 1) / (N * PIXEL)
@@ -51,6 +52,9 @@ def examples(rng: np.random.Generator) -> list[tuple[Callable[[Arrays, Theme], F
         (class_gallery, {"maps": maps, "count": np.arange(7), "pixel": np.array(3.0)}),
         (class_gallery, {"maps": maps[:1]}),
         (local_resolution, {"resolution": resolution, "pixel": np.array(PIXEL)}),
+        (latents, {"coordinates": rng.normal(size=(300, 1)), "spread": np.ones(1)}),
+        (latents, {"coordinates": rng.normal(size=(300, 6)), "spread": np.ones(6)}),
+        (series, {"projections": rng.normal(size=(2, 7, 8, 8)), "at": rng.normal(size=(2, 7)), "pixel": np.array(3.0)}),
         (local_resolution, {"resolution": resolution, "pixel": np.array(PIXEL), "mask": resolution > 6}),
     ]
 
@@ -102,3 +106,14 @@ def test_gallery_names_the_classes(rng: np.random.Generator) -> None:
     assert [p.get_title() for p in panels[:3]] == ["class 1: 50 (50%)", "class 2: 30 (30%)", "class 3: 20 (20%)"]
     assert np.array_equal(panels[0].images[0].get_array(), data["maps"][0].sum(0))
     assert np.array_equal(panels[4].images[0].get_array(), data["maps"][1, 3])
+
+
+def test_series_share_their_colours(rng: np.random.Generator) -> None:
+    """A component that changes nothing looks like nothing."""
+    still = np.repeat(rng.random((1, 1, 6, 6)), 3, axis=1)
+    moving = still + np.linspace(-1, 1, 3)[:, None, None] * rng.random((6, 6))
+    data = {"projections": np.concatenate([moving, still]), "at": np.zeros((2, 3)), "pixel": np.array(2.0)}
+    panels = [axes for axes in series(data, LIGHT).axes if axes.images]
+    away = [axes.images[0] for axes in panels[3:6] + panels[9:12]]
+    assert len({image.get_clim() for image in away}) == 1
+    assert np.abs(away[0].get_array()).max() > 0.3 and np.abs(away[3].get_array()).max() < 1e-12

@@ -47,6 +47,23 @@ def abinitio(particles: Particles, given: Overrides) -> None:
 
 
 @app.command()
+@with_settings(*names_of("cryoem-classify", "reconstruction", "input", "output"), "seed", kind="cryoem-classify")
+def classify(particles: Particles, given: Overrides) -> None:
+    """Divide particles with poses into classes, and make a map of each.
+
+    The fullest class is the map itself; the others are map_class2.mrc and so on in the folder of the run.
+    """
+    _start("cryoem-classify", particles, given)
+
+
+@app.command()
+@with_settings(*names_of("cryoem-variability", "reconstruction", "input", "output"), "seed", kind="cryoem-variability")
+def variability(particles: Particles, given: Overrides) -> None:
+    """Find the components along which the map varies from particle to particle, and where each particle stands."""
+    _start("cryoem-variability", particles, given)
+
+
+@app.command()
 @with_settings(*names_of("cryoem-tomogram", "reconstruction", "input", "output"), "seed", kind="cryoem-tomogram")
 def tomogram(series: Alignment, given: Overrides) -> None:
     """Turn a tilt series into a tomogram."""

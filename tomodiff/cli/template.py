@@ -41,7 +41,7 @@ CRYOEM_EXAMPLES = {
     "stack": "particles.mrcs", "pixel_a": "1.06", "voltage_kv": "300", "cs_mm": "2.7", "amplitude_contrast": "0.1",
     "doses": "series.mdoc", "series": "TS_01", "exclude": "[1, 41]", "thickness_a": "3000", "sirt_filter": "10",
     "format": "mrc", "checkpoint_every": "1", "particle_diameter_a": "180", "max_resolution_a": "4", "batch": "400",
-    "iterations": "10", "reference": "start.mrc",
+    "iterations": "10", "reference": "start.mrc", "classes": "2", "references": "a.mrc,b.mrc",
     "weighting": "exact", "filter": "hann", "relaxation": "1.0", "tv_weight": "auto", "non_negative": "true",
 }  # fmt: skip
 """The same of cryo-EM jobs, whose settings of one name are all alike."""

@@ -21,6 +21,14 @@ KINDS: Mapping[str, tuple[str, str]] = MappingProxyType(
             "tomodiff.recipes.cryoem.settings:AbinitioSettings",
             "tomodiff.recipes.cryoem.abinitio:abinitio",
         ),
+        "cryoem-classify": (
+            "tomodiff.recipes.cryoem.heterogeneity_settings:ClassifySettings",
+            "tomodiff.recipes.cryoem.classify:classify",
+        ),
+        "cryoem-variability": (
+            "tomodiff.recipes.cryoem.heterogeneity_settings:VariabilitySettings",
+            "tomodiff.recipes.cryoem.variability:variability",
+        ),
         "cryoem-tomogram": (
             "tomodiff.recipes.cryoem.tomogram_settings:TomogramSettings",
             "tomodiff.recipes.cryoem.tomogram:tomogram",

@@ -6,6 +6,8 @@ Of the arrays that a recipe saved it draws these, each where it is there:
     directions        euler_deg (n, 3)
     guinier           squared, original, weighted, sharpened; slope, intercept
     classes           maps (k, n, n, n), count (k,)
+    latents           coordinates (n, k), spread (k,)
+    series            projections (k, frames, n, n), at (k, frames), pixel
     local_resolution  resolution (n, n, n), pixel, mask
 """
 
@@ -17,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tomodiff.report import cryoem_figures as figures
+from tomodiff.report import latent_figures
 from tomodiff.report.drawing import Draw
 from tomodiff.report.page import picture, section
 
@@ -28,6 +31,8 @@ PICTURES: tuple[tuple[str, str, Callable[..., Any], str], ...] = (
     ("directions", "Directions of view", figures.directions, "How many particles are seen along each direction"),
     ("guinier", "Sharpening", figures.guinier, "Guinier plot: amplitudes before and after, and the fitted B factor"),
     ("classes", "Classes", figures.class_gallery, "Projections and middle slices of the classes' maps"),
+    ("latents", "Variability", latent_figures.latents, "Where the particles stand along the components"),
+    ("series", "Along the components", latent_figures.series, "Projections of maps along each component"),
     ("local_resolution", "Local resolution", figures.local_resolution, "Resolution around each voxel"),
 )
 """Name of the arrays, heading, figure, caption."""

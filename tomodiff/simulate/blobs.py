@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
 
@@ -117,12 +118,8 @@ def macromolecule(
         raise ValueError(
             f"radius: expected at least {(TAIL + 2) * sigma:g} angstrom for detail={detail:g}, got {radius:g}"
         )
-    rng = np.random.default_rng(seed)
     own = reach if len(group) == 1 else reach / (1 + len(group) ** (1 / 3)) * 1.4
-    parts = [_domain(i, own, sigma, round(count / len(group) * DOMAINS[i][2]), rng) for i in range(len(DOMAINS))]
-    made = Mixture(*(np.concatenate([getattr(p, f) for p in parts]) for f in FIELDS))
-    made = made.moved(np.eye(3), -np.average(made.position, axis=0, weights=made.amplitude))
-    made = made.moved(np.eye(3) * min(1.0, own / np.linalg.norm(made.position, axis=1).max()))
+    made = _straight(seed, own, sigma, count / len(group))
     if bend:
         made = bent(made, bend, own)
     if missing is not None:
@@ -132,6 +129,16 @@ def macromolecule(
         made = made.moved(np.eye(3), (reach - own) * place / np.linalg.norm(place)).copies(symmetry)
         made = made.moved(np.eye(3) * min(1.0, reach / np.linalg.norm(made.position, axis=1).max()))
     return made
+
+
+@lru_cache(maxsize=4)
+def _straight(seed: int, radius: float, sigma: float, count: float) -> Mixture:
+    """One copy at rest; kept, as each particle of a motion asks for it."""
+    rng = np.random.default_rng(seed)
+    parts = [_domain(i, radius, sigma, round(count * DOMAINS[i][2]), rng) for i in range(len(DOMAINS))]
+    made = Mixture(*(np.concatenate([getattr(p, f) for p in parts]) for f in FIELDS))
+    made = made.moved(np.eye(3), -np.average(made.position, axis=0, weights=made.amplitude))
+    return made.moved(np.eye(3) * min(1.0, radius / np.linalg.norm(made.position, axis=1).max()))
 
 
 def bent(molecule: Mixture, angle: float, radius: float, part: int = HEAD) -> Mixture:
