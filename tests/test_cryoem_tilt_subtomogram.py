@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 
 from tomodiff.analytic.fsc import masked_fsc
-from tomodiff.analytic.wiener import shells_of
 from tomodiff.errors import DataError
 from tomodiff.geometry.poses import from_euler
 from tomodiff.particles import Optics, Particles, particles_of
@@ -106,10 +105,9 @@ def average(images: Particles, which: np.ndarray, rotation: np.ndarray) -> np.nd
     some = images.replace(rotation=rotation, table=None)
     data = ParticleData(some, View())
     sums = back_project(data, data.values(), np.flatnonzero(which), np.ones((1, images.box // 2 + 1)), np.eye(3)[None])
-    _, weight = sums.folded()
-    _, times = shells_of(sums.slicer.spectrum)
-    padded = sums.slicer.spectrum.size
-    mean = float((weight * times).sum()) / 2 / (padded * padded * (padded // 2 + 1))
+    folded, padded = sums.folded(), sums.slicer.spectrum.size
+    own = folded.weight[:, :, folded.spectrum.skirt :]  # all of the whole transform twice, but for the first plane
+    mean = float(own.sum() - own[:, :, 0].sum() / 2) / (padded * padded * (padded // 2 + 1))
     return np.asarray(sums.volume(np.full(images.box, 0.1 * mean)))
 
 

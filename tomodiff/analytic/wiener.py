@@ -7,6 +7,9 @@ src/backprojector.cpp).
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -17,6 +20,9 @@ from tomodiff.projectors.spectrum import Spectrum
 
 FLOOR = 1e-3
 """Without a prior, weights are raised to this part of their mean at the same radius (RELION)."""
+
+SLAB = 1 << 17
+"""Entries of a spectrum that are gone through at a time, so that they stay in the cache."""
 
 
 class BackProjection:
@@ -46,22 +52,20 @@ class BackProjection:
             self.slicer.insert(self.sums, images, turned, groups, weights)
         self.count += len(records)
 
-    def folded(self) -> tuple[Array, Array]:
-        """Data (complex) and weights of the half transform, each pair k, -k added up, with the layout of a spectrum."""
+    def folded(self) -> Folded:
+        """Data and weights of the half transform, each pair k, -k added up."""
         sums, s = self.sums, self.slicer.spectrum
-        data, weight = sums[..., 0] + 1j * sums[..., 1], sums[..., 2].copy()
-        return s.folded(data), s.folded(weight)
+        made = namespace(sums).empty(s.range.shape, s.range.dtype)
+        made.real, made.imag = sums[..., 0], sums[..., 1]
+        return Folded(s, s.folded(made, made), s.folded(sums[..., 2]))
 
     def volume(self, inverse_tau2: Array | None = None) -> Array:
-        """The volume (n, n, n).  inverse_tau2: (shells,) by radius in steps of the volume's own transform, the inverse
-        power of the signal in the units of the weights; None floors the weights instead."""
-        return divided(self.slicer.spectrum, *self.folded(), inverse_tau2)
+        """The volume (n, n, n); see `Folded.volume`."""
+        return self.folded().volume(inverse_tau2)
 
     def mean_weight(self) -> np.ndarray:
         """(n // 2 + 1,) mean weight in each shell of the volume's own transform."""
-        _, weight = self.folded()
-        shell, times = shells_of(self.slicer.spectrum, namespace(weight))
-        return shell_means(weight, shell, times, self.slicer.spectrum.n // 2 + 1)
+        return self.folded().mean_weight()
 
     def __iadd__(self, other: BackProjection) -> BackProjection:
         self.sums += other.sums
@@ -69,49 +73,120 @@ class BackProjection:
         return self
 
 
+@dataclass(frozen=True, eq=False)
+class Folded:
+    """Sums over images as functions of the half transform, with the layout of a spectrum: data complex, weight real."""
+
+    spectrum: Spectrum
+    data: Array
+    weight: Array
+
+    def __add__(self, other: Folded) -> Folded:
+        return Folded(self.spectrum, self.data + other.data, self.weight + other.weight)
+
+    def mean_weight(self) -> np.ndarray:
+        """(n // 2 + 1,) mean weight in each shell of the volume's own transform."""
+        return shell_means(self.weight, self.spectrum)
+
+    def volume(self, inverse_tau2: Array | None = None) -> Array:
+        """The volume (n, n, n).  inverse_tau2: (shells,) by radius in steps of the volume's own transform, the inverse
+        power of the signal in the units of the weights; None floors the weights instead."""
+        return divided(self.spectrum, self.data, self.weight, inverse_tau2)
+
+
 def divided(spectrum: Spectrum, data: Array, weight: Array, inverse_tau2: Array | None = None) -> Array:
     """The volume of data / weight, regularised."""
-    xp = namespace(weight)
-    shell, times = shells_of(spectrum, xp)
-    if inverse_tau2 is None:
-        fine, count = fine_shells(spectrum, xp)
-        mean = shell_means(weight, fine, times, count)
-        floor = xp.asarray(FLOOR * mean, weight.dtype)[xp.minimum(fine, count - 1)]
-        denominator = xp.maximum(weight, floor)
-    else:
-        table = xp.asarray(inverse_tau2, weight.dtype)
-        denominator = weight + table[xp.minimum(shell, len(table) - 1)]
-    filled = xp.where(denominator > 0, data / xp.where(denominator > 0, denominator, 1), 0)
-    return spectrum.inverse(filled.astype(spectrum.range.dtype))
+    xp, fine = namespace(weight), inverse_tau2 is None
+    table = FLOOR * shell_means(weight, spectrum, fine) if inverse_tau2 is None else inverse_tau2
+    combine = xp.maximum if fine else xp.add
+    made = xp.empty(spectrum.range.shape, spectrum.range.dtype)
+    for planes, own in by_shell(spectrum, xp.asarray(table, weight.dtype), fine):
+        total = combine(weight[planes], own)
+        there = total > 0
+        made[planes] = xp.where(there, data[planes] / xp.where(there, total, 1), 0)
+    return spectrum.inverse(made)
 
 
-def coordinates(spectrum: Spectrum, xp: Any = np) -> tuple[Array, Array, Array]:
-    """z, y, x of every entry in steps of the padded transform, to be broadcast."""
-    line = xp.arange(spectrum.nz) - spectrum.offset
-    return line[:, None, None], line[:, None], xp.arange(spectrum.nx) - spectrum.skirt
+# ---- shells: spheres of a rounded radius, in steps of the volume's own transform or of the padded one ("fine")
 
 
-def fine_shells(spectrum: Spectrum, xp: Any = np) -> tuple[Array, int]:
-    """The rounded radius of every entry in steps of the padded transform, and how many there are."""
-    z, y, x = coordinates(spectrum, xp)
-    made = xp.floor(xp.sqrt(z * z + y * y + x * x) + 0.5).astype("int32")
-    return made, spectrum.offset + 1
+def shell_means(values: Array, spectrum: Spectrum, fine: bool = False) -> np.ndarray:
+    """The mean of real `values` (nz, nz, nx) in each shell of the whole transform: (n // 2 + 1,), or (offset + 1,) of
+    fine ones."""
+    xp, count = namespace(values), _count(spectrum, fine)
+    total = xp.zeros(count + 1)
+    for planes, shell in _shells(spectrum, xp, fine):
+        total += _sums(shell, values[planes, :, spectrum.skirt :], count, xp)
+    made = total[:count]
+    made = made if isinstance(made, np.ndarray) else made.get()
+    number = _numbers(spectrum.nz, spectrum.nx, spectrum.skirt, spectrum.n, spectrum.size, fine)
+    return np.asarray(made) / np.maximum(number, 1)
 
 
-def shells_of(spectrum: Spectrum, xp: Any = np) -> tuple[Array, Array]:
-    """The rounded radius of every entry in steps of the volume's own transform, and how often the whole transform holds
-    it: 0 for the repeated columns at the edges."""
-    z, y, x = coordinates(spectrum, xp)
-    made = xp.floor(xp.sqrt(z * z + y * y + x * x) / spectrum.padding + 0.5).astype("int32")
-    times = xp.where(x < 0, 0.0, xp.where(x == 0, 1.0, 2.0))
-    return made, xp.broadcast_to(times, made.shape)
+def by_shell(spectrum: Spectrum, table: Array, fine: bool = False) -> Iterator[tuple[slice, Array]]:
+    """Some planes of the spectrum at a time, and the table's number for each of their entries, of its last shell
+    beyond."""
+    xp, last = namespace(table), len(table) - 1
+    index = _radii(spectrum, fine)
+    own = table[xp.asarray(np.minimum(index, last))]
+    for planes, squares in _squares(spectrum, xp, -spectrum.skirt):
+        yield planes, own[squares]
 
 
-def shell_means(values: Array, shell: Array, times: Array, count: int) -> np.ndarray:
-    """The mean of `values` in each of `count` shells."""
-    xp = namespace(values)
-    flat = xp.minimum(shell, count).reshape(-1)
-    total = xp.bincount(flat, (values * times).reshape(-1), count + 1)[:count]
-    number = xp.bincount(flat, times.reshape(-1), count + 1)[:count]
-    made = total / xp.maximum(number, 1)
-    return made if isinstance(made, np.ndarray) else made.get()
+def _sums(shell: Array, values: Array | None, count: int, xp: Any) -> Array:
+    """Sums over shells of entries x >= 0, all of which the whole transform holds twice but those at x = 0."""
+    edge = shell[:, :, 0]
+    parts = (None, None) if values is None else (values.reshape(-1), values[:, :, 0].reshape(-1))
+    made = 2.0 * xp.bincount(shell.reshape(-1), parts[0], count + 1)
+    return made - xp.bincount(edge.reshape(-1), parts[1], count + 1)
+
+
+@lru_cache(maxsize=16)
+def _numbers(nz: int, nx: int, skirt: int, n: int, size: int, fine: bool) -> np.ndarray:
+    """How many entries of the whole transform are in each shell."""
+    spectrum = _Layout(nz, nx, skirt, n, size)
+    count = _count(spectrum, fine)
+    return np.asarray(sum(_sums(shell, None, count, np) for _, shell in _shells(spectrum, np, fine)))[:count]
+
+
+@dataclass(frozen=True)
+class _Layout:
+    """The sizes of a `Spectrum`."""
+
+    nz: int
+    nx: int
+    skirt: int
+    n: int
+    size: int
+
+    @property
+    def offset(self) -> int:
+        return self.nz // 2
+
+
+def _count(spectrum: Spectrum | _Layout, fine: bool) -> int:
+    return spectrum.offset + 1 if fine else spectrum.n // 2 + 1
+
+
+def _shells(spectrum: Spectrum | _Layout, xp: Any, fine: bool) -> Iterator[tuple[slice, Array]]:
+    """Some planes at a time, and the shells of their entries x >= 0, those beyond the last one in one of their own."""
+    index = xp.asarray(np.minimum(_radii(spectrum, fine), _count(spectrum, fine)))
+    for planes, squares in _squares(spectrum, xp, 0):
+        yield planes, index[squares]
+
+
+def _radii(spectrum: Spectrum | _Layout, fine: bool) -> np.ndarray:
+    """The rounded radius that belongs to each squared radius in steps of the padded transform."""
+    farthest = 2 * spectrum.offset**2 + max(spectrum.nx, spectrum.offset) ** 2
+    step = 1.0 if fine else spectrum.size / spectrum.n
+    return np.floor(np.sqrt(np.arange(farthest + 1)) / step + 0.5).astype(np.intp)
+
+
+def _squares(spectrum: Spectrum | _Layout, xp: Any, first: int) -> Iterator[tuple[slice, Array]]:
+    """Some planes at a time, and the squared radii of their entries x >= first."""
+    line, x = xp.arange(spectrum.nz) - spectrum.offset, xp.arange(first, spectrum.nx - spectrum.skirt)
+    plane = line[:, None] ** 2 + x**2
+    each = max(1, SLAB // plane.size)
+    for start in range(0, spectrum.nz, each):
+        planes = slice(start, min(start + each, spectrum.nz))
+        yield planes, line[planes, None, None] ** 2 + plane

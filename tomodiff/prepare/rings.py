@@ -23,7 +23,6 @@ from typing import Any
 
 import numpy as np
 import scipy.ndimage
-import scipy.signal
 from numpy.typing import NDArray
 
 from tomodiff.errors import ConfigError
@@ -93,9 +92,11 @@ class RingFilter:
 
     def _details(self, sinogram: Floats) -> tuple[list[Floats], NDArray[np.bool_]]:
         """What each value differs from its neighbours in the same view, in three ways; and the columns near kinks."""
+        from scipy.signal import savgol_filter  # brings much of SciPy with it
+
         window = WINDOWS[self.strength]
         median = scipy.ndimage.median_filter(sinogram, size=(1, window), mode="nearest")
-        parabola = scipy.signal.savgol_filter(sinogram, window, 2, axis=1, mode="interp")
+        parabola = savgol_filter(sinogram, window, 2, axis=1, mode="interp")
         near_kink = _near_kinks(np.median(sinogram, axis=0))
         return [sinogram - median, sinogram - parabola, sinogram - _pairs(sinogram, window // 2)], near_kink
 

@@ -108,10 +108,12 @@ class Spectrum(LinearOperator):
         out[...] = made
         return out
 
-    def folded(self, sums: Array) -> Array:
+    def folded(self, sums: Array, out: Array | None = None) -> Array:
         """Sums over points of the half transform with what fell beside its faces, and each point's conjugate, added:
-        what sums over the whole transform would hold.  Real or complex (nz, nz, nx)."""
-        made = sums.copy()
+        what sums over the whole transform would hold.  Real or complex (nz, nz, nx); `out` may be the sums."""
+        made = sums.copy() if out is None else out
+        if out is not None and out is not sums:
+            out[...] = sums
         for target, source in reversed(self._mirrored()):
             made[:, :, source] += made[::-1, ::-1, target].conj()
         made[:, :, self.skirt] += made[::-1, ::-1, self.skirt].conj()

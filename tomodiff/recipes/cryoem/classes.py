@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-from tomodiff.analytic.wiener import BackProjection
 from tomodiff.array import namespace, to_numpy
 from tomodiff.prepare.particle_images import shell_power
 from tomodiff.projectors.slicer import Slicer
@@ -90,9 +89,7 @@ def maximise(
     made = []
     for k, m in enumerate(order):
         pair, curve = (maps[0][k], maps[1][m]), correlation((maps[0][k], maps[1][m]), data)
-        both = BackProjection(data.slicer, group, namespace(sums[0][k].sums))
-        both += sums[0][k]
-        both += sums[1][m]
+        both = sums[0][k].folded() + sums[1][m].folded()
         whole = to_numpy(both.volume(inverse_tau2(both.mean_weight(), curve)))
         made.append(Halves(pair, whole, curve, (sums[0][k], sums[1][m])))
     return replace(_renumbered(state, half == 2, order), halves=tuple(made))

@@ -15,7 +15,7 @@ from itertools import combinations_with_replacement
 import numpy as np
 
 from tomodiff.analytic.fsc import fsc
-from tomodiff.analytic.wiener import FLOOR, shell_means, shells_of
+from tomodiff.analytic.wiener import FLOOR, by_shell, shell_means
 from tomodiff.array import Array, namespace, to_numpy
 from tomodiff.projectors.slicer import Slicer
 from tomodiff.projectors.spectrum import Spectrum
@@ -148,21 +148,18 @@ class Normal:
 
     def mean_weight(self, k: int) -> np.ndarray:
         """(n // 2 + 1,) mean weight of map k in each shell of the volume's own transform."""
-        w = self.weight[k, k]
-        shell, times = shells_of(self.spectrum, namespace(w))
-        return shell_means(w, shell, times, self.spectrum.n // 2 + 1)
+        return shell_means(self.weight[k, k], self.spectrum)
 
     def solved(self, prior: list[np.ndarray] | None = None) -> np.ndarray:
         """(q, n, n, n) the maps; prior: 1 / tau^2 (shells,) of each, else a small part of the shell's mean weight."""
         xp = namespace(self.data[0])
-        shell, _ = shells_of(self.spectrum, xp)
         low = {}
         for (k, m), w in self.weight.items():
             low[m, k] = w
             if k == m:
                 table = FLOOR * self.mean_weight(k) if prior is None else prior[k]
                 held = xp.asarray(np.maximum(table, 1e-12 * max(float(table.max()), 1e-30)), w.dtype)
-                low[k, k] = w + held[xp.minimum(shell, len(held) - 1)]
+                low[k, k] = xp.concatenate([w[planes] + own for planes, own in by_shell(self.spectrum, held)])
         found = _cholesky_solved(low, self.data)
         return np.stack([to_numpy(self.spectrum.inverse(f.astype(self.spectrum.range.dtype))) for f in found])
 

@@ -15,6 +15,8 @@ from tomodiff.prepare.particle_images import masked, radius, shell_power, transf
 from tomodiff.projectors.fourier_slice import FourierSlice, parameters
 from tomodiff.projectors.slicer import Slicer
 
+SOME = 64
+"""Images that are looked at together where only their corners count."""
 BATCH_BYTES = 256 << 20
 """Of transforms that are worked on at a time, where they are not all kept."""
 KEEP_BYTES = 4 << 30
@@ -119,10 +121,11 @@ class ParticleData:
     def background_spectrum(self, index: np.ndarray, sample: int = 1000) -> np.ndarray:
         """(groups, shells) E|F|^2 of the noise, as the corners of images show it: white, until residuals say more."""
         chosen = index[:: max(1, len(index) // sample)]
-        images = np.asarray(self.particles.images[chosen], np.float64)
-        outside = radius(self.box) > self.box / 2 - 1
+        outside = np.flatnonzero(radius(self.box) > self.box / 2 - 1)
         group = self.particles.group[chosen]
-        variance = images[:, outside].var(1)
+        parts = (chosen[i : i + SOME] for i in range(0, len(chosen), SOME))
+        corners = (self.particles.images[part].reshape(len(part), -1)[:, outside] for part in parts)
+        variance = np.concatenate([pixels.var(1, dtype=np.float64) for pixels in corners])
         shells = self.box // 2 + 1
         made = np.ones((len(self.particles.optics), shells))
         for g in range(len(made)):

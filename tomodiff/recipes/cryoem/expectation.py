@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from tomodiff.analytic.wiener import divided, shell_means, shells_of
+from tomodiff.analytic.wiener import divided, shell_means
 from tomodiff.array import Array, namespace, to_numpy
 from tomodiff.recipes.cryoem.data import ParticleData
 from tomodiff.recipes.cryoem.halves import inverse_tau2
@@ -146,12 +146,11 @@ def _map_of(plan: Templates, estimate: Estimate, top: float) -> tuple[np.ndarray
     spectrum = plan.model.spectrum
     (a, wa), (b, wb) = estimate.sums
     xp = namespace(a)
-    shell, times = shells_of(spectrum, xp)
     count = spectrum.n // 2 + 1
     one, two = (xp.where(w > 0, d / xp.where(w > 0, w, 1), 0) for d, w in ((a, wa), (b, wb)))
 
     def mean(values: Array) -> np.ndarray:
-        return shell_means(values, shell, times, count)
+        return shell_means(values, spectrum)
 
     both = np.sqrt(np.maximum(mean(xp.abs(one) ** 2) * mean(xp.abs(two) ** 2), 1e-60))
     curve = mean((one * two.conj()).real) / both

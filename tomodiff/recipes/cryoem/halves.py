@@ -63,11 +63,10 @@ def reconstruct_halves(
 ) -> Halves:  # fmt: skip
     """Reconstruct both half sets and all particles."""
     first, second = (back_project(data, values, np.flatnonzero(half == h), noise, group, advance) for h in (1, 2))
-    maps = to_numpy(first.volume()), to_numpy(second.volume())
+    folded = first.folded(), second.folded()
+    maps = to_numpy(folded[0].volume()), to_numpy(folded[1].volume())
     curve = correlation(maps, data, mask)
-    both = BackProjection(data.slicer, group, namespace(first.sums))
-    both += first
-    both += second
+    both = folded[0] + folded[1]
     prior = inverse_tau2(both.mean_weight(), curve, fudge) if regularise else None
     return Halves(maps, to_numpy(both.volume(prior)), curve, (first, second))
 
@@ -76,8 +75,9 @@ def divided_halves(data: ParticleData, halves: Halves, fudge: float = 1.0) -> tu
     """Each half map regularised by itself: what its own particles are compared with."""
     made = []
     for sums in halves.sums:
-        prior = 2 * inverse_tau2(sums.mean_weight(), halves.fsc, fudge)  # of one half: FSC / (1 - FSC)
-        made.append(to_numpy(sums.volume(prior)) * sphere(data.operator.size, data))
+        folded = sums.folded()
+        prior = 2 * inverse_tau2(folded.mean_weight(), halves.fsc, fudge)  # of one half: FSC / (1 - FSC)
+        made.append(to_numpy(folded.volume(prior)) * sphere(data.operator.size, data))
     return made[0], made[1]
 
 

@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 
-from tomodiff.analytic.local_resolution import local_resolution
 from tomodiff.array import namespace
 from tomodiff.files.cryoem import write_map
 from tomodiff.geometry.symmetry import point_group
@@ -53,6 +52,8 @@ def reconstruct(settings: Any, run: Run, progress: Progress) -> None:
         keep_directions(run, particles.rotation)
         run.record(method=chosen.method, symmetry=chosen.symmetry)
         if chosen.local_resolution:
+            from tomodiff.analytic.local_resolution import local_resolution
+
             found = local_resolution(halves.half[0], halves.half[1], data.operator.voxel, rng, mask=mask)
             write_map(run.path / "local_resolution.mrc", found.resolution.astype(np.float32), data.operator.voxel)
             write_map(run.path / "map_local_filtered.mrc", found.filtered.astype(np.float32), data.operator.voxel)
