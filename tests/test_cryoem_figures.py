@@ -16,6 +16,7 @@ from tomodiff.report.cryoem_figures import (
     fsc_curves,
     guinier,
     local_resolution,
+    truth_curves,
 )
 from tomodiff.report.drawing import DARK, LIGHT, Theme, encode
 from tomodiff.report.latent_figures import latents, series
@@ -47,6 +48,7 @@ def examples(rng: np.random.Generator) -> list[tuple[Callable[[Arrays, Theme], F
     resolution = np.where(rng.random((N, N, N)) < 0.2, 0, rng.uniform(4, 9, (N, N, N)))
     return [
         (fsc_curves, FSC),
+        (truth_curves, {"frequency": FREQUENCY, "pixel": np.array(PIXEL), "refined": CURVE, "told": CURVE**2}),
         (directions, {"euler_deg": euler}),
         (guinier, GUINIER),
         (class_gallery, {"maps": maps, "count": np.arange(7), "pixel": np.array(3.0)}),

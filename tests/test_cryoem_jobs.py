@@ -105,6 +105,38 @@ def test_info_tells_particles(folder: Path, capsys: pytest.CaptureFixture[str]) 
     assert "200" in shown and "32" in shown and "300 kV" in shown
 
 
+def test_info_tells_what_a_par_holds_and_what_it_does_not(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["-q", "cryoem", "convert", str(folder / "p.star"), str(tmp_path / "p.par")]) == 0
+    capsys.readouterr()
+    for command in ("info", "check"):
+        assert main([command, str(tmp_path / "p.par")]) == 0
+        shown = capsys.readouterr().out
+        assert "200" in shown and "--pixel-a" in shown and "in angstrom" in shown
+
+
+def test_local_resolution_and_ab_initio_are_in_their_reports(folder: Path, tmp_path: Path) -> None:
+    out = ["-o", str(tmp_path / "local"), "--local-resolution", "--sharpen", "off"]
+    assert main(["-q", "cryoem", "reconstruct", str(folder / "p.star"), *out]) == 0
+    assert "Local resolution" in (tmp_path / "local" / "report.html").read_text()
+    given = ["--iterations", "2", "--batch", "20", "--max-resolution-a", "30"]
+    assert main(["-q", "cryoem", "abinitio", str(folder / "p.star"), "-o", str(tmp_path / "start"), *given]) == 0
+    shown = (tmp_path / "start" / "report.html").read_text()
+    assert "Slices through the middle of the volume" in shown and "Classes" in shown
+
+
+def test_a_job_is_checked_before_it_runs(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for kind in ("classify", "variability"):
+        config = tmp_path / f"{kind}.yml"
+        config.write_text(
+            f"job: cryoem-{kind}\ninput:\n  path: {folder / 'p.star'}\noutput:\n  path: {tmp_path / 'o'}\n"
+        )
+        assert main(["check", str(config)]) == 0
+        shown = capsys.readouterr().out
+        assert "needed" in shown and "no problems found" in shown
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "says"),
     [

@@ -138,7 +138,7 @@ def _inverse(
     if dtype not in ("float32", "float64"):
         raise TypeError(f"data: expected float32 or float64, got {dtype}")
     matrices = projection_matrices(grid, scan)
-    target = _Rows(grid, xp, dtype) if _upright_parallel(scan, matrices) else _Columns(grid, xp, dtype)
+    target = RowVolume(grid, xp, dtype) if upright_parallel(scan, matrices) else ColumnVolume(grid, xp, dtype)
     # what the filter spreads over the nearer edge of an offset detector belongs to the lines seen from opposite
     margin = _symmetric(scan) if orbit.coverage > FULL_TURN else (0, 0)
     matrices[:, :4] += margin[0] * matrices[:, 8:]
@@ -153,13 +153,13 @@ def _inverse(
     return target.volume()
 
 
-def _upright_parallel(scan: Scan, matrices: np.ndarray) -> bool:
+def upright_parallel(scan: Scan, matrices: np.ndarray) -> bool:
     """Whether u does not depend on z, nor v on x and y."""
     largest = np.abs(matrices[:, :3]).max()
     return scan.kind == "parallel" and bool((np.abs(matrices[:, [2, 4, 5]]) <= 1e-9 * largest).all())
 
 
-class _Rows:
+class RowVolume:
     """A volume that collects an upright parallel beam, row of voxels by row."""
 
     def __init__(self, grid: Grid, xp: ModuleType, dtype: str) -> None:
@@ -181,7 +181,7 @@ class _Rows:
         return self.sum
 
 
-class _Columns:
+class ColumnVolume:
     """A volume that collects any other beam, column of voxels by column."""
 
     def __init__(self, grid: Grid, xp: ModuleType, dtype: str) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 import scipy.fft
 
-from tomodiff.analytic.fbp import _Columns, _Rows, _upright_parallel
+from tomodiff.analytic.fbp import ColumnVolume, RowVolume, upright_parallel
 from tomodiff.analytic.orbit import Orbit
 from tomodiff.analytic.ramp import WINDOWS, ramp_response
 from tomodiff.array import Array, fft_of, namespace
@@ -107,6 +107,6 @@ def padded_size(columns: int) -> int:
 def back_project(filtered: Array, scan: Scan, grid: Grid) -> Array:
     """The sum over views of the filtered images (view, v, u) at each voxel (z, y, x), linear between pixels."""
     xp, matrices = namespace(filtered), projection_matrices(grid, scan)
-    target = (_Rows if _upright_parallel(scan, matrices) else _Columns)(grid, xp, filtered.dtype.name)
+    target = (RowVolume if upright_parallel(scan, matrices) else ColumnVolume)(grid, xp, filtered.dtype.name)
     target.add(filtered, matrices)
     return target.volume()

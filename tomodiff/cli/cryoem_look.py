@@ -31,6 +31,9 @@ def describe(file: Path, root: Path | None = None) -> None:
     if suffix in STACKS:
         print(rows(_stack(file)))
         return
+    if suffix == ".par":
+        print(rows(_par(file)))
+        return
     found: Particles | TiltSeries = _series(file) if suffix in SERIES else _particles(file, root)
     print(rows(_told_by_series(file, found) if hasattr(found, "tilt") else told_by_particles(found)))
     for text in found.warnings:
@@ -47,6 +50,8 @@ def check(file: Path, root: Path | None = None) -> None:
         from tomodiff.files.cryoem import stack_of
 
         check_images(stack_of(file))
+        return
+    if suffix == ".par":
         return
     found = _particles(file, root)
     if not hasattr(found, "tilt"):
@@ -76,8 +81,7 @@ def check_job(settings: Any) -> None:
     mask = str(getattr(chosen, "mask", "none"))
     if mask not in ("auto", "none"):
         reference_map(Path(mask), particles)
-    classes = getattr(chosen, "classes", 1)
-    check_memory(notes, particles, particles.box, chosen.padding, chosen.dtype, classes)
+    check_memory(notes, particles, particles.box, chosen.padding, chosen.dtype, chosen.maps)
     print(rows({"memory": f"{notes.facts['memory_needed']} needed, {notes.facts['memory_free']} free"}))
     for text in notes.warnings:
         print(f"warning: {text}")
@@ -189,6 +193,24 @@ def _stack(file: Path) -> dict[str, str]:
     n, r, c = header.shape
     pixel = f" of {header.pixel:g} angstrom" if header.pixel else ", of no stated size"
     return {"images": str(file), "shape": f"{n} of {r} x {c} pixels{pixel}, {header.dtype}"}
+
+
+def _par(file: Path) -> dict[str, str]:
+    """What a .par tells, which names neither its images nor the microscope."""
+    import numpy as np
+
+    from tomodiff.files.cryoem.frealign import par_table
+
+    kept = par_table(file, False)
+    defocus = np.stack([kept.table.floats("DF1"), kept.table.floats("DF2")], 1)
+    return {
+        "format": "FREALIGN or cisTEM .par",
+        "particles": str(len(kept.table)),
+        "columns": ", ".join(kept.table.columns),
+        "shifts": "in pixels" if kept.in_pixels else "in angstrom",
+        "CTF": _defocus(defocus),
+        "not told": "images, pixel, voltage, Cs, contrast: --stack --pixel-a --voltage-kv --cs-mm --amplitude-contrast",
+    }
 
 
 def _check_poses(settings: Any, chosen: Any, particles: Particles) -> None:

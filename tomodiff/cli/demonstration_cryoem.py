@@ -37,14 +37,21 @@ class Known:
 def findings(run: Run, sample: Path) -> list[Finding]:
     """Shells up to which the refined map agrees with the truth (FSC 0.5), against those of the poses as told and of the
     true ones."""
+    import numpy as np
+
     from tomodiff.files.cryoem import read_map, read_particles
+    from tomodiff.recipes.cryoem.rounds import resolved
+    from tomodiff.report.run_report import write_report
 
     known = Known.beside(sample)
     truth, pixel, _ = read_map(known.true_map)
-    shells = {name: agreement(reconstructed(path), truth) for name, path in
-              (("told", known.particles), ("true", known.true_particles))}  # fmt: skip
-    refined = agreement(read_map(run.volume_path)[0], truth)
     n = len(truth)
+    maps = {"refined": read_map(run.volume_path)[0], "told": reconstructed(known.particles),
+            "true": reconstructed(known.true_particles)}  # fmt: skip
+    curves = {name: agreement(volume, truth) for name, volume in maps.items()}
+    shells = {name: resolved(curve, 0.5) for name, curve in curves.items()}
+    run.save_report_data("truth_fsc", curves | {"frequency": np.arange(n // 2 + 1) / (n * pixel), "pixel": pixel})
+    write_report(run)
     found = read_particles(run.path / "particles.star").rotation
     before, after = (errors(poses, read_particles(known.true_particles).rotation) for poses in
                      (read_particles(known.particles).rotation, found))  # fmt: skip
@@ -55,9 +62,9 @@ def findings(run: Run, sample: Path) -> list[Finding]:
     return [
         Finding(
             "map",
-            f"agrees with the truth to {angstrom(refined)} (FSC 0.5)",
+            f"agrees with the truth to {angstrom(shells['refined'])} (FSC 0.5)",
             f"over half of the way from {angstrom(shells['told'])} (poses as told) to {angstrom(shells['true'])}",
-            refined - shells["told"] > CLOSED * (shells["true"] - shells["told"]),
+            shells["refined"] - shells["told"] > CLOSED * (shells["true"] - shells["told"]),
         ),
         Finding(
             "poses",
@@ -80,14 +87,13 @@ def reconstructed(path: Path) -> np.ndarray:
     return first_round(data, data.values(), particles.half, point_group("C1")).halves.map
 
 
-def agreement(volume: np.ndarray, truth: np.ndarray) -> int:
-    """Shells up to which two maps agree within a sphere."""
+def agreement(volume: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    """The Fourier shell correlation of two maps within a sphere."""
     from tomodiff.analytic.fsc import masked_fsc
     from tomodiff.analytic.masks import soft_sphere
-    from tomodiff.recipes.cryoem.rounds import resolved
 
     n = len(truth)
-    return resolved(masked_fsc(volume, truth, soft_sphere(n, MASK_PART * n / 2, 4.0)), 0.5)
+    return masked_fsc(volume, truth, soft_sphere(n, MASK_PART * n / 2, 4.0))
 
 
 def errors(poses: np.ndarray, truth: np.ndarray) -> float:

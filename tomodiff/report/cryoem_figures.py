@@ -66,6 +66,28 @@ def fsc_curves(data: Arrays, theme: Theme) -> Figure:
     return fig
 
 
+def truth_curves(data: Arrays, theme: Theme) -> Figure:
+    """Fourier shell correlations of maps with the true one, and the line of 0.5.
+
+    data: frequency (1/angstrom), and curves: refined, with the poses as told, with the true poses.
+    """
+    fig = figure(theme, 7.2, 3.2)
+    axes = fig.subplots()
+    frequency = np.asarray(data["frequency"], np.float64)
+    names = {"refined": "refined", "told": "poses as told", "true": "true poses"}
+    for (name, label), colour in zip(names.items(), theme.curves, strict=False):
+        if data.get(name) is not None:
+            axes.plot(frequency, data[name], color=colour, linewidth=1.4, label=label)
+    axes.axhline(0.5, color=theme.ink, linewidth=0.8, linestyle=":")
+    axes.set_xlim(0, frequency[-1])
+    axes.set_ylim(-0.1, 1.05)
+    in_angstrom(axes, float(frequency[-1]))
+    axes.set_ylabel("correlation with the truth")
+    dress(axes, theme)
+    axes.legend(fontsize=8, frameon=False, labelcolor=theme.ink)
+    return fig
+
+
 def in_angstrom(axes: Axes, highest: float) -> None:
     """Label an axis of spatial frequencies with the resolution they stand for."""
     ticks = np.linspace(0, highest, 7)[1:]

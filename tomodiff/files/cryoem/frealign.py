@@ -91,7 +91,7 @@ def read_par(
     if missing:
         raise ConfigError(f"{path}: a .par does not tell {', '.join(missing)}: expected them as arguments, found none")
     path = Path(path)
-    kept = _par_table(path, invert_eulers)
+    kept = par_table(path, invert_eulers)
     images = _chosen(path, kept, stack_of(stack))
     optics = Optics(voltage or 0.0, cs or 0.0, amplitude_contrast or 0.0, pixel or 0.0)
     group = np.zeros(len(kept.table), np.int64)
@@ -170,7 +170,7 @@ def table_head(table: StarTable) -> int:
     return table.text().count("\n") - len(table)
 
 
-def _par_table(path: Path, invert_eulers: bool) -> ParTable:
+def par_table(path: Path, invert_eulers: bool) -> ParTable:
     """The rows of a .par, with the names of the columns for their number."""
     try:
         lines = path.read_text(encoding="utf-8", errors="surrogateescape").split("\n")

@@ -15,7 +15,7 @@ from tomodiff.recipes.cryoem.data import ParticleData
 from tomodiff.recipes.cryoem.expectation import Mixture, Stage, expect_and_maximise
 from tomodiff.recipes.cryoem.globally import SHELLS_OF_ORDER, Search, find_poses
 from tomodiff.recipes.cryoem.halves import back_project, inverse_tau2, sphere
-from tomodiff.recipes.cryoem.output import keep_directions, updated
+from tomodiff.recipes.cryoem.output import keep_directions, keep_summary, updated
 from tomodiff.recipes.cryoem.search import shift_grid
 from tomodiff.recipes.cryoem.source import check_memory, particles_of_job
 from tomodiff.recipes.cryoem.view import view_of
@@ -37,7 +37,7 @@ def abinitio(settings: Any, run: Run, progress: Progress) -> None:
     with progress.stage("read metadata"):
         particles = particles_of_job(settings, run)
     view = view_of(chosen, particles)
-    check_memory(run, particles, particles.box, view.padding, view.dtype, chosen.classes)
+    check_memory(run, particles, particles.box, view.padding, view.dtype, chosen.maps)
     data, group = ParticleData(particles, view), point_group(chosen.symmetry)
     limit = LAST_SHELL
     if chosen.max_resolution_a is not None:
@@ -63,7 +63,9 @@ def abinitio(settings: Any, run: Run, progress: Progress) -> None:
     rank = np.argsort(order)
     write_particles(run.path / "particles.star", updated(particles, values, particles.half, klass=rank[klass] + 1))
     keep_directions(run, values["rotation"])
-    run.save_report_data("classes", {"maps": np.stack([maps[k] for k in order]), "count": np.bincount(klass)[order]})
+    count, voxel = np.bincount(klass, minlength=len(maps))[order], data.operator.voxel
+    run.save_report_data("classes", {"maps": np.stack([maps[k] for k in order]), "count": count, "pixel": voxel})
+    keep_summary(run, maps[order[0]], voxel)
     run.record(classes=len(maps), symmetry=chosen.symmetry, shells=min(limit, LAST_SHELL))
 
 

@@ -43,7 +43,7 @@ def classify(settings: Any, run: Run, progress: Progress) -> None:
         particles = particles_of_job(settings, run)
         need_poses(particles, settings.input.path, "classify")
     view = view_of(chosen, particles)
-    check_memory(run, particles, particles.box, view.padding, view.dtype, 2 * chosen.count)
+    check_memory(run, particles, particles.box, view.padding, view.dtype, chosen.maps)
     job = Classification(settings, run, progress, ParticleData(particles, view))
     with run.interruptible():
         state = job.iterate()

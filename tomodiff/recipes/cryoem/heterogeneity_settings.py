@@ -55,6 +55,10 @@ class Classification(States):
         """The number of classes."""
         return len(self.references) if self.references else self.classes or 2
 
+    @property
+    def maps(self) -> int:
+        return 2 * self.count
+
 
 class Variability(States):
     """How the components of variability are found."""
@@ -63,6 +67,10 @@ class Variability(States):
     contrast: fields.Switch = Field(default=False, description="each particle has a contrast of its own")
     iterations: fields.Count | None = Field(default=None, description="default 20")
     frames: Frames = Field(default=7, description="maps along each component")
+
+    @property
+    def maps(self) -> int:
+        return (self.components + 1) * (self.components + 4) // 2
 
 
 class ClassifySettings(CryoemJob):

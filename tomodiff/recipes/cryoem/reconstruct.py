@@ -57,6 +57,8 @@ def reconstruct(settings: Any, run: Run, progress: Progress) -> None:
             found = local_resolution(halves.half[0], halves.half[1], data.operator.voxel, rng, mask=mask)
             write_map(run.path / "local_resolution.mrc", found.resolution.astype(np.float32), data.operator.voxel)
             write_map(run.path / "map_local_filtered.mrc", found.filtered.astype(np.float32), data.operator.voxel)
+            shown = {"resolution": found.resolution.astype(np.float32), "pixel": data.operator.voxel, "mask": mask}
+            run.save_report_data("local_resolution", shown)
     del curves
 
 

@@ -104,6 +104,11 @@ class Model(Section):
     dtype: Literal["float32", "float64"] = Field(default="float32", description="precision of the computation")
     device: Literal["cpu", "cuda"] = Field(default="cpu", description="cpu, or cuda for an NVIDIA GPU")
 
+    @property
+    def maps(self) -> int:
+        """How many maps are kept at a time, which counts for the memory it takes."""
+        return 1
+
 
 class Finish(Model):
     """How particles are modelled, and how a map is validated and sharpened."""
@@ -169,6 +174,10 @@ class Emergence(Model):
     classes: fields.Count = Field(default=1, description="number of maps")
     iterations: fields.Count | None = Field(default=None, description="default 60")
     batch: fields.Count | None = Field(default=None, description="particles of each iteration (default 200 per map)")
+
+    @property
+    def maps(self) -> int:
+        return self.classes
 
 
 class CryoemJob(Job):

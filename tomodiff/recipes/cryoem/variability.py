@@ -35,8 +35,7 @@ def variability(settings: Any, run: Run, progress: Progress) -> None:
         particles = particles_of_job(settings, run)
         need_poses(particles, settings.input.path, "find their variability")
     view = view_of(chosen, particles)
-    maps = chosen.components + 1
-    check_memory(run, particles, particles.box, view.padding, view.dtype, maps * (maps + 3) // 2)
+    check_memory(run, particles, particles.box, view.padding, view.dtype, chosen.maps)
     data, group = ParticleData(particles, view), point_group(chosen.symmetry)
     half = half_sets(particles.half, np.random.default_rng(settings.seed))
     with progress.stage("all particles", total=len(data), unit="particle") as stage:
