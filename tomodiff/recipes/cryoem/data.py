@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -87,12 +88,21 @@ class ParticleData:
     def batches(
         self, index: np.ndarray, advance: Callable[[int], None] | None = None
     ) -> Iterator[tuple[np.ndarray, Array]]:
-        """Transforms of the particles `index` in batches, with their indices; in any order that reads files forward."""
-        for start in range(0, len(index), self.batch):
-            chosen = index[start : start + self.batch]
-            yield chosen, self.transforms(chosen)
-            if advance:
-                advance(len(chosen))
+        """Transforms of the particles `index` in batches, with their indices; in any order that reads files forward.
+
+        Where they are not kept in memory, the images of the next batch are read while this one is worked on.
+        """
+        parts = [index[start : start + self.batch] for start in range(0, len(index), self.batch)]
+        with ThreadPoolExecutor(1) as reader:
+            coming = None
+            for i, chosen in enumerate(parts):
+                made = self.transforms(chosen) if coming is None else self._transformed(chosen, coming.result())
+                coming = None
+                if not self.keeps and i + 1 < len(parts):
+                    coming = reader.submit(self._images, parts[i + 1])
+                yield chosen, made
+                if advance:
+                    advance(len(chosen))
 
     def transforms(self, index: np.ndarray) -> Array:
         """(m, box, box // 2 + 1) the transforms of some particles, masked beyond the diameter."""
@@ -106,8 +116,14 @@ class ParticleData:
         made = np.stack if isinstance(next(iter(self._kept.values())), np.ndarray) else _stack
         return made([self._kept[int(i)] for i in index])
 
+    def _images(self, index: np.ndarray) -> np.ndarray:
+        return np.asarray(self.particles.images[index])
+
     def _read(self, index: np.ndarray) -> Array:
-        images = np.asarray(self.particles.images[index])
+        return self._transformed(index, self._images(index))
+
+    def _transformed(self, index: np.ndarray, images: np.ndarray) -> Array:
+        """Transforms of images that were read."""
         if not np.isfinite(images).all():
             bad = int(index[~np.isfinite(images).all((1, 2))][0])
             raise DataError("particles", f"image {bad + 1}", "finite numbers", "NaN or infinite values")

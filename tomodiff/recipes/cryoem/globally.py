@@ -11,6 +11,7 @@ from tomodiff.analytic.shells import filtered, low_pass
 from tomodiff.geometry.orientations import so3_grid
 from tomodiff.projectors.slicer import Slicer
 from tomodiff.recipes.cryoem.align import align, likelihood_weights
+from tomodiff.recipes.cryoem.bound import Bound
 from tomodiff.recipes.cryoem.data import ParticleData
 from tomodiff.recipes.cryoem.halves import divided_halves, on_device, reconstruct_halves
 from tomodiff.recipes.cryoem.rounds import LOWEST, MARGIN, Round, Values, residual_noise
@@ -63,15 +64,19 @@ def find_poses(
     spectrum = data.operator.spectrum.forward(on_device(reference, data))
     slicer = Slicer(data.operator.spectrum, data.box, top, data.operator.ctf, data.slicer.ewald, unique=True)
     weights = likelihood_weights(noise, data.view.dtype)
-    keep, at = found.rotation.shape[1], 0
+    bound, at = Bound(data, slicer, spectrum, noise, low, top), 0
     for part, F in data.batches(index):
         rows = slice(at, at + len(part))
         at += len(part)
-        image_of = np.repeat(np.arange(len(part)), keep)
+        rotation[part], shift[part] = grid[found.rotation[rows, 0]], found.shift[rows, 0]
+        still = bound.open(part, F, values | {"rotation": rotation, "shift": shift}, found.score[rows])
+        image_of, which = np.nonzero(still)
         own = {name: v[part][image_of] for name, v in values.items()}
-        own |= {"rotation": grid[found.rotation[rows].ravel()], "shift": found.shift[rows].reshape(-1, 2)}
+        own |= {"rotation": grid[found.rotation[rows][still]], "shift": found.shift[rows][still]}
         refined = align(slicer, spectrum, data, F, part, own, weights, Levenberg(8), image_of)
-        best = refined.value.reshape(-1, keep).argmin(1) + keep * np.arange(len(part))
+        value = np.full(still.shape, np.inf)
+        value[image_of, which] = refined.value
+        best = (np.cumsum(still.ravel()) - 1).reshape(still.shape)[np.arange(len(part)), value.argmin(1)]
         rotation[part], shift[part] = refined.rotation[best], refined.shift[best]
     return values | {"rotation": rotation, "shift": shift}
 
