@@ -80,6 +80,8 @@ class Mixture:
         return volume_of_gaussians(self.position, self.amplitude, self.sigma, box, pixel, band_limited)
 
 
+FEWEST = 12
+"""Blobs of a molecule, so that every part has one."""
 FIELDS = ("position", "amplitude", "sigma", "part")
 
 BODY, HEAD, ARM, KNOB = range(4)
@@ -110,7 +112,7 @@ def macromolecule(
     detail: the finest detail, angstrom; sigmas are `WIDTH` times it, so with a pixel of detail / 2.5 they are 0.9
     pixels.  symmetry: copies of a smaller molecule about the axes of a point group.  bend: radians by which the head
     is turned about its hinge.  missing: a part (BODY, HEAD, ARM, KNOB) that is left out.  The same seed makes the same
-    molecule in whatever conformation.  ValueError where the blobs are too wide for the radius.
+    molecule in whatever conformation.  ValueError where the blobs are too wide for the radius, or too few.
     """
     sigma, group = WIDTH * detail, point_group(symmetry)
     reach = radius - TAIL * sigma
@@ -118,6 +120,8 @@ def macromolecule(
         raise ValueError(
             f"radius: expected at least {(TAIL + 2) * sigma:g} angstrom for detail={detail:g}, got {radius:g}"
         )
+    if count < FEWEST * len(group):
+        raise ValueError(f"count: expected at least {FEWEST} blobs for each of {len(group)} copies, got {count}")
     own = reach if len(group) == 1 else reach / (1 + len(group) ** (1 / 3)) * 1.4
     made = _straight(seed, own, sigma, count / len(group))
     if bend:
@@ -158,15 +162,15 @@ def _domain(number: int, radius: float, sigma: float, count: int, rng: np.random
     while sum(map(len, found)) < count:
         start = semi * rng.uniform(-1, 1, 3)
         turn = poses.random_rotations(1, rng)[0]
-        coil = start + _coil(sigma, 1.2 * semi.max()) @ turn.T
+        coil = start + _coil(sigma, min(1.3 * sigma, 0.6 * semi.min()), 1.2 * semi.max()) @ turn.T
         found.append(coil[np.sum((coil / semi) ** 2, axis=1) <= 1])
     position = np.concatenate(found)[:count] + radius * np.array(centre)
     amplitude = rng.uniform(0.6, 1.4, len(position))
     return Mixture(position, amplitude, np.full(len(position), sigma), np.full(len(position), number))
 
 
-def _coil(sigma: float, length: float) -> np.ndarray:
-    """(n, 3) beads on a right-handed helix along z, 1.3 sigma from its axis."""
+def _coil(sigma: float, radius: float, length: float) -> np.ndarray:
+    """(n, 3) beads on a right-handed helix along z."""
     z = np.arange(0, length, 0.45 * sigma) - length / 2
     turn = 2 * np.pi * z / (4.5 * sigma)
-    return np.stack([1.3 * sigma * np.cos(turn), 1.3 * sigma * np.sin(turn), z], 1)
+    return np.stack([radius * np.cos(turn), radius * np.sin(turn), z], 1)
