@@ -6,16 +6,16 @@ from typing import Any
 
 import numpy as np
 
-from tomodiff.files.cryoem import write_map, write_particles
 from tomodiff.geometry.orientations import so3_grid
 from tomodiff.geometry.poses import random_rotations
 from tomodiff.geometry.symmetry import point_group
 from tomodiff.recipes.cryoem.checkpoints import Checkpoints
+from tomodiff.recipes.cryoem.class_output import write_classes
+from tomodiff.recipes.cryoem.classes import Classes, maximise
 from tomodiff.recipes.cryoem.data import ParticleData
 from tomodiff.recipes.cryoem.expectation import Mixture, Stage, expect_and_maximise
 from tomodiff.recipes.cryoem.globally import SHELLS_OF_ORDER, Search, find_poses
-from tomodiff.recipes.cryoem.halves import back_project, inverse_tau2, sphere
-from tomodiff.recipes.cryoem.output import keep_directions, keep_summary, updated
+from tomodiff.recipes.cryoem.halves import back_project, half_sets, inverse_tau2, sphere
 from tomodiff.recipes.cryoem.search import shift_grid
 from tomodiff.recipes.cryoem.source import check_memory, particles_of_job
 from tomodiff.recipes.cryoem.view import view_of
@@ -32,7 +32,8 @@ START_SHELLS = 4
 
 
 def abinitio(settings: Any, run: Run, progress: Progress) -> None:
-    """The maps of a `cryoem-abinitio` job, and the particles with the best pose in the best map."""
+    """The maps of a `cryoem-abinitio` job: shapes emerge, every particle takes its best pose in the best of them, and
+    maps of those poses are what is written."""
     chosen = settings.reconstruction
     with progress.stage("read metadata"):
         particles = particles_of_job(settings, run)
@@ -56,17 +57,17 @@ def abinitio(settings: Any, run: Run, progress: Progress) -> None:
     )
     with progress.stage("find poses", total=len(data) * len(maps), unit="particle") as stage:
         values, klass = assign(data, maps, group, min(limit, LAST_SHELL), settings.seed, stage.advance)
-    order = np.argsort(-np.bincount(klass, minlength=len(maps)), kind="stable")
-    for number, k in enumerate(order, 1):
-        path = run.volume_path if number == 1 else run.path / f"map_class{number}.mrc"
-        write_map(path, maps[k].astype(np.float32), data.operator.voxel)
-    rank = np.argsort(order)
-    write_particles(run.path / "particles.star", updated(particles, values, particles.half, klass=rank[klass] + 1))
-    keep_directions(run, values["rotation"])
-    count, voxel = np.bincount(klass, minlength=len(maps))[order], data.operator.voxel
-    run.save_report_data("classes", {"maps": np.stack([maps[k] for k in order]), "count": count, "pixel": voxel})
-    keep_summary(run, maps[order[0]], voxel)
-    run.record(classes=len(maps), symmetry=chosen.symmetry, shells=min(limit, LAST_SHELL))
+    state = Classes(np.eye(len(maps))[klass], (values,) * len(maps), data.background_spectrum(np.arange(len(data))))
+    half = half_sets(particles.half, np.random.default_rng(settings.seed))
+    with progress.stage("reconstruct", total=len(data), unit="particle") as stage:
+        state = maximise(data, state, half, group, stage.advance)
+    with progress.stage("write"):
+        run.warn(
+            "poses were found against one map of all particles, so the agreement of the half maps flatters them; "
+            "tomodiff cryoem refine --mode global gives a resolution"
+        )
+        write_classes(run, data, state, half)
+        run.record(symmetry=chosen.symmetry, shells=min(limit, LAST_SHELL))
 
 
 def emerge(

@@ -9,18 +9,16 @@ from typing import Any
 
 import numpy as np
 
-from tomodiff.analytic.fsc import FscCurves, resolution
-from tomodiff.files.cryoem import write_map, write_particles
 from tomodiff.geometry.symmetry import point_group
 from tomodiff.recipes.cryoem import classes as steps
 from tomodiff.recipes.cryoem.align import Prior
 from tomodiff.recipes.cryoem.checkpoints import Checkpoints
+from tomodiff.recipes.cryoem.class_output import write_classes
 from tomodiff.recipes.cryoem.classes import Classes, References
-from tomodiff.recipes.cryoem.columns import add_columns
 from tomodiff.recipes.cryoem.components import Analysis, analyse, random_latents
 from tomodiff.recipes.cryoem.data import ParticleData
 from tomodiff.recipes.cryoem.halves import half_sets, sphere
-from tomodiff.recipes.cryoem.output import keep_curves, keep_directions, keep_summary, mask_of, updated, without_corners
+from tomodiff.recipes.cryoem.output import mask_of
 from tomodiff.recipes.cryoem.rounds import Round, first_round, residual_noise, resolved
 from tomodiff.recipes.cryoem.source import check_memory, need_poses, particles_of_job, reference_map
 from tomodiff.recipes.cryoem.view import view_of
@@ -150,37 +148,3 @@ class Classification:
         """A stage of the progress over all particles; gives its `advance`."""
         with self.progress.stage(name, total=passes * len(self.data), unit="particle") as stage:
             yield stage.advance
-
-
-def write_classes(run: Run, data: ParticleData, state: Classes, half: np.ndarray, mask: np.ndarray) -> None:
-    """Maps and half maps of the classes, the fullest first; particles with their classes; the report's arrays."""
-    count = np.bincount(state.best, minlength=len(state.values))
-    order, pixel = np.argsort(-count, kind="stable"), data.operator.voxel
-    found = []
-    for number, k in enumerate(order, 1):
-        halves = state.halves[k]
-        write_map(class_path(run, number), without_corners(halves.map), pixel)
-        for h, volume in enumerate(halves.half, 1):
-            write_map(run.path / f"map_class{number}_half{h}.mrc", without_corners(volume), pixel)
-        found.append(resolution(halves.fsc, pixel))
-    write_map(run.path / "mask.mrc", mask.astype(np.float32), pixel)
-    rank = np.argsort(order)
-    values = state.chosen_values()
-    for text in write_particles(
-        run.path / "particles.star", updated(data.particles, values, half, klass=rank[state.best] + 1)
-    ):
-        run.warn(text)
-    add_columns(run.path / "particles.star", {"rlnMaxValueProbDistribution": state.probability.max(1)})
-    maps = np.stack([without_corners(state.halves[k].map) for k in order])
-    run.save_report_data("classes", {"maps": maps, "count": count[order], "pixel": pixel})
-    keep_summary(run, maps[0], pixel)
-    keep_curves(run, FscCurves(state.halves[order[0]].fsc, None, None, state.halves[order[0]].fsc, None), pixel)
-    keep_directions(run, values["rotation"])
-    run.record(classes=len(order), resolution_a=found[0])
-    shown = {f"class {i}": {"particles": int(count[k]), "resolution_a": found[i - 1]} for i, k in enumerate(order, 1)}
-    run.record(class_maps=shown)
-
-
-def class_path(run: Run, number: int) -> Any:
-    """Where the map of a class goes; the first is the run's own map."""
-    return run.volume_path if number == 1 else run.path / f"map_class{number}.mrc"
