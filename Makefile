@@ -10,7 +10,7 @@ PARALLEL = -n $(JOBS) --dist loadfile --no-loadscope-reorder
 # One thread for each test worker; results do not depend on the number of threads.
 ONE_THREAD = OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 TOMODIFF_THREADS=1
 
-.PHONY: help demo test check bench bench-gpu test-gpu nightly peers docs clean
+.PHONY: help demo test check bench bench-gpu quality test-gpu nightly peers docs clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -39,6 +39,9 @@ bench: $(VENV)/.ready-medical peers ## speed, beside other programs where they i
 # Installs nothing, as test-gpu; needs numpy and CuPy with a working GPU.
 bench-gpu: ## speed on a GPU
 	PYTHONPATH=. python3 -m workflows.benchmarks.ct_projectors --device cuda $(BENCH_ARGS)
+
+quality: $(VENV)/.ready-test ## the tests behind the numbers of quality; prints them and keeps them
+	$(ONE_THREAD) PYTHONPATH=. $(BIN)/python -m workflows.benchmarks.quality $(BENCH_ARGS)
 
 peers:
 	@test -f $(VENV)/.ready-peers || .ci/setup $(VENV) peers || echo "not all other programs install here: going on without them"

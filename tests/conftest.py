@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -35,6 +37,28 @@ def xp(request: pytest.FixtureRequest) -> ModuleType:
 def rng() -> np.random.Generator:
     """Random numbers, the same in every run."""
     return np.random.default_rng(20261122)
+
+
+Measured = Callable[..., None]
+
+
+@pytest.fixture
+def measured(request: pytest.FixtureRequest) -> Measured:
+    """Say a number that a goal is about: measured(name, wanted, **values).  `make quality` (TOMODIFF_QUALITY, a file)
+    keeps them with the CPU seconds of the test so far; a test may say several."""
+    begun = time.process_time()
+
+    def say(name: str, wanted: str, **values: float) -> None:
+        shown = ", ".join(f"{key} {value:.4g}" for key, value in values.items())
+        print(f"{name}: {shown} (wanted: {wanted})")
+        target = os.environ.get("TOMODIFF_QUALITY")
+        if target:
+            line = {"name": name, "wanted": wanted} | {k: float(f"{v:.4g}") for k, v in values.items()}
+            line |= {"cpu_s": round(time.process_time() - begun, 1), "test": request.node.nodeid}
+            with Path(target).open("a", encoding="utf-8") as stream:
+                stream.write(json.dumps(line) + "\n")
+
+    return say
 
 
 @pytest.fixture

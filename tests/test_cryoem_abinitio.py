@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+import time
+from pathlib import Path
+
 import numpy as np
 import pytest
 from scipy.ndimage import map_coordinates
 from scipy.optimize import minimize
 
+from tests.conftest import Measured
 from tests.cryoem_toys import ball, blobs, particles
 from tomodiff.analytic.fsc import fsc
 from tomodiff.analytic.shells import filtered, low_pass
+from tomodiff.cli.main import main
+from tomodiff.files.cryoem import read_map, write_particles
 from tomodiff.geometry import poses
 from tomodiff.geometry.orientations import so3_grid
 from tomodiff.geometry.symmetry import point_group
 from tomodiff.particles import Particles
-from tomodiff.recipes.cryoem.abinitio import assign, emerge, memory_of, mixture_from
+from tomodiff.recipes.cryoem.abinitio import emerge, memory_of, mixture_from
 from tomodiff.recipes.cryoem.data import ParticleData, View
 from tomodiff.recipes.cryoem.expectation import Estimate, Mixture
-from tomodiff.recipes.cryoem.globally import Search, global_round
-from tomodiff.recipes.cryoem.rounds import first_round, resolved
+from tomodiff.recipes.cryoem.rounds import resolved
 
 C1 = point_group("C1")
 
@@ -61,21 +66,23 @@ def lost(truth: Particles, rng: np.random.Generator) -> Particles:
 
 
 @pytest.mark.slow
-def test_four_of_five_seeds_reach_half_of_nyquist() -> None:
-    """From nothing, then one global round of half sets, each seed with particles, noise and start of its own."""
-    reached = []
+def test_four_of_five_seeds_reach_half_of_nyquist(tmp_path: Path, measured: Measured) -> None:
+    """From nothing by the command, each seed with particles, noise and start of its own; shells up to FSC 0.5."""
+    reached, minutes = [], []
     for seed in range(5):
         rng = np.random.default_rng(100 + seed)
         shape = blobs(100 + seed)
         truth, _ = particles(shape, 2000, rng)
-        data = ParticleData(lost(truth, rng), View())
-        maps = emerge(data, C1, 1, 60, 12.0, 200, seed)
-        values, _ = assign(data, maps, C1, 12.0, seed)
-        state = first_round(data, values, truth.half, C1)
-        state = global_round(data, state, C1, Search(shift_range=3), rng)
+        write_particles(tmp_path / f"p{seed}.star", lost(truth, rng))
+        begun = time.process_time()
+        given = ["-o", str(tmp_path / f"m{seed}.mrc"), "--seed", str(seed)]
+        assert main(["-q", "cryoem", "abinitio", str(tmp_path / f"p{seed}.star"), *given]) == 0
+        minutes.append((time.process_time() - begun) / 60)
         known = shape.volume(64, truth.pixel) * ball(64)
-        found = superposed(state.halves.map, known)
+        found = superposed(read_map(tmp_path / f"m{seed}.mrc")[0], known)
         reached.append(resolved(fsc(found * ball(64), known), 0.5))
+    seeds = {f"seed_{i}": shell for i, shell in enumerate(reached)}
+    measured("ab initio, shells to FSC 0.5", ">= 16 in 4 of 5, <= 30 CPU minutes", **seeds, cpu_minutes=max(minutes))
     assert sum(shell >= 16 for shell in reached) >= 4, reached
 
 

@@ -10,6 +10,7 @@ import mrcfile
 import numpy as np
 import pytest
 
+from tests.conftest import Measured
 from tests.cryoem_golden import relion
 from tests.cryoem_toys import blobs
 from tomodiff.files.cryoem import read_particles, write_particles
@@ -35,12 +36,14 @@ def errors(particles: Particles, volume: np.ndarray, truth: np.ndarray, **option
 
 
 @pytest.mark.real
-def test_golden_projections(shared: Callable[[str], Path]) -> None:
+def test_golden_projections(shared: Callable[[str], Path], measured: Measured) -> None:
     """Shifts, astigmatism, a phase plate on some, two microscopes."""
     folder = shared(FOLDER)
     particles, volume = read_particles(folder / "proj_notilt.star"), mrcfile.read(folder / "vol70S_64.mrc")
     truth = particles.images[:]
-    assert errors(particles, volume, truth).max() < SAME
+    worst = errors(particles, volume, truth).max()
+    measured("golden projections of RELION", "<= 1.5e-3", error=worst)
+    assert worst < SAME
     wrong = {
         "shift": particles.replace(shift=-particles.shift),
         "rotation": particles.replace(rotation=np.swapaxes(particles.rotation, 1, 2)),
