@@ -11,7 +11,9 @@ import numpy as np
 import pytest
 
 from tomodiff.analytic.fsc import masked_fsc
+from tomodiff.cli.main import main
 from tomodiff.errors import DataError
+from tomodiff.files.cryoem import read_map, read_particles
 from tomodiff.geometry.poses import from_euler
 from tomodiff.particles import Optics, Particles, particles_of
 from tomodiff.recipes.cryoem.data import ParticleData, View
@@ -129,3 +131,21 @@ def test_halves_of_real_ribosomes_agree_and_do_not_with_transposed_rotations(sha
     np.testing.assert_allclose(right[:5], PROTOTYPE, atol=0.05)
     assert (right > BINARY).all()
     assert wrong[5:].max() < BINARY
+
+
+@pytest.mark.real
+def test_the_command_averages_tilt_images(shared: Callable[[str], Path], tmp_path: Path) -> None:
+    """The same through files: B-factors of Warp's sign, the pixel of images binned by 8 (the file tells the unbinned
+    one), half sets by molecule."""
+    path = shared("data/cryoem/cryodrgn-sta-ribosome") / "sta_testing_bin8.star"
+    given = ["--tilt-images", "--pixel-a", str(PIXEL), "--mask", "none", "--sharpen", "off"]
+    assert main(["-q", "cryoem", "reconstruct", str(path), "-o", str(tmp_path / "map.mrc"), *given]) == 0
+    halves = [read_map(tmp_path / "map.run" / f"map_half{h}.mrc")[0] for h in (1, 2)]
+    z, y, x = np.indices((64,) * 3) - 32
+    curve = masked_fsc(halves[0], halves[1], (np.sqrt(z * z + y * y + x * x) < 12).astype(np.float64))
+    assert (curve[1:5] > 0.7).all()
+    written = read_particles(tmp_path / "map.run" / "particles.star")
+    halves_of = {name: set() for name in written.table.table["rlnGroupName"]}
+    for name, half in zip(written.table.table["rlnGroupName"], written.half, strict=True):
+        halves_of[name].add(half)
+    assert len(halves_of) == 6 and all(len(both) == 1 for both in halves_of.values())

@@ -10,6 +10,8 @@ Like is compared with like, within one scope.  kernel: from arrays to arrays, th
 to images is in it.  operator: a volume in, or its gradient out.  command: a whole program from files to files, its
 start included; CPU seconds of its process as the system counts them.  CPU s: of all threads together, the best of
 --reps rounds in which all take turns.  Ratio: how many times faster our linear kernel is than that program.
+
+torch-projectors is compared where it loads (its 0.13.1 wheels do with torch 2.6), RELION where it is installed.
 """
 
 from __future__ import annotations

@@ -44,6 +44,9 @@ class ParticleInput(Section):
     voltage_kv: Kilovolts | None = Field(default=None, description="acceleration voltage (a .par needs it)")
     cs_mm: Aberration | None = Field(default=None, description="spherical aberration (a .par needs it)")
     amplitude_contrast: Share | None = Field(default=None, description="0 to 1 (a .par needs it)")
+    tilt_images: fields.Switch = Field(
+        default=False, description="particles are tilt images of subtomograms, by rlnGroupName (Warp, M)"
+    )
     invert_eulers: fields.Switch = Field(default=False, description="the angles of a .par turn the other way round")
 
     def reading(self) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,11 @@ from tomodiff.errors import ConfigError, DataError, MemoryNeeded
 from tomodiff.files.cryoem import read_map, read_particles
 from tomodiff.particles import Particles
 from tomodiff.recipes.cryoem.data import BATCH_BYTES, KEEP_BYTES
+from tomodiff.recipes.cryoem.subtomogram import tilt_particles
 from tomodiff.recipes.memory import USABLE, free_bytes, in_units
 from tomodiff.recipes.run import Run
 
+LOG = logging.getLogger("tomodiff")
 SPECTRUM_ARRAYS = 9
 """Arrays like a padded half transform, 8 bytes a point, that a reconstruction of two halves takes at its peak:
 two sums of 16 bytes a point, data and weights of one, transform and its padded copy."""
@@ -31,6 +34,12 @@ def particles_of_job(settings: Any, run: Run) -> Particles:
             there = ", ".join(map(str, np.unique(particles.klass)))
             raise ConfigError(f"input.class_number: expected one of {there}, found {chosen.class_number}")
         particles = particles[kept]
+    if getattr(chosen, "tilt_images", False):
+        try:
+            particles = tilt_particles(particles)
+        except DataError as error:
+            particles = tilt_particles(particles, keep=False)
+            run.warn(f"half sets divided anew, by subtomogram: {error}")
     if getattr(chosen, "half", None) is not None:
         particles = particles[particles.half == chosen.half]
     if not len(particles):
@@ -58,6 +67,7 @@ def check_memory(run: Run, particles: Particles, size: int, padding: float, dtyp
     needed = (SPECTRUM_ARRAYS + 3 * (maps - 1)) * spectrum + kept
     free = free_bytes()
     run.record(memory_needed=in_units(needed), memory_free=in_units(free))
+    LOG.info("memory: about %s needed, %s free", in_units(needed), in_units(free))
     if needed > USABLE * free:
         raise MemoryNeeded(
             f"{len(particles)} particles of {particles.box} pixels with padding {padding:g} take about "

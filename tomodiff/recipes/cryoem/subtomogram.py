@@ -21,7 +21,7 @@ def subtomograms(particles: Particles, column: str = GROUP) -> tuple[np.ndarray,
 
     The names are in `column` of the particles' own table.  DataError where there is none.
     """
-    table = particles.table
+    table = getattr(particles.table, "table", particles.table)  # of the file, within what the reader keeps of it
     if table is None or column not in table.columns:
         found = "no table" if table is None else f"{len(table.columns)} columns without it"
         raise DataError("particles", column, "the subtomogram to which each tilt image belongs", found)
