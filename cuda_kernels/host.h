@@ -26,6 +26,7 @@ using std::ceil;
 using std::exp;
 using std::fabs;
 using std::floor;
+using std::log;
 using std::fma; /* the C one would compute in double */
 using std::max;
 using std::min;

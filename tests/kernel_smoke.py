@@ -19,6 +19,7 @@ from tomodiff.objective.tv import HuberTotalVariation, TotalVariation
 from tomodiff.projectors import XRay
 from tomodiff.projectors.fourier_slice import FourierSlice
 from tomodiff.projectors.gaussians import GaussianProjection
+from tomodiff.projectors.photometry import MODELS, Photometry
 from tomodiff.projectors.records import NAMES
 
 ADJOINTS = {
@@ -183,6 +184,25 @@ def slice_inputs(n: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
     return made | {"cs": np.full(n, 2.7), "magnification": np.tile(np.eye(2), (n, 1, 1))}
 
 
+def reflectances(precision: str, rng: np.random.Generator) -> Results:
+    """Every model, elements that end in mid-vector, sun and camera well above their horizons, and at awkward places."""
+    d = rng.normal(size=(3, LANES + 7, 3))
+    d[..., 2] = np.abs(d[..., 2]) + 0.8
+    n, s, v = d / np.linalg.norm(d, axis=-1, keepdims=True)
+    at = np.stack([(n * s).sum(-1), (n * v).sum(-1), (s * v).sum(-1), (n * np.cross(s, v)).sum(-1)])
+    at[:, :4] = [[1, 0.6, 0, 0.5], [1, 0.8, 0.5, -0.1], [1, 0.96, 0.3, 0.3], [0, 0, 0.2, 0.1]]
+    for name, model in MODELS.items():
+        A = Photometry(model, at.shape[1], precision)
+        values = {"theta": 0.4, "phi": 0.3, "bc0": 0.2} if name.startswith("hapke") else {}
+        x = {"geometry": at.astype(precision), "parameters": model.vector(**values)}
+        value, jacobian = A.linearize(x)
+        yield f"reflectance {name}", value
+        pulled = jacobian.adjoint(np.ones_like(value))
+        yield f"reflectance {name} slopes", pulled["geometry"]
+        if len(model.parameters):
+            yield f"reflectance {name} parameters", pulled["parameters"]
+
+
 def run_all(precision: str) -> dict[str, np.ndarray]:
     """What every kernel computes, by name of the problem; fails for a kernel that no problem launches."""
     launched: set[str] = set()
@@ -201,6 +221,7 @@ def run_all(precision: str) -> dict[str, np.ndarray]:
     results.update(total_variation(precision, rng))
     results.update(central_slices(precision, rng))
     results.update(gaussian_images(precision, rng))
+    results.update(reflectances(precision, rng))
     missed = set(signatures(precision)) - launched
     assert not missed, f"no problem of {__file__} launches {sorted(missed)}"
     return results

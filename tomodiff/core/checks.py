@@ -43,7 +43,7 @@ def check_gradient(
     |J' y| |d| with a random y. Use float64: rounding adds about 1e-16 / step.
     """
     xp = namespace(x)
-    direction = tmap(lambda d, a: d * ((norm(a) or 1.0) / norm(d)), random_element(_space_of(x), rng, xp), x)
+    direction = tmap(lambda d, a: d * ((norm(a) or 1.0) / (norm(d) or 1.0)), random_element(_space_of(x), rng, xp), x)
     along: Callable[[Element], float]
     if isinstance(f, Functional):
         along, gradient = f, f.value_and_grad(x)[1]
