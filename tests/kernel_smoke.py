@@ -21,6 +21,7 @@ from tomodiff.projectors.fourier_slice import FourierSlice
 from tomodiff.projectors.gaussians import GaussianProjection
 from tomodiff.projectors.photometry import MODELS, Photometry
 from tomodiff.projectors.records import NAMES
+from tomodiff.projectors.reflectance import Reflectance, direction
 
 ADJOINTS = {
     "planes": {"column_adjoint": "xray_column_adjoint_planes", "ray_adjoint": "xray_ray_adjoint_planes"},
@@ -203,6 +204,21 @@ def reflectances(precision: str, rng: np.random.Generator) -> Results:
             yield f"reflectance {name} parameters", pulled["parameters"]
 
 
+def surfaces(precision: str, rng: np.random.Generator) -> Results:
+    """Slopes at edges, a row that ends in mid-vector, vectors of all elements and of each."""
+    for shape, field in (((3, LANES + 5), False), ((2, 2), True), ((7, 4), False)):
+        A = Reflectance(shape, 2, spacing=(1.5, 2.0), sun_field=field, view_field=field, lit=True, dtype=precision)
+        x = {name: rng.normal(size=space.shape).astype(space.dtype) for name, space in A.domain.items()}
+        x["parameters"] = A.photometry.model.vector()
+        x["height"] *= 0.2
+        for name in ("sun", "view"):
+            x[name] = (0.1 * x[name] + direction(0.3, 1.0).reshape(3, *[1] * (x[name].ndim - 2))).astype(x[name].dtype)
+        value, jacobian = A.linearize(x)
+        yield f"surface {shape}", value
+        yield f"surface {shape} push", jacobian.forward(x)
+        yield from ((f"surface {shape} pull {name}", g) for name, g in jacobian.adjoint(value).items())
+
+
 def run_all(precision: str) -> dict[str, np.ndarray]:
     """What every kernel computes, by name of the problem; fails for a kernel that no problem launches."""
     launched: set[str] = set()
@@ -222,6 +238,7 @@ def run_all(precision: str) -> dict[str, np.ndarray]:
     results.update(central_slices(precision, rng))
     results.update(gaussian_images(precision, rng))
     results.update(reflectances(precision, rng))
+    results.update(surfaces(precision, rng))
     missed = set(signatures(precision)) - launched
     assert not missed, f"no problem of {__file__} launches {sorted(missed)}"
     return results

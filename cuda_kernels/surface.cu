@@ -1,0 +1,130 @@
+/* The photometric geometry of a surface given by heights on a grid: row 0 is the northernmost, columns run east, z is up.
+ * The slopes are central differences, one-sided at the edges; n = (-p, -q, 1) / |..| with p east and q north.  s and v point
+ * to the sun and to the camera, one vector for all (field = 0) or one per element (3 planes).  Geometry: n . s, n . v, s . v,
+ * n . (s x v), 4 planes.  One thread: LANES elements of a row. */
+#include "lane.cuh"
+
+struct Vec {
+    real x, y, z;
+};
+static __device__ __forceinline__ real dot(const Vec& a, const Vec& b) { return madd(a.x, b.x, madd(a.y, b.y, a.z * b.z)); }
+static __device__ __forceinline__ Vec cross(const Vec& a, const Vec& b) {
+    return {a.y * b.z - a.z * b.y, a.z * b.x - a.x * b.z, a.x * b.y - a.y * b.x};
+}
+static __device__ __forceinline__ Vec add(const Vec& a, const Vec& b) { return {a.x + b.x, a.y + b.y, a.z + b.z}; }
+static __device__ __forceinline__ Vec scaled(real f, const Vec& a) { return {f * a.x, f * a.y, f * a.z}; }
+
+static __device__ __forceinline__ Vec vector_at(const real* __restrict__ a, int field, long long n, long long i) {
+    return field ? Vec{a[i], a[n + i], a[2 * n + i]} : Vec{a[0], a[1], a[2]};
+}
+
+/* p and q of heights at element (row j, column i). */
+static __device__ __forceinline__ void surface_slopes(const real* __restrict__ h, int j, int i, int ny, int nx, real wx, real wy,
+                                                      real& p, real& q) {
+    const int left = i > 0, right = i + 1 < nx, north = j > 0, south = j + 1 < ny;
+    const real* at = h + (long long)j * nx + i;
+    p = (at[right] - at[-left]) * (wx * (real)(left + right == 2 ? 0.5f : 1.0f));
+    q = (at[north ? -(long long)nx : 0] - at[south ? nx : 0]) * (wy * (real)(north + south == 2 ? 0.5f : 1.0f));
+}
+static __device__ __forceinline__ Vec surface_normal(real p, real q, real& inverse) {
+    inverse = (real)1 / sqrt(madd(p, p, madd(q, q, (real)1)));
+    return {-p * inverse, -q * inverse, inverse};
+}
+
+/* wx, wy: 1 / spacing.  Overwrites. */
+extern "C" __global__ void surface_geometry(const real* __restrict__ h, const real* __restrict__ sun, const real* __restrict__ view,
+                                            real* __restrict__ geometry, int ny, int nx, real wx, real wy, int sun_field,
+                                            int view_field) {
+    const int first = THREAD_X * LANES, j = THREAD_Y;
+    if (j >= ny) return;
+    const long long n = (long long)ny * nx;
+    for (int l = 0; l < LANES && first + l < nx; ++l) {
+        const long long e = (long long)j * nx + first + l;
+        real p, q, inverse;
+        surface_slopes(h, j, first + l, ny, nx, wx, wy, p, q);
+        const Vec m = surface_normal(p, q, inverse);
+        const Vec s = vector_at(sun, sun_field, n, e), v = vector_at(view, view_field, n, e);
+        geometry[e] = dot(m, s);
+        geometry[n + e] = dot(m, v);
+        geometry[2 * n + e] = dot(s, v);
+        geometry[3 * n + e] = dot(m, cross(s, v));
+    }
+}
+
+/* The derivative along d_h, d_sun, d_view (fields as the vectors themselves are); overwrites. */
+extern "C" __global__ void surface_push(const real* __restrict__ h, const real* __restrict__ sun, const real* __restrict__ view,
+                                        const real* __restrict__ d_h, const real* __restrict__ d_sun,
+                                        const real* __restrict__ d_view, real* __restrict__ geometry, int ny, int nx, real wx,
+                                        real wy, int sun_field, int view_field) {
+    const int first = THREAD_X * LANES, j = THREAD_Y;
+    if (j >= ny) return;
+    const long long n = (long long)ny * nx;
+    for (int l = 0; l < LANES && first + l < nx; ++l) {
+        const long long e = (long long)j * nx + first + l;
+        real p, q, dp, dq, inverse;
+        surface_slopes(h, j, first + l, ny, nx, wx, wy, p, q);
+        surface_slopes(d_h, j, first + l, ny, nx, wx, wy, dp, dq);
+        const Vec m = surface_normal(p, q, inverse), t = {-dp * inverse, -dq * inverse, (real)0};
+        const Vec dm = add(t, scaled(-dot(m, t), m));
+        const Vec s = vector_at(sun, sun_field, n, e), v = vector_at(view, view_field, n, e);
+        const Vec ds = vector_at(d_sun, sun_field, n, e), dv = vector_at(d_view, view_field, n, e);
+        geometry[e] = dot(dm, s) + dot(m, ds);
+        geometry[n + e] = dot(dm, v) + dot(m, dv);
+        geometry[2 * n + e] = dot(ds, v) + dot(s, dv);
+        geometry[3 * n + e] = dot(dm, cross(s, v)) + dot(m, add(cross(ds, v), cross(s, dv)));
+    }
+}
+
+/* The transpose but for the stencil: gradients in p and q (2 planes) and, unless it is null, in s and v of every element
+ * (6 planes); overwrites. */
+extern "C" __global__ void surface_pull(const real* __restrict__ h, const real* __restrict__ sun, const real* __restrict__ view,
+                                        const real* __restrict__ g, real* __restrict__ g_slopes, real* __restrict__ g_vectors,
+                                        int ny, int nx, real wx, real wy, int sun_field, int view_field) {
+    const int first = THREAD_X * LANES, j = THREAD_Y;
+    if (j >= ny) return;
+    const long long n = (long long)ny * nx;
+    for (int l = 0; l < LANES && first + l < nx; ++l) {
+        const long long e = (long long)j * nx + first + l;
+        real p, q, inverse;
+        surface_slopes(h, j, first + l, ny, nx, wx, wy, p, q);
+        const Vec m = surface_normal(p, q, inverse);
+        const Vec s = vector_at(sun, sun_field, n, e), v = vector_at(view, view_field, n, e);
+        const real g0 = g[e], g1 = g[n + e], g2 = g[2 * n + e], g3 = g[3 * n + e];
+        const Vec gm = add(add(scaled(g0, s), scaled(g1, v)), scaled(g3, cross(s, v)));
+        const real along = dot(gm, m);
+        g_slopes[e] = -inverse * (gm.x - along * m.x);
+        g_slopes[n + e] = -inverse * (gm.y - along * m.y);
+        if (g_vectors) {
+            const Vec gs = add(add(scaled(g0, m), scaled(g2, v)), scaled(g3, cross(v, m)));
+            const Vec gv = add(add(scaled(g1, m), scaled(g2, s)), scaled(g3, cross(m, s)));
+            g_vectors[e] = gs.x;
+            g_vectors[n + e] = gs.y;
+            g_vectors[2 * n + e] = gs.z;
+            g_vectors[3 * n + e] = gv.x;
+            g_vectors[4 * n + e] = gv.y;
+            g_vectors[5 * n + e] = gv.z;
+        }
+    }
+}
+
+/* The transpose of the stencil: g_h from gradients in p and q; overwrites.  Every element gathers from its neighbours. */
+extern "C" __global__ void surface_gather(const real* __restrict__ g_slopes, real* __restrict__ g_h, int ny, int nx, real wx,
+                                          real wy) {
+    const int first = THREAD_X * LANES, j = THREAD_Y;
+    if (j >= ny) return;
+    const long long n = (long long)ny * nx;
+    for (int l = 0; l < LANES && first + l < nx; ++l) {
+        const int i = first + l;
+        const real *gp = g_slopes + (long long)j * nx + i, *gq = gp + n;
+        real x = 0, y = 0;
+        if (i > 0) x += gp[-1] * (i - 1 > 0 ? (real)0.5 : (real)1);
+        if (i + 1 < nx) x -= gp[1] * (i + 2 < nx ? (real)0.5 : (real)1);
+        if (i == 0) x -= gp[0];
+        if (i + 1 == nx) x += gp[0];
+        if (j > 0) y -= gq[-(long long)nx] * (j - 1 > 0 ? (real)0.5 : (real)1);
+        if (j + 1 < ny) y += gq[nx] * (j + 2 < ny ? (real)0.5 : (real)1);
+        if (j == 0) y += gq[0];
+        if (j + 1 == ny) y -= gq[0];
+        g_h[(long long)j * nx + i] = madd(wx, x, wy * y);
+    }
+}
