@@ -22,6 +22,7 @@ from tomodiff.projectors.gaussians import GaussianProjection
 from tomodiff.projectors.photometry import MODELS, Photometry
 from tomodiff.projectors.records import NAMES
 from tomodiff.projectors.reflectance import Reflectance, direction
+from tomodiff.projectors.shadows import Shadows
 
 ADJOINTS = {
     "planes": {"column_adjoint": "xray_column_adjoint_planes", "ray_adjoint": "xray_ray_adjoint_planes"},
@@ -219,6 +220,17 @@ def surfaces(precision: str, rng: np.random.Generator) -> Results:
         yield from ((f"surface {shape} pull {name}", g) for name, g in jacobian.adjoint(value).items())
 
 
+def shadows(precision: str, rng: np.random.Generator) -> Results:
+    """Rays along both axes in both senses, straight and aslant, from a row that ends in mid-vector."""
+    y, x = np.mgrid[:9, : LANES + 5]
+    height = (3 * np.sin(0.7 * x + 0.4 * y) + 0.2 * rng.normal(size=x.shape)).astype(precision)
+    for azimuth in (0.0, 0.4, 1.3, 2.0, 2.9, 3.6, 4.4, 5.1, 6.0):
+        A = Shadows(height.shape, radius=0.2, body_radius=1e4, dtype=precision)
+        value, jacobian = A.linearize({"height": height, "sun": direction(azimuth, 0.7)})
+        yield f"shadows {azimuth}", value
+        yield f"shadows {azimuth} pull", jacobian.adjoint(np.ones_like(value))["height"]
+
+
 def run_all(precision: str) -> dict[str, np.ndarray]:
     """What every kernel computes, by name of the problem; fails for a kernel that no problem launches."""
     launched: set[str] = set()
@@ -239,6 +251,7 @@ def run_all(precision: str) -> dict[str, np.ndarray]:
     results.update(gaussian_images(precision, rng))
     results.update(reflectances(precision, rng))
     results.update(surfaces(precision, rng))
+    results.update(shadows(precision, rng))
     missed = set(signatures(precision)) - launched
     assert not missed, f"no problem of {__file__} launches {sorted(missed)}"
     return results
