@@ -97,7 +97,7 @@ def simulate(
     except ValueError as error:
         raise ConfigError(str(error)) from error
     what = ParticleSet(
-        structure, particles, box, pixel_a or _own_pixel(structure) or DEFAULT_PIXEL, voltage=voltage_kv, cs=cs_mm,
+        structure, particles, box, _pixel(structure) if pixel_a is None else pixel_a, voltage=voltage_kv, cs=cs_mm,
         amplitude_contrast=amplitude_contrast, beam_tilt=beam_tilt_mrad, imaging=imaging, conformations=conformations,
         motion=motion, symmetry=symmetry, resolution=resolution_a, pose_error=pose_error_deg,
         shift_error=shift_error_a, half=half, seed=seed,
@@ -106,10 +106,16 @@ def simulate(
         say(f"{role:<10}  {path}")
 
 
-def _own_pixel(structure: Path | None) -> float | None:
-    """The pixel of a map, in angstrom."""
-    if structure is None or structure.suffix.lower() not in (".mrc", ".map", ".ccp4"):
-        return None
+def _pixel(structure: Path | None) -> float:
+    """A map's own pixel, else the default one; angstrom.  ConfigError for a map that tells none."""
+    from tomodiff.simulate.particle_set import MAPS
+
+    if structure is None or structure.suffix.lower() not in MAPS:
+        return DEFAULT_PIXEL
+    from tomodiff.errors import ConfigError
     from tomodiff.files.cryoem.mrc import read_header
 
-    return read_header(structure).pixel or None
+    header = read_header(structure)
+    if not any(header.voxel):
+        raise ConfigError(f"{structure}: expected --pixel-a for a map that tells no voxel size, found none")
+    return header.pixel or DEFAULT_PIXEL  # what it tells of other voxels is refused where the map is read

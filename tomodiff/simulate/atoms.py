@@ -49,7 +49,7 @@ def read_atoms(path: Path | str, *, model: int = 0, hydrogens: bool = True, wate
     """The atoms of a model in a PDB or mmCIF file (also .gz), alternative conformations by their occupancies.
 
     model: which one, from 0.  DataError for what is no coordinate file, has no such model or no atoms, and for atoms of
-    unknown elements or positions that are not finite; ConfigError where gemmi is not installed.
+    unknown elements, positions or B factors that are not finite; ConfigError where gemmi is not installed.
     """
     path, structure = Path(path), _read(Path(path))
     if not 0 <= model < len(structure):
@@ -74,6 +74,8 @@ def read_atoms(path: Path | str, *, model: int = 0, hydrogens: bool = True, wate
         raise DataError(path, f"atom {unknown[0] + 1}", "a known element", "X", f"So have {unknown.size} atoms.")
     if not np.isfinite(atoms.position).all():
         raise DataError(path, "coordinates", "finite numbers", "NaN or infinite ones")
+    if not np.isfinite(atoms.b_factor).all():
+        raise DataError(path, "B factors", "finite numbers", "NaN or infinite ones")
     return atoms
 
 

@@ -19,13 +19,14 @@ from tomodiff.files.cryoem import (
     write_stack,
     write_star_file,
 )
+from tomodiff.files.cryoem.mrc import read_header
 from tomodiff.files.cryoem.relion_writer import particles_to_star
 from tomodiff.geometry.symmetry import point_group
 from tomodiff.particles import Optics, Particles
 from tomodiff.simulate.atoms import check_box, gaussians_of_atoms, read_atoms
 from tomodiff.simulate.blobs import macromolecule
 from tomodiff.simulate.density import DensityMap
-from tomodiff.simulate.particles import Imaging, Sources, perturbed, simulate_particles
+from tomodiff.simulate.particles import LARGER, Imaging, Sources, perturbed, simulate_particles
 
 MODELS = (".pdb", ".ent", ".cif", ".mmcif")
 MAPS = (".mrc", ".map", ".ccp4")
@@ -73,13 +74,16 @@ class ParticleSet:
         rules = {
             "particles": (self.particles >= 1, "at least 1"),
             "box": (self.box >= 8 and self.box % 2 == 0, "an even number of pixels, at least 8"),
-            "pixel": (self.pixel > 0, "a size above 0 angstrom"),
-            "voltage": (self.voltage > 0, "kilovolts above 0"),
+            "pixel": (0 < self.pixel < np.inf, "a size above 0 angstrom"),
+            "voltage": (0 < self.voltage < np.inf, "kilovolts above 0"),
+            "cs": (np.isfinite(self.cs), "a number of millimetres"),
+            "beam_tilt": (np.isfinite(self.beam_tilt).all(), "two numbers of milliradians"),
             "amplitude_contrast": (0 <= self.amplitude_contrast <= 1, "a fraction from 0 to 1"),
             "conformations": (self.conformations in (1, 2), "1 or 2"),
-            "resolution": (self.resolution >= 0, "a number of angstrom not below 0"),
-            "pose_error": (self.pose_error >= 0, "degrees not below 0"),
-            "shift_error": (self.shift_error >= 0, "a number of angstrom not below 0"),
+            "resolution": (0 <= self.resolution < np.inf, "a number of angstrom not below 0"),
+            "pose_error": (0 <= self.pose_error <= 180, "degrees from 0 to 180"),
+            "shift_error": (0 <= self.shift_error < np.inf, "a number of angstrom not below 0"),
+            "seed": (self.seed >= 0, "a whole number not below 0"),
         }
         for name, (holds, expected) in rules.items():
             if not holds:
@@ -100,12 +104,15 @@ class ParticleSet:
 
 def simulated_set(what: ParticleSet) -> tuple[Particles, Particles, dict[str, Any], list[np.ndarray]]:
     """The particles as the STAR file tells them, with their true poses, the rest of the truth, and the true maps."""
-    source, volumes = _source(what)
     rng = np.random.default_rng([what.seed, 1])
     optics = Optics(what.voltage, what.cs, what.amplitude_contrast, what.pixel, beam_tilt=what.beam_tilt)
-    true, truth = simulate_particles(
-        source, what.particles, what.box, what.pixel, rng, optics=optics, imaging=what.imaging
-    )
+    try:
+        source, volumes = _source(what)
+        true, truth = simulate_particles(
+            source, what.particles, what.box, what.pixel, rng, optics=optics, imaging=what.imaging
+        )
+    except ValueError as error:
+        raise ConfigError(f"{what.structure or 'phantom'}: {error}") from error
     told = true
     if what.pose_error or what.shift_error:
         told = perturbed(true, what.pose_error, what.shift_error, rng)
@@ -116,7 +123,8 @@ def write_set(path: Path | str, what: ParticleSet) -> list[Path]:
     """Simulate a set and write it: NAME.star and NAME.mrcs, NAME_truth.star (true poses, class and latent variable),
     NAME_truth.mrc (or _truth1, _truth2, ...: the conformations, or the ends and the middle of the motion).
 
-    Gives the files, in this order.  ConfigError for a name that does not end in .star; errors of the files otherwise.
+    Gives the files, in this order.  ConfigError for what cannot be simulated and for a name that does not end
+    in .star; errors of the files otherwise.
     """
     path = Path(path)
     if path.suffix.lower() != ".star":
@@ -156,11 +164,15 @@ def _source(what: ParticleSet) -> tuple[Sources, list[Callable[[], np.ndarray]]]
         mixture = gaussians_of_atoms(read_atoms(what.structure), resolution=what.resolution)
         check_box(mixture, what.box, what.pixel)
         return mixture, [lambda: mixture.volume(what.box, what.pixel)]
-    volume, voxel, _ = read_map(what.structure, cube=True)
-    density = DensityMap(volume, voxel)
+    told = any(read_header(what.structure).voxel)
+    volume, voxel, _ = read_map(what.structure, None if told else what.pixel, cube=True)
     if abs(voxel - what.pixel) > 1e-3 * voxel:
         raise ConfigError(f"pixel: expected {voxel:g} angstrom as {what.structure} has, found {what.pixel:g}")
-    return DensityMap(volume, what.pixel), [lambda: density.volume(what.box, voxel)]
+    if len(volume) > LARGER * what.box:
+        least = -(-len(volume) // (2 * LARGER)) * 2
+        raise ConfigError(f"box: expected at least {least} for the map's {len(volume)} voxels, found {what.box}")
+    density = DensityMap(volume, what.pixel)
+    return density, [lambda: density.volume(what.box, what.pixel)]
 
 
 def _phantom(what: ParticleSet) -> tuple[Sources, list[Callable[[], np.ndarray]]]:

@@ -56,11 +56,15 @@ class Imaging:
     scale_spread: float = 0.0
 
     def __post_init__(self) -> None:
-        if self.defocus is not None and not self.defocus[0] <= self.defocus[1]:
+        low, high = self.defocus or (0.0, 0.0)
+        if not -np.inf < low <= high < np.inf:
             raise ValueError(f"defocus: expected a range (low, high) in angstrom, got {self.defocus}")
         for name in ("astigmatism", "shift", "scale_spread", "dose"):
-            if not getattr(self, name) >= 0:
-                raise ValueError(f"{name}: expected a number not below 0, got {getattr(self, name)}")
+            if not 0 <= getattr(self, name) < np.inf:
+                raise ValueError(f"{name}: expected a finite number not below 0, got {getattr(self, name)}")
+        for name in ("b_factor", "phase_shift"):
+            if not np.isfinite(getattr(self, name)):
+                raise ValueError(f"{name}: expected a finite number, got {getattr(self, name)}")
         if not self.snr > 0:
             raise ValueError(f"snr: expected a number above 0, got {self.snr}")
         spectrum = self.noise_spectrum
@@ -101,13 +105,18 @@ def simulate_particles(
     values["klass"] = klass if isinstance(source, Sequence) else np.zeros(n, np.int64)
     images = np.empty((n, box, box), np.float32)
     made = particles_of(images, rotation, groups, has_ctf=imaging.defocus is not None, **values)
-    for i, image in enumerate(noiseless(source, made, klass, latent)):
-        images[i] = image
-    signal = images.var(axis=(1, 2), dtype=np.float64)
-    noise = float(np.sqrt(signal.mean() / imaging.snr))
-    if noise:
-        for image in images:
-            image += noise * _noise(box, imaging.noise_spectrum, rng)
+    with np.errstate(over="ignore", invalid="ignore"):
+        for i, image in enumerate(noiseless(source, made, klass, latent)):
+            images[i] = image
+        signal = images.var(axis=(1, 2), dtype=np.float64)
+        if not signal.any():
+            raise ValueError("source: expected a structure that is seen, got images without any contrast")
+        noise = float(np.sqrt(signal.mean() / imaging.snr))
+        if noise:
+            for image in images:
+                image += noise * _noise(box, imaging.noise_spectrum, rng)
+    if not np.isfinite(images).all():
+        raise ValueError("imaging: expected images that 32 bits can hold, got infinite ones; see snr and b_factor")
     return made, {"noise": noise, "signal": signal, "klass": values["klass"], "latent": latent}
 
 
