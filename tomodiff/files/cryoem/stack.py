@@ -193,7 +193,7 @@ def write_stack(
     with replacing(path, 1024 + n * box * box * kind.itemsize) as temporary, temporary.open("wb") as file:
         file.write(header.tobytes())
         for block in images:
-            file.write(_block(block, box, kind, sums).tobytes())
+            file.write(_block(block, box, kind, sums).data)
         if sums.images != n:
             raise ValueError(f"images: expected {n} of them, got {sums.images}")
         header["dmin"], header["dmax"], header["dmean"], header["rms"] = sums.low, sums.high, sums.mean, sums.rms
@@ -229,11 +229,16 @@ def _block(images: np.ndarray, box: int, kind: np.dtype, sums: _Sums) -> np.ndar
         raise ValueError(f"images: expected real images of {box} x {box} pixels, got {block.dtype} {block.shape[1:]}")
     with np.errstate(over="ignore"):
         stored = np.ascontiguousarray(block, kind.newbyteorder("<"))
-    if not np.isfinite(stored).all():
+    if not len(stored):
+        return stored
+    low, high = float(stored.min()), float(stored.max())  # NaN if any is
+    if not np.isfinite(low + high):
         raise ValueError(f"images: expected finite values that fit {kind}, got others from image {sums.images + 1} on")
     sums.images += len(block)
     sums.pixels += block.size
-    sums.low, sums.high = min(sums.low, float(stored.min())), max(sums.high, float(stored.max()))
-    sums.total += float(stored.sum(dtype=np.float64))
-    sums.squares += float(np.sum(np.square(stored, dtype=np.float64)))
+    sums.low, sums.high = min(sums.low, low), max(sums.high, high)
+    for image in stored:
+        values = image.astype(np.float64).ravel()
+        sums.total += float(values.sum())
+        sums.squares += float(values @ values)
     return stored
