@@ -1,14 +1,22 @@
-"""Preparation of X-ray scans for reconstruction: from counts to line integrals with a known rotation axis."""
+"""Preparation of X-ray scans for reconstruction: from counts to line integrals with a known rotation axis.
+
+What brings much of SciPy with it is loaded when it is first used.
+"""
 
 from __future__ import annotations
 
-from tomodiff.prepare.center import CenterEstimate, apply_center, find_center
-from tomodiff.prepare.chain import prepare
-from tomodiff.prepare.defects import Defects, find_defects, repair_pixels
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from tomodiff.prepare.flat_field import flat_field
-from tomodiff.prepare.flux import Air, find_air, normalise_flux
 from tomodiff.prepare.minus_log import minus_log
-from tomodiff.prepare.rings import RingFilter, remove_rings
+
+if TYPE_CHECKING:
+    from tomodiff.prepare.center import CenterEstimate, apply_center, find_center
+    from tomodiff.prepare.chain import prepare
+    from tomodiff.prepare.defects import Defects, find_defects, repair_pixels
+    from tomodiff.prepare.flux import Air, find_air, normalise_flux
+    from tomodiff.prepare.rings import RingFilter, remove_rings
 
 __all__ = [
     "Air",
@@ -26,3 +34,18 @@ __all__ = [
     "remove_rings",
     "repair_pixels",
 ]
+
+_HOME = {
+    "CenterEstimate": "center", "apply_center": "center", "find_center": "center", "prepare": "chain",
+    "Defects": "defects", "find_defects": "defects", "repair_pixels": "defects", "Air": "flux", "find_air": "flux",
+    "normalise_flux": "flux", "RingFilter": "rings", "remove_rings": "rings",
+}  # fmt: skip
+"""Public name -> the module of this package that it is loaded from."""
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME:
+        value = getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+        globals()[name] = value
+        return value
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
