@@ -107,6 +107,23 @@ def test_heights_have_exact_slopes_with_every_model(name: str, rng: np.random.Ge
     check_adjoint(A.linearize(x)[1], rng)
 
 
+def test_fixed_inputs_cost_nothing(rng: np.random.Generator) -> None:
+    """Gradients in what is left are the same to the bit as those of all; those in the rest are not computed."""
+    A = Reflectance((6, 9), 2, "hapke_2002", dtype="float64")
+    x = inputs(A, rng)
+    x["height"] *= 0.1
+    value, J = A.linearize(x)
+    whole = J.adjoint(value)
+    _, part = A.linearize_in(x, {"height", "albedo"})
+    found = part.adjoint(value)
+    assert np.array_equal(found["height"], whole["height"]) and np.array_equal(found["albedo"], whole["albedo"])
+    assert whole["parameters"].any() and not found["parameters"].any()
+    assert whole["sun"].any() and not found["sun"].any()
+    rest = {name: x[name] for name in x if name not in ("height", "albedo")}
+    _, K = A.fix(**rest).linearize({"height": x["height"], "albedo": x["albedo"]})
+    assert np.array_equal(K.adjoint(value)["height"], whole["height"])
+
+
 def test_float32_and_other_devices_agree(rng: np.random.Generator, xp: ModuleType) -> None:
     exact, single = (Reflectance((40, 300), 2, "hapke_1981", dtype=d) for d in ("float64", "float32"))
     x = inputs(exact, rng)

@@ -8,7 +8,7 @@ Operators never modify their inputs and return arrays of their own (or the `out`
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from numbers import Real
 from typing import Any
@@ -34,6 +34,11 @@ class Operator:
     def linearize(self, x: Element) -> tuple[Element, LinearOperator]:
         """The value A(x) and the Jacobian J of A at x; J.T(g) pulls a gradient back."""
         raise NotImplementedError(f"{type(self).__name__} does not define linearize")
+
+    def linearize_in(self, x: Element, names: Collection[str]) -> tuple[Element, LinearOperator]:
+        """`linearize` where only the gradients in these named inputs will be looked at: an operator that saves work so
+        may leave the others zero."""
+        return self.linearize(x)
 
     def __call__(self, x: Element) -> Element:
         return self.linearize(x)[0]
@@ -329,7 +334,7 @@ class Fixed(Operator):
         return self.of(self._all(x, self.values))
 
     def linearize(self, x: Element) -> tuple[Element, LinearOperator]:
-        y, jacobian = self.of.linearize(self._all(x, self.values))
+        y, jacobian = self.of.linearize_in(self._all(x, self.values), set(self.of.domain) - set(self.values))
 
         def push(dx: Element) -> Element:
             return jacobian.forward(self._all(dx, {k: namespace(v).zeros_like(v) for k, v in self.values.items()}))

@@ -6,7 +6,7 @@ normalisation of their own are 1 for light and view from the zenith.  Kernels an
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from math import inf, radians
 from types import MappingProxyType
@@ -171,6 +171,9 @@ class Photometry(Operator):
         return self._launched("reflectance_value", x, (self.count,))
 
     def linearize(self, x: Element) -> tuple[Array, LinearOperator]:
+        return self.linearize_in(x, self.domain)
+
+    def linearize_in(self, x: Element, names: Collection[str]) -> tuple[Array, LinearOperator]:
         value = self(x)
         slopes = self._launched("reflectance_slopes", x, (4, self.count))
 
@@ -185,7 +188,9 @@ class Photometry(Operator):
 
         def pull(g: Array) -> Element:
             xp = namespace(g)
-            sums = [float((g * in_parameter(k)).sum(dtype="float64")) for k in range(len(self.model.parameters))]
+            sums = [0.0] * len(self.model.parameters)
+            if "parameters" in names:
+                sums = [float((g * in_parameter(k)).sum(dtype="float64")) for k in range(len(sums))]
             return {"geometry": g * slopes, "parameters": xp.asarray(np.array(sums, np.float64))}
 
         return value, Linear(self.domain, self.range, push, pull, "Jacobian of Photometry")

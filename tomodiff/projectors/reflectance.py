@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
@@ -49,28 +50,33 @@ class Reflectance(Operator):
         return made
 
     def linearize(self, x: Element) -> tuple[Array, LinearOperator]:
+        return self.linearize_in(x, self.domain)
+
+    def linearize_in(self, x: Element, names: Collection[str]) -> tuple[Array, LinearOperator]:
         check_element(self.domain, x, "Reflectance: x")
-        shadings = [self._shading(x, k, slopes=True) for k in range(self.images)]
+        of_photometry = {"geometry", *({"parameters"} & set(names))}
+        shadings = [self._shading(x, k, of_photometry) for k in range(self.images)]
         value = namespace(x["height"]).stack([self._image(x, k, shadings[k][0]) for k in range(self.images)])
 
         def push(d: Element) -> Array:
             return namespace(value).stack([self._pushed(x, d, k, *shadings[k]) for k in range(self.images)])
 
-        return value, Linear(
-            self.domain, self.range, push, lambda g: self._pulled(x, g, shadings), "Jacobian of Reflectance"
-        )
+        def pull(g: Array) -> Element:
+            return self._pulled(x, g, shadings, names)
+
+        return value, Linear(self.domain, self.range, push, pull, "Jacobian of Reflectance")
 
     def _view(self, x: Element, k: int) -> dict[str, Array]:
         """The inputs of the geometry of one image."""
         return {"height": x["height"], "sun": x["sun"][k], "view": x["view"][k]}
 
-    def _shading(self, x: Element, k: int, slopes: bool = False) -> tuple[Array, Any, Any]:
-        """R (ny, nx) of one image; with slopes the Jacobians of geometry and of R."""
+    def _shading(self, x: Element, k: int, slopes: Collection[str] = ()) -> tuple[Array, Any, Any]:
+        """R (ny, nx) of one image; with `slopes` the Jacobians of geometry and of R, which is in these."""
         if not slopes:
             geometry = self.surface(self._view(x, k))
             return self._photometry(x, geometry).reshape(self.shape), None, None
         geometry, J = self.surface.linearize(self._view(x, k))
-        R, K = self.photometry.linearize({"geometry": geometry, "parameters": x["parameters"]})
+        R, K = self.photometry.linearize_in({"geometry": geometry, "parameters": x["parameters"]}, slopes)
         return R.reshape(self.shape), J, K
 
     def _photometry(self, x: Element, geometry: Array) -> Array:
@@ -94,7 +100,9 @@ class Reflectance(Operator):
             made += _number(x["exposure"], k) * (x["albedo"] * R) * d["lit"][k]
         return made + _number(d["haze"], k)
 
-    def _pulled(self, x: Element, g: Array, shadings: list[tuple[Array, Any, Any]]) -> Element:
+    def _pulled(
+        self, x: Element, g: Array, shadings: list[tuple[Array, Any, Any]], names: Collection[str]
+    ) -> Element:  # fmt: skip
         xp = namespace(g)
         made = {name: xp.zeros(space.shape, space.dtype) for name, space in self.domain.items()}
         slopes = xp.zeros((2, *self.shape), self.dtype)
@@ -108,8 +116,11 @@ class Reflectance(Operator):
                 made["lit"][k] = _number(x["exposure"], k) * bright * g[k]
             back = K.adjoint(xp.ascontiguousarray((light * x["albedo"] * g[k]).reshape(-1), dtype=self.dtype))
             made["parameters"] += back["parameters"]
-            own, vectors = self.surface.pulled(self.surface.arrays(self._view(x, k)), back["geometry"])
+            moves = "sun" in names or "view" in names
+            own, vectors = self.surface.pulled(self.surface.arrays(self._view(x, k)), back["geometry"], moves)
             slopes += own
+            if not moves:
+                continue
             for name, gradient, field in zip(("sun", "view"), vectors, self.surface.fields, strict=True):
                 made[name][k] = self.surface.of_vector(gradient, field)
         made["height"] = self.surface.gathered(slopes)
