@@ -17,7 +17,7 @@ import numpy as np
 from tomodiff.errors import ConfigError, DataError
 from tomodiff.simulate.blobs import Mixture
 
-VOLT = 47.87801
+VOLT = 47.87765
 """h^2 / (2 pi m e), volt square angstrom: from a scattering factor in angstrom to the integral of the potential."""
 RESOLUTION_WIDTH = 0.225
 """Sigma over resolution: a Gaussian whose transform falls to 1/e at 1/resolution has 2^(1/2) / (2 pi) = 0.225."""
