@@ -75,6 +75,16 @@ def test_slopes_and_transpose(
     assert check_adjoint(A.linearize(x)[1], rng) < 1e-12
 
 
+def test_shadows_that_stay_leave_the_gradient_in_albedo(rng: np.random.Generator) -> None:
+    """With heights and sun fixed, the gradient in what is left is that of the whole, and its transpose is exact."""
+    A = TerrainImages(SHAPE, VIEWS, spacing=SPACING, sun_radius=WIDE, dtype="float64")
+    x = terrain(A, rng)
+    B, g = A.fix(**{name: x[name] for name in A.domain if name != "albedo"}), rng.normal(size=A.range.shape)
+    J = B.linearize(x["albedo"])[1]
+    assert J.adjoint(g) == pytest.approx(A.linearize(x)[1].adjoint(g)["albedo"], abs=1e-13)
+    assert check_adjoint(J, rng) < 1e-12
+
+
 def test_level_ground_on_a_sphere_is_lit_by_the_angle_of_its_place(rng: np.random.Generator) -> None:
     """Lambert's cosine between the sun and each element's own zenith, as the images show it."""
     frames = curved()

@@ -92,21 +92,20 @@ class Atmosphere(Operator):
             made = np.stack(self._anisotropic(air, x["wha"] + 0j, x["bha"] + 0j), -1)
         return np.where((tau.real == 0)[..., None], CLEAR + 1j * made.imag, made)
 
-    def _slant(self, mu: np.ndarray, tau: np.ndarray) -> np.ndarray:
-        """The cosine that a curved atmosphere's path has, at least `LEAST` depths."""
+    def _beam(self, mu: np.ndarray, tau: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The cosine that a curved atmosphere's path has, at least `LEAST` depths, and what passes along it."""
         thick = self.scale_height
         curved = (np.sqrt(thick * (2 + thick) + mu**2) + mu) / (2 + thick)  # thick / (sqrt(..) - mu)
-        return np.where(curved > tau.real * LEAST, curved, tau * LEAST)
+        slant = np.where(curved > tau.real * LEAST, curved, tau * LEAST)
+        return slant, np.exp(-tau / slant)
 
     def _isotropic(self, tau: np.ndarray, w: np.ndarray) -> tuple[np.ndarray, ...]:
         e2, e3, e4, _ = _exponential_integrals(tau)
         x0, y0 = w / 2, w / 2 * e2
         delta = (1 - (x0 + y0) - (1 - w) / (1 - (x0 - y0))) / (w * (0.5 - e3))
-        alpha0, alpha1 = 1 + delta * (0.5 - e3), 0.5 + delta * (1 / 3 - e4)
-        beta0, beta1 = e2 + delta * (0.5 - e3), e3 + delta * (1 / 3 - e4)
+        alpha0, alpha1, beta0, beta1 = _moments(delta, e2, e3, e4)
         sky = 1 - ((2 - w * alpha0) * alpha1 + w * beta0 * beta1)
-        m0, m = self._slant(self.mu0, tau), self._slant(self.mu, tau)
-        down, up = np.exp(-tau / m0), np.exp(-tau / m)
+        (m0, down), (m, up) = self._beam(self.mu0, tau), self._beam(self.mu, tau)
         (xs, ys), (xv, yv) = _corrected(delta, m0, down), _corrected(delta, m, up)
         of_x, of_y = w / 2 * beta0, 1 - w / 2 * alpha0
         total = (of_x * xs + of_y * ys) * (of_x * xv + of_y * yv)
@@ -121,8 +120,7 @@ class Atmosphere(Operator):
         even = (1 - (x0 + y0) - (1 - w * (1 + b * lost / 3)) / (1 - (x0 - y0))) / (
             w * (0.5 - e3 + b * lost * (0.25 - e5))
         )
-        alpha0, alpha1 = 1 + even * (0.5 - e3), 0.5 + even * (1 / 3 - e4)
-        beta0, beta1 = e2 + even * (0.5 - e3), e3 + even * (1 / 3 - e4)
+        alpha0, alpha1, beta0, beta1 = _moments(even, e2, e3, e4)
         f = 2 - w * alpha0
         under = f**2 - (w * beta0) ** 2
         q0 = b * w * lost * (f * alpha1 - w * beta0 * beta1) / under
@@ -131,8 +129,7 @@ class Atmosphere(Operator):
         sky = 1 - 2 * (q1 * alpha1 + p1 * beta1)
         x1, y1 = w * b / 6, w * b / 4 * (e2 - e4)
         odd = (1 - (x1 + y1) - (1 - w * b / 3) / (1 - (x1 - y1))) / (w / 2 * b * (0.25 - (e3 - e5)))
-        m0, m = self._slant(self.mu0, tau), self._slant(self.mu, tau)
-        down, up = np.exp(-tau / m0), np.exp(-tau / m)
+        (m0, down), (m, up) = self._beam(self.mu0, tau), self._beam(self.mu, tau)
         (xs, ys), (xv, yv) = _corrected(even, m0, down), _corrected(even, m, up)
         (xs1, ys1), (xv1, yv1) = _corrected(odd, m0, down), _corrected(odd, m, up)
         total = (p1 * xs + q1 * ys) * (p1 * xv + q1 * yv)
@@ -143,6 +140,12 @@ class Atmosphere(Operator):
             - p0 * both * (xv * ys + yv * xs) + (self.cos_phase - product) * b * (xv1 * xs1 - yv1 * ys1)
         )  # fmt: skip
         return w / 4 * m0 / (m0 + m) * scattered, total, down * up, sky
+
+
+def _moments(delta: np.ndarray, e2: np.ndarray, e3: np.ndarray, e4: np.ndarray) -> tuple[np.ndarray, ...]:
+    """Moments 0 and 1 of the corrected X and Y functions: alpha0, alpha1, beta0, beta1."""
+    zeroth, first = delta * (0.5 - e3), delta * (1 / 3 - e4)
+    return 1 + zeroth, 0.5 + first, e2 + zeroth, e3 + first
 
 
 def _corrected(delta: np.ndarray, mu: np.ndarray, through: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

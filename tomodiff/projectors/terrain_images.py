@@ -59,9 +59,9 @@ class TerrainImages(Operator):
 
     def __call__(self, x: Element) -> Array:
         check_element(self.domain, x, "TerrainImages: x")
-        xp, inner = namespace(x["height"]), self._inner(x)
+        inner = self._inner(x)
         if self.shadows is not None:
-            inner["lit"] = xp.stack([self.shadows(s) for s in _suns(x)])
+            inner["lit"] = self._lit(x)
         return self._blurred(self.reflectance(inner))
 
     def linearize(self, x: Element) -> tuple[Array, LinearOperator]:
@@ -71,7 +71,9 @@ class TerrainImages(Operator):
         check_element(self.domain, x, "TerrainImages: x")
         xp, inner = namespace(x["height"]), self._inner(x)
         cast: list[LinearOperator] = []
-        if self.shadows is not None:
+        if self.shadows is not None and not {"height", "sun"} & set(names):
+            inner["lit"] = self._lit(x)  # which does not change
+        elif self.shadows is not None:
             made = [self.shadows.linearize(s) for s in _suns(x)]
             inner["lit"], cast = xp.stack([lit for lit, _ in made]), [C for _, C in made]
         value, J = self.reflectance.linearize_in(inner, names)
@@ -80,6 +82,8 @@ class TerrainImages(Operator):
             moved = self._inner(d) | {"view": xp.zeros_like(inner["view"])}
             if cast:
                 moved["lit"] = xp.stack([C.forward(s) for C, s in zip(cast, _suns(d), strict=True)])
+            elif self.shadows is not None:
+                moved["lit"] = xp.zeros_like(inner["lit"])
             return self._blurred(J.forward(moved))
 
         def pull(g: Array) -> Element:
@@ -103,6 +107,11 @@ class TerrainImages(Operator):
             sun = xp.einsum("abij,kb->kaij", self.frames, sun).astype(self.dtype)
         view = xp.asarray(self.view, self.reflectance.domain["view"].dtype)
         return {n: x[n] for n in OWN} | {"view": view, "sun": sun}
+
+    def _lit(self, x: Element) -> Array:
+        """The part of the sun that each element sees in each image."""
+        assert self.shadows is not None
+        return namespace(x["height"]).stack([self.shadows(s) for s in _suns(x)])
 
     def _blurred(self, images: Array) -> Array:
         """The images as the camera blurs them; its own transpose."""
