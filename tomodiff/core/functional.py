@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import operator
+from collections.abc import Callable
 from numbers import Real
 from typing import Any
 
 from tomodiff.array import Element, tmap
 from tomodiff.core.operators import Operator
+
+
+Product = Callable[[Element], Element]
+"""A symmetric matrix by its action."""
 
 
 class Functional:
@@ -44,6 +49,11 @@ class Functional:
         value, g_y = self.value_and_grad(y)
         return value, jacobian.adjoint(g_y)
 
+    def quadratic(self, x: Element) -> tuple[float, Element, Product]:
+        """Value, gradient and a positive part of the second derivative, as a product with it: the quadratic model of
+        Gauss-Newton steps.  Through an operator A this is J' H J, without the curvature of A itself."""
+        raise NotImplementedError(f"{type(self).__name__} has no quadratic model; use a solver that takes its gradient")
+
     def __getitem__(self, views: Any) -> Functional:
         """The functional of a subset of the data, where that means something."""
         raise TypeError(f"{type(self).__name__} has no subsets of its data: f[views] is not defined for it")
@@ -70,6 +80,11 @@ class Pulled(Functional):
     def value_and_grad(self, x: Element) -> tuple[float, Element]:
         return self.f.through(self.A, x)
 
+    def quadratic(self, x: Element) -> tuple[float, Element, Product]:
+        y, J = self.A.linearize(x)
+        value, g, product = self.f.quadratic(y)
+        return value, J.adjoint(g), lambda d: J.adjoint(product(J.forward(d)))
+
     def __getitem__(self, views: Any) -> Functional:
         return self.f[views] @ self.A[views]
 
@@ -90,6 +105,22 @@ class FunctionalSum(Functional):
             more, g = f.value_and_grad(x)
             value, gradient = value + more, tmap(operator.add, gradient, g)
         return value, gradient
+
+    def quadratic(self, x: Element) -> tuple[float, Element, Product]:
+        value, gradient, first = self.terms[0].quadratic(x)
+        products = [first]
+        for f in self.terms[1:]:
+            more, g, product = f.quadratic(x)
+            value, gradient = value + more, tmap(operator.add, gradient, g)
+            products.append(product)
+
+        def total(d: Element) -> Element:
+            made = products[0](d)
+            for product in products[1:]:
+                made = tmap(operator.add, made, product(d))
+            return made
+
+        return value, gradient, total
 
 
 class FunctionalScaled(Functional):

@@ -13,6 +13,7 @@ import numpy as np
 
 from tomodiff.array import Array, Element, inner, namespace, tmap
 from tomodiff.core import Functional, Operator, Space, check_element, weigh
+from tomodiff.core.functional import Product
 
 
 def _space(data: Element) -> Any:
@@ -59,6 +60,9 @@ class Gaussian(Functional):
     def through(self, A: Operator, x: Element) -> tuple[float, Element]:
         return A.residual_grad(x, self.data, self.weights)
 
+    def quadratic(self, y: Element) -> tuple[float, Element, Product]:
+        return *self.value_and_grad(y), lambda d: weigh(d, self.weights)
+
     def prox(self, y: Element, step: float) -> Element:
         check_element(_space(self.data), y, "Gaussian: y")
         step = float(step)
@@ -97,6 +101,35 @@ class Huber(Functional):
 
     def __getitem__(self, views: Any) -> Huber:
         return Huber(self.data[views], self.delta)
+
+
+class Cauchy(Functional):
+    """1/2 sum c^2 log(1 + w (y - data)^2 / c^2), c = `threshold` standard deviations: noise of variance 1/w with
+    outliers, which hardly count (Ceres and Ames Stereo Pipeline call c the threshold, in the unit of sqrt(w) y).
+
+    `weights`: None, a number or an array of the shape of the data; 0 leaves an entry out.
+    """
+
+    def __init__(self, data: Array, threshold: float, weights: Any = None) -> None:
+        if not threshold > 0:
+            raise ValueError(f"Cauchy: threshold: expected a number > 0, got {threshold}")
+        self.data, self.threshold, self.weights = data, float(threshold), _number(weights)
+
+    def value_and_grad(self, y: Array) -> tuple[float, Array]:
+        return self.quadratic(y)[:2]
+
+    def quadratic(self, y: Array) -> tuple[float, Array, Product]:
+        """The positive part of the curvature is that of the weighted squares which touch the loss here."""
+        check_element(_space(self.data), y, "Cauchy: y")
+        xp, square = namespace(y), self.threshold**2
+        residual = y - self.data
+        far = weigh(residual * residual, self.weights) / square
+        value = 0.5 * square * float(xp.log1p(far).sum(dtype="float64"))
+        weights = weigh(1 / (1 + far), self.weights)
+        return value, residual * weights, lambda d: d * weights
+
+    def __getitem__(self, views: Any) -> Cauchy:
+        return Cauchy(self.data[views], self.threshold, _subset(self.weights, views))
 
 
 class PoissonTransmission(Functional):

@@ -1,5 +1,6 @@
 """Solvers: frozen hyper-parameters with `start(f, x) -> State` and `step(f, state) -> State`."""
 
+from tomodiff.solvers.gauss_newton import GaussNewton
 from tomodiff.solvers.gradient import Gradient, Lbfgs
 from tomodiff.solvers.iterate import Solver, check_convergence, iterate, solve
 from tomodiff.solvers.linear import Cgls, Sirt
@@ -19,6 +20,7 @@ __all__ = [
     "Cgls",
     "Discrepancy",
     "Fista",
+    "GaussNewton",
     "Gradient",
     "GradientNorm",
     "Lbfgs",

@@ -9,7 +9,7 @@ import numpy as np
 from tomodiff.geometry.orientations import so3_grid
 from tomodiff.geometry.poses import random_rotations
 from tomodiff.geometry.symmetry import point_group
-from tomodiff.recipes.cryoem.checkpoints import Checkpoints
+from tomodiff.recipes.checkpoints import Checkpoints
 from tomodiff.recipes.cryoem.class_output import write_classes
 from tomodiff.recipes.cryoem.classes import Classes, maximise
 from tomodiff.recipes.cryoem.data import ParticleData

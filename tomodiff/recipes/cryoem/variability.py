@@ -9,7 +9,7 @@ import numpy as np
 from tomodiff.analytic.fsc import FscCurves
 from tomodiff.files.cryoem import write_map, write_particles
 from tomodiff.geometry.symmetry import point_group
-from tomodiff.recipes.cryoem.checkpoints import Checkpoints
+from tomodiff.recipes.checkpoints import Checkpoints
 from tomodiff.recipes.cryoem.columns import add_columns
 from tomodiff.recipes.cryoem.components import Analysis, Latents, LinearModel, analyse, random_latents
 from tomodiff.recipes.cryoem.data import ParticleData

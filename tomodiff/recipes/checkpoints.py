@@ -1,4 +1,4 @@
-"""Cryo-EM runs that stop and go on: parameters of all particles and a few arrays in the solvers' checkpoint file."""
+"""Runs that stop and go on: the unknowns and a few arrays in the solvers' checkpoint file."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ class Checkpoints:
         self.run, self.name = run, name
         self._saved = time.monotonic()
 
-    def resume(self, n: int) -> tuple[int, dict[str, np.ndarray], dict[str, Any]] | None:
-        """Iteration, parameters and memory of an earlier start of this run; None if there is no checkpoint.
+    def resume(self, n: int, unit: str = "particles") -> tuple[int, dict[str, np.ndarray], dict[str, Any]] | None:
+        """Iteration, unknowns and memory of an earlier start of this run; None if there is no checkpoint.
 
-        Raises DataError where it belongs to another recipe or another number of particles.
+        Raises DataError where it belongs to another recipe, or the unknowns are not `n` of this unit.
         """
         path = self.run.checkpoint()
         if not path.exists():
@@ -30,7 +30,7 @@ class Checkpoints:
         state = load(path)
         found = len(next(iter(state.x.values())))
         if state.solver != self.name or found != n:
-            raise DataError(path, "checkpoint", f"{self.name} of {n} particles", f"{state.solver} of {found}")
+            raise DataError(path, "checkpoint", f"{self.name} of {n} {unit}", f"{state.solver} of {found}")
         return state.iteration, dict(state.x), dict(state.memory)
 
     def after(self, iteration: int, values: dict[str, np.ndarray], memory: dict[str, Any], last: bool = False) -> None:

@@ -1,0 +1,17 @@
+"""Maps and images of planets: rasters with a projection, FITS, tables of sun angles."""
+
+from __future__ import annotations
+
+from tomodiff.files.planetary.raster import Raster, onto_grid, read_raster, write_raster
+from tomodiff.files.planetary.sun_angles import Light, read_exposures, read_lights, write_numbers
+
+__all__ = [
+    "Light",
+    "Raster",
+    "onto_grid",
+    "read_exposures",
+    "read_lights",
+    "read_raster",
+    "write_numbers",
+    "write_raster",
+]

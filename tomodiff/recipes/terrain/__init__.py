@@ -1,0 +1,1 @@
+"""Terrain jobs: heights and albedo from images of planets and the Earth."""

@@ -1,0 +1,206 @@
+"""The objective of a fit on one grid: images of a terrain against those taken, and what is known beforehand."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from math import radians
+from typing import Any
+
+import numpy as np
+
+from tomodiff.array import Array, Element
+from tomodiff.core import Functional, LinearOperator, Operator
+from tomodiff.errors import ConfigError
+from tomodiff.objective import Cauchy, Gaussian
+from tomodiff.objective.terrain import Curvatures, Of, Slopes
+from tomodiff.projectors.photometry import model_named
+from tomodiff.projectors.sun_angles import OfSunAngles, angles_of
+from tomodiff.projectors.terrain_images import TerrainImages
+from tomodiff.recipes.terrain.scene import Scene
+from tomodiff.recipes.terrain.settings import TerrainFitSettings
+
+EXPOSURE_SIGMA = 0.1
+"""How far exposures may be off, relative, where the albedo is sought as well: else only their product were known."""
+LOWEST_EXPOSURE = 1e-12
+
+
+@dataclass(frozen=True)
+class Precisions:
+    """1 / variance of what is known beforehand, for each element of the finest grid: curvatures (m^2) and slopes of
+    the heights, distances from the DEM (1/m^2), slopes of the albedo (m^2), distances from the first albedo."""
+
+    curvature: float
+    slope: float
+    dem: float
+    albedo_slope: float
+    albedo: float
+
+
+class Problem:
+    """The fit on one grid, `factor` times as coarse as the finest.
+
+    values: what x leaves out, as TerrainImages takes it; x: {"height" (m, less `base`), "albedo", and of "exposure",
+    "haze", "parameters", "angles" what is sought}.  noise (m,): standard deviations of the images on the finest grid.
+    """
+
+    def __init__(
+        self, scene: Scene, settings: TerrainFitSettings, factor: int, noise: np.ndarray, precisions: Precisions,
+        *, shadows: str, values: dict[str, np.ndarray],
+    ) -> None:  # fmt: skip
+        light = settings.light
+        self.scene, self.settings, self.factor, self.precisions = scene, settings, factor, precisions
+        self.noise, self.dtype, self.sought = noise, light.dtype, sought(settings)
+        blur = [light.psf_px / factor] * len(scene.names) if light.psf_px / factor > 0.2 else None
+        self.spacing = scene.grid.spacing
+        self.base = float(scene.height.mean())
+        operator: Operator = TerrainImages(
+            scene.shape, scene.view, light.reflectance_type, self.spacing, shadows=shadows,
+            sun_radius=radians(light.sun_radius_deg), body_radius=scene.grid.body_radius,
+            frames=None if scene.frames is None else scene.frames.astype(self.dtype), blur=blur, dtype=self.dtype,
+        )  # fmt: skip
+        if "angles" in self.sought:
+            operator = OfSunAngles(operator)
+        self.operator = operator
+        known = {name: values[name] for name in operator.domain if name not in self.sought}
+        self.images = operator.fix(**self.typed(known)) if known else operator
+        self.lone = self.sought[0] if len(self.sought) == 1 else None
+
+    def typed(self, x: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """The values in the operator's precision, heights less their mean."""
+        made = {n: np.ascontiguousarray(a - self.base if n == "height" else a) for n, a in x.items()}
+        return {n: a.astype(self.operator.domain[n].dtype) for n, a in made.items()}
+
+    def start(self, values: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """x at these values."""
+        return self.typed({name: values[name] for name in self.sought})
+
+    def values(self, x: Element, values: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """The values with those of x in their place, float64."""
+        found = {n: np.asarray(a, np.float64) + (self.base if n == "height" else 0.0) for n, a in x.items()}
+        return values | found
+
+    def predicted(self, x: Element) -> Array:
+        """The images (m, ny, nx) at x."""
+        return self.images(x if self.lone is None else x[self.lone])
+
+    def objective(self, valid: np.ndarray, threshold: float = 0.0) -> Functional:
+        """Misfit to the images where they are valid, Cauchy's beyond `threshold` deviations (0: squares), and priors."""
+        weights = (valid * (self.factor / self.noise[:, None, None]) ** 2).astype(self.dtype)
+        data = self.scene.images.astype(self.dtype)
+        misfit = Cauchy(data, threshold, weights) if threshold else Gaussian(data, weights)
+        total: Functional = misfit @ self.images
+        if self.lone is not None:
+            total = Of(self.lone, total)
+        for prior in self.priors():
+            total = total + prior
+        return total
+
+    def priors(self) -> list[Functional]:
+        """What is known beforehand of what is sought."""
+        made: list[Functional] = []
+        for name, A, centre, precision in self.prior_terms():
+            apart = Gaussian(centre, precision)
+            made.append(Of(name, apart if A is None else apart @ A))
+        return made
+
+    def prior_terms(self) -> list[tuple[str, LinearOperator | None, Array, Any]]:
+        """(name, A, centre, precision) of 1/2 precision |A x[name] - centre|^2; A is None for the identity."""
+        p, area, made = self.precisions, float(self.factor**2), []
+        like = (self.scene.shape, self.spacing, self.dtype)
+        curvatures, slopes = Curvatures(*like), Slopes(*like)
+        level = {A: np.zeros(A.range.shape, A.range.dtype) for A in (curvatures, slopes)}
+        if "height" in self.sought:
+            made += [("height", curvatures, level[curvatures], p.curvature * area)]
+            made += [("height", slopes, level[slopes], p.slope * area)]
+            trusted = (p.dem * area * self.scene.known).astype(self.dtype)
+            made += [("height", None, (self.scene.height - self.base).astype(self.dtype), trusted)]
+        if "albedo" in self.sought:
+            made += [("albedo", slopes, level[slopes], p.albedo_slope * area)]
+            made += [("albedo", None, self.scene.albedo.astype(self.dtype), p.albedo * area)]
+        if {"albedo", "exposure"} <= set(self.sought):
+            first = self.scene.exposure
+            assert first is not None
+            made += [("exposure", None, first, (EXPOSURE_SIGMA * first) ** -2.0)]
+        return [term for term in made if not isinstance(term[3], float) or term[3] > 0]
+
+    def perturbed(self, x: Element, valid: np.ndarray, threshold: float, rng: np.random.Generator) -> Callable[[], Element]:
+        """A function that draws J' W^(1/2) n + sum of A' P^(1/2) n: gradients whose covariance is the second derivative
+        of the objective at x, as noise of images and priors would make them."""
+        y, J = self.images.linearize(x if self.lone is None else x[self.lone])
+        weights = (valid * (self.factor / self.noise[:, None, None]) ** 2).astype(self.dtype)
+        if threshold:
+            far = weights * (y - self.scene.images.astype(self.dtype)) ** 2 / threshold**2
+            weights = weights / (1 + far)
+        root, terms = np.sqrt(weights), self.prior_terms()
+
+        def normal(shape: tuple[int, ...]) -> np.ndarray:
+            return rng.standard_normal(shape, np.float32).astype(self.dtype)
+
+        def draw() -> Element:
+            made = J.adjoint(root * normal(root.shape))
+            total = {self.lone: made} if self.lone is not None else dict(made)
+            for name, A, centre, precision in terms:
+                n = np.sqrt(precision).astype(centre.dtype) * normal(centre.shape).astype(centre.dtype)
+                total[name] = total[name] + (n if A is None else A.adjoint(n))
+            return total
+
+        return draw
+
+    def bounds(self) -> dict[str, tuple[float | None, float | None]]:
+        """Lowest and highest values of what is sought."""
+        low, high = self.settings.fit.albedo_bounds
+        own: dict[str, tuple[float | None, float | None]] = {
+            "albedo": (low, high), "exposure": (LOWEST_EXPOSURE, None), "haze": (0.0, None),
+        }  # fmt: skip
+        return {name: bound for name, bound in own.items() if name in self.sought}
+
+
+def sought(settings: TerrainFitSettings) -> tuple[str, ...]:
+    """The names of what is sought."""
+    fit = settings.fit
+    wanted = {
+        "height": not fit.fix_dem, "albedo": fit.float_albedo, "exposure": fit.float_exposure, "haze": fit.float_haze,
+        "parameters": fit.float_reflectance_model, "angles": fit.float_sun,
+    }  # fmt: skip
+    return tuple(name for name, is_so in wanted.items() if is_so)
+
+
+def first_values(scene: Scene, settings: TerrainFitSettings) -> tuple[Scene, dict[str, np.ndarray]]:
+    """The values to start from, and the scene with exposures and a first albedo that make the images as bright as they
+    are: of the two, what is not given is found from the means."""
+    light = settings.light
+    given = settings.light.model_coeffs
+    parameters = model_named(light.reflectance_type).vector() if given is None else _coefficients(light)
+    m = len(scene.names)
+    A = TerrainImages(
+        scene.shape, scene.view, light.reflectance_type, scene.grid.spacing, shadows="none", frames=scene.frames,
+        dtype="float64",
+    )  # fmt: skip
+    values = {
+        "height": scene.height, "albedo": scene.albedo, "parameters": parameters, "sun": scene.sun,
+        "exposure": np.ones(m), "haze": scene.haze,
+    }  # fmt: skip
+    shaded = A({name: values[name] for name in A.domain} | {"haze": np.zeros(m)})
+    bright = np.array([
+        ((image - haze) * counts)[counts & (made > 0)].sum() / max(made[counts & (made > 0)].sum(), 1e-30)
+        for image, counts, made, haze in zip(scene.images, scene.valid, shaded, scene.haze, strict=True)
+    ])  # fmt: skip
+    bright = np.maximum(bright, LOWEST_EXPOSURE)
+    if scene.exposure is None:
+        scene = replace(scene, exposure=bright)
+    elif not scene.albedo_given:
+        scene = replace(scene, albedo=scene.albedo * float(np.mean(bright / scene.exposure)))
+    assert scene.exposure is not None
+    values |= {"albedo": scene.albedo, "exposure": scene.exposure, "angles": angles_of(scene.sun)}
+    return scene, values
+
+
+def _coefficients(light: Any) -> np.ndarray:
+    model, given = model_named(light.reflectance_type), light.model_coeffs
+    if len(given) != len(model.parameters):
+        names = ", ".join(p.name for p in model.parameters) or "none"
+        raise ConfigError(
+            f"light.model_coeffs: expected {len(model.parameters)} numbers for {model.name} ({names}), got {len(given)}"
+        )
+    return np.array(given, np.float64)

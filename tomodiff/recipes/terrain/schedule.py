@@ -1,0 +1,196 @@
+"""From coarse grids to the finest: Gauss-Newton steps on each, first without cast shadows, at last with them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from scipy.ndimage import zoom
+
+from tomodiff.array import Element
+from tomodiff.core import Functional
+from tomodiff.recipes.terrain import estimates
+from tomodiff.recipes.terrain.preconditioner import TerrainPreconditioner
+from tomodiff.recipes.terrain.problem import Precisions, Problem, first_values
+from tomodiff.recipes.terrain.scene import Scene, block_mean
+from tomodiff.recipes.terrain.settings import TerrainFitSettings
+from tomodiff.solvers import GaussNewton, State
+
+COARSEST = 48
+"""Elements that a coarse grid has at least along each axis, where it has a choice."""
+MOST_LEVELS = 4
+ENOUGH = 3e-4
+"""Relative decrease of the objective below which the steps on a grid end."""
+FIRST_SHARE = 3
+"""Steps after which the roughness is estimated anew on a grid."""
+PRODUCTS, FORCING = 40, 0.03
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A grid `factor` times as coarse as the finest, with or without cast shadows."""
+
+    factor: int
+    final: bool
+
+    def __str__(self) -> str:
+        return f"grid / {self.factor}" + (" with shadows" if self.final else "")
+
+
+@dataclass
+class Found:
+    """Where a fit stands: the changes of heights and the albedo over the first one, on the grid of the last stage; the
+    small unknowns; the estimates; the stages and steps that are done."""
+
+    change: np.ndarray
+    ratio: np.ndarray
+    small: dict[str, np.ndarray] = field(default_factory=dict)
+    noise: np.ndarray = field(default_factory=lambda: np.zeros(0))
+    precisions: Precisions | None = None
+    stage: int = 0
+    step: int = 0
+    total: int = 0
+
+
+def plan(scene: Scene, settings: TerrainFitSettings) -> list[Stage]:
+    """The stages in order."""
+    levels = settings.fit.levels
+    if levels is None:
+        levels = int(np.clip(np.log2(min(scene.shape) / COARSEST) + 1, 1, MOST_LEVELS))
+    factors = [2**k for k in range(levels - 1, -1, -1)]
+    if min(scene.shape) // factors[0] < 4:
+        factors = [f for f in factors if min(scene.shape) // f >= 4]
+    return [*(Stage(f, False) for f in factors), Stage(1, True)]
+
+
+class Fitting:
+    """A fit under way.  `each(found, stage, metrics)` is called after every step, and may raise to stop it."""
+
+    def __init__(self, scene: Scene, settings: TerrainFitSettings, each: Callable[..., None]) -> None:
+        self.settings, self.each = settings, each
+        self.scene, self.values = first_values(scene, settings)
+        self.stages = plan(scene, settings)
+        self.dark = estimates.dark(self.scene, settings)
+        wanted = settings.fit.noise
+        noise = estimates.image_noise(scene) if wanted == "auto" else np.full(len(scene.names), float(wanted))
+        self.first = estimates.first_precisions(settings, self.scene, noise)
+        self.found = Found(np.zeros(scene.shape), np.ones(scene.shape), {}, noise, self.first)
+
+    def run(self) -> tuple[Problem, Element]:
+        """All stages from where the fit stands; the last problem and what was found of it."""
+        for number in range(self.found.stage, len(self.stages)):
+            problem, x = self._stage(number)
+        return problem, x
+
+    def counted(self, stage: Stage) -> np.ndarray:
+        """The elements of images that count in a stage."""
+        valid = self.scene.binned(stage.factor).valid
+        if stage.final and self.settings.light.shadows != "none":
+            return valid
+        return valid & ~coarse_any(self.dark, stage.factor)
+
+    def problem(self, number: int) -> tuple[Problem, dict[str, np.ndarray]]:
+        """The problem of a stage, and the values to start from."""
+        stage, scene = self.stages[number], self.scene.binned(self.stages[number].factor)
+        change, ratio = (resized(a, scene.shape) for a in (self.found.change, self.found.ratio))
+        values = self.values | self.found.small
+        values |= {"height": scene.height + change, "albedo": scene.albedo * ratio}
+        assert self.found.precisions is not None
+        shadows = self.settings.light.shadows if stage.final else "none"
+        made = Problem(
+            scene, self.settings, stage.factor, self.found.noise, self.found.precisions, shadows=shadows, values=values
+        )
+        return made, values
+
+    def objective(self, problem: Problem, stage: Stage) -> Functional:
+        """What a stage minimises."""
+        return problem.objective(self.counted(stage), self.settings.fit.robust_threshold if stage.final else 0.0)
+
+    def _stage(self, number: int) -> tuple[Problem, Element]:
+        stage = self.stages[number]
+        problem, values = self.problem(number)
+        x = problem.start(values)
+        if self.found.step == 0 and stage.final and self.settings.fit.noise == "auto":
+            valid = self.counted(replace(stage, final=False))
+            self.found.noise = estimates.residual_noise(problem, x, valid, self.found.noise)
+            problem, values = self.problem(number)
+        last = np.inf
+        for state in self._steps(problem, x, stage):
+            x = state.x
+            self._keep(problem, x, number, state.iteration)
+            self.each(self.found, stage, state.metrics)
+            value = state.metrics["value"]
+            if state.metrics["length"] == 0 or last - value < ENOUGH * abs(value):
+                break
+            last = value
+            if state.iteration == FIRST_SHARE:
+                last = np.inf
+        self._estimate(problem, x)
+        self.found.stage, self.found.step = number + 1, 0
+        return problem, x
+
+    def _estimate(self, problem: Problem, x: Element) -> None:
+        assert self.found.precisions is not None
+        self.found.precisions = estimates.updated(self.found.precisions, self.first, problem, x, self.settings)
+
+    def _steps(self, problem: Problem, x: Element, stage: Stage) -> Iterator[State]:
+        solver = GaussNewton(
+            bounds=problem.bounds(), precondition=TerrainPreconditioner(problem), products=PRODUCTS, forcing=FORCING
+        )
+        f = self.objective(problem, stage)
+        state = replace(solver.start(f, x), iteration=self.found.step)
+        while state.iteration < self.settings.fit.max_iterations:
+            state = solver.step(f, state)
+            yield state
+            if state.iteration == FIRST_SHARE:
+                self._estimate(problem, state.x)
+                assert self.found.precisions is not None
+                problem.precisions = self.found.precisions
+                f = self.objective(problem, stage)
+                solver = replace(solver, precondition=TerrainPreconditioner(problem))
+
+    def _keep(self, problem: Problem, x: Element, number: int, step: int) -> None:
+        values = problem.values(x, {})
+        if "height" in values:
+            self.found.change = values["height"] - problem.scene.height
+        if "albedo" in values:
+            self.found.ratio = values["albedo"] / np.maximum(problem.scene.albedo, 1e-30)
+        self.found.small = {n: a for n, a in values.items() if n not in ("height", "albedo")}
+        self.found.stage, self.found.step, self.found.total = number, step, self.found.total + 1
+
+
+def coarse_any(mask: np.ndarray, factor: int) -> np.ndarray:
+    """Whether any of each block of factor x factor elements is marked."""
+    ny, nx = (n // factor for n in mask.shape[-2:])
+    blocks = mask[..., : ny * factor, : nx * factor].reshape(*mask.shape[:-2], ny, factor, nx, factor)
+    return np.asarray(blocks.any((-3, -1)))
+
+
+def resized(values: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """A map on a grid that is a power of two finer, by cubics (the last row or column may have to be repeated), or
+    coarser, by means."""
+    if values.shape[0] >= shape[0]:
+        return block_mean(values, values.shape[0] // shape[0])
+    factor = round(shape[0] / values.shape[0])
+    made = zoom(values, factor, order=3, mode="nearest", grid_mode=True)
+    missing = [(0, max(0, n - k)) for n, k in zip(shape, made.shape, strict=True)]
+    return np.asarray(np.pad(made, missing, mode="edge")[: shape[0], : shape[1]])
+
+
+def as_arrays(found: Found) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """What a checkpoint holds."""
+    p = found.precisions
+    assert p is not None
+    arrays = {"change": found.change, "ratio": found.ratio}
+    numbers = {"stage": found.stage, "step": found.step, "noise": found.noise, "precisions": dict(vars(p))}
+    return arrays, numbers | {"small": dict(found.small)}
+
+
+def from_arrays(arrays: dict[str, np.ndarray], numbers: dict[str, Any], total: int) -> Found:
+    """What `as_arrays` packed."""
+    return Found(
+        arrays["change"], arrays["ratio"], numbers["small"], numbers["noise"], Precisions(**numbers["precisions"]),
+        numbers["stage"], numbers["step"], total,
+    )  # fmt: skip

@@ -1,0 +1,42 @@
+"""Standard deviations of heights and albedo: fits to random noise around the result, as the posterior has them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from scipy.ndimage import gaussian_filter
+
+from tomodiff.array import Element, tmap
+from tomodiff.recipes.terrain.preconditioner import TerrainPreconditioner
+from tomodiff.recipes.terrain.problem import Problem
+from tomodiff.solvers.gauss_newton import GaussNewton, solve_free
+
+SMOOTHED = 1.0
+"""Elements over which variances are averaged, as a few samples scatter."""
+PRODUCTS, TOLERANCE = 80, 0.03
+
+
+def deviations(
+    problem: Problem, x: Element, valid: np.ndarray, threshold: float, samples: int, rng: np.random.Generator,
+    advance: Callable[[], None] = lambda: None,
+) -> dict[str, np.ndarray]:  # fmt: skip
+    """name -> one standard deviation of each entry of x, from `samples` draws of the posterior's normal approximation
+    at x (Papandreou and Yuille 2010: perturb and solve).
+
+    It holds the noise of the images and what is known beforehand; not errors of the model itself.
+    """
+    objective = problem.objective(valid, threshold)
+    _, gradient, product = objective.quadratic(x)
+    inverse = TerrainPreconditioner(problem)(x, product)
+    free = GaussNewton(bounds=problem.bounds()).free(x, gradient)
+    draw = problem.perturbed(x, valid, threshold, rng)
+    total = tmap(lambda a: np.zeros(a.shape), x)
+    for _ in range(samples):
+        b = tmap(lambda g, m: g * m, draw(), free)
+        d, _ = solve_free(product, b, free, inverse, PRODUCTS, TOLERANCE)
+        total = tmap(lambda t, e: t + np.asarray(e, np.float64) ** 2, total, d)
+        advance()
+    variance = {n: t / samples for n, t in total.items()}
+    wide = {n: gaussian_filter(v, SMOOTHED) if v.shape == problem.scene.shape else v for n, v in variance.items()}
+    return {n: np.sqrt(v) for n, v in wide.items()}

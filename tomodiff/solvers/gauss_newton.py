@@ -1,0 +1,127 @@
+"""Gauss-Newton steps by preconditioned conjugate gradients, with bounds: many unknowns of several kinds at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from math import isfinite
+from time import perf_counter
+
+from tomodiff.array import Array, Element, inner, namespace, norm, tmap
+from tomodiff.core import Functional
+from tomodiff.core.functional import Product
+from tomodiff.errors import Diverged
+from tomodiff.solvers.gradient import ROUNDING, SUFFICIENT
+from tomodiff.solvers.iterate import require
+from tomodiff.solvers.measures import change, inner_with_move
+from tomodiff.solvers.state import State
+
+Bounds = Mapping[str, tuple[float | None, float | None]]
+Preconditioner = Callable[[Element, Product], Product]
+"""(x, product with the second derivative there) -> an approximate inverse of it."""
+
+
+@dataclass(frozen=True)
+class GaussNewton:
+    """x <- P(x + s d), where d solves the quadratic model of f (`Functional.quadratic`) inexactly.
+
+    x: a dict of named arrays.  bounds: name -> (lowest, highest), None for none; P is the projection onto them, and
+    entries at a bound against which the gradient pushes stay out of d (Bertsekas 1982).  fixed: name -> a mask of
+    entries that never move.  products: conjugate-gradient iterations per step, at most; they end where the residual
+    has fallen to `forcing` of the gradient (Dembo, Eisenstat and Steihaug 1982), both in the preconditioner's norm.
+    Backtracking line search.
+
+    Measures, at the new x: "value", "gradient_norm" (of the entries that are free), "products", "length" of the step
+    (0: no step lowers f any more).  Memory: value, gradient and what the model of f keeps.
+    """
+
+    bounds: Bounds = field(default_factory=dict)
+    fixed: Mapping[str, Array] = field(default_factory=dict, repr=False)
+    precondition: Preconditioner | None = field(default=None, repr=False)
+    products: int = 40
+    forcing: float = 0.05
+    halvings: int = 12
+
+    def start(self, f: Functional, x: Element) -> State:
+        """The state before the first step."""
+        return State("GaussNewton", self.projected(x))
+
+    def step(self, f: Functional, state: State) -> State:
+        """One step, from one linearisation of f and `products` products with it."""
+        require(state, "GaussNewton")
+        began, x = perf_counter(), state.x
+        value, gradient, product = f.quadratic(x)
+        if not isfinite(value):
+            raise Diverged("GaussNewton: the objective is not finite: the data or the start hold NaN or infinities")
+        free = self.free(x, gradient)
+        inverse = None if self.precondition is None else self.precondition(x, product)
+        descent = tmap(lambda g, m: -g * m, gradient, free)
+        d, used = solve_free(product, descent, free, inverse, self.products, self.forcing)
+        new, found, length = self._search(f, x, value, gradient, d)
+        return state.advance(
+            new, {"value": found}, value=found, gradient_norm=norm(descent), products=float(used), length=length,
+            relative_change=change(new, x), seconds=perf_counter() - began,
+        )  # fmt: skip
+
+    def projected(self, x: Element) -> Element:
+        """x within the bounds."""
+        return {name: a.clip(*self.bounds[name]) if name in self.bounds else a for name, a in x.items()}
+
+    def free(self, x: Element, gradient: Element) -> Element:
+        """1 for entries that may move, 0 for those that may not."""
+        made = {}
+        for name, a in x.items():
+            low, high = self.bounds.get(name, (None, None))
+            stays = namespace(a).zeros(a.shape, bool) if name not in self.fixed else self.fixed[name].copy()
+            if low is not None:
+                stays |= (a <= low) & (gradient[name] > 0)
+            if high is not None:
+                stays |= (a >= high) & (gradient[name] < 0)
+            made[name] = (~stays).astype(a.dtype)
+        return made
+
+    def _search(
+        self, f: Functional, x: Element, value: float, gradient: Element, d: Element
+    ) -> tuple[Element, float, float]:
+        """The first of x + d, x + d / 2, ... that is low enough, its value, and the length; x itself where none is."""
+        length = 1.0
+        for _ in range(self.halvings):
+            trial = self.projected(tmap(lambda a, b, s=length: (a + s * b).astype(a.dtype), x, d))
+            found, promised = f(trial), inner_with_move(gradient, trial, x)
+            if isfinite(found) and found <= value + SUFFICIENT * promised + ROUNDING * 1e-3 * abs(value):
+                return trial, found, length
+            length /= 2
+        return x, value, 0.0
+
+
+def solve_free(
+    product: Product, b: Element, free: Element, inverse: Product | None, most: int, tolerance: float
+) -> tuple[Element, int]:
+    """d with H d = b among free entries, and the products it took: preconditioned conjugate gradients (Saad 2003,
+    algorithm 9.1), ended early at a direction without curvature."""
+
+    def masked(z: Element) -> Element:
+        return tmap(lambda a, m: a * m, z, free)
+
+    def prepared(r: Element) -> Element:
+        return r if inverse is None else masked(inverse(r))
+
+    d = tmap(lambda a: namespace(a).zeros_like(a), b)
+    r, z = b, prepared(b)
+    p, size = z, inner(r, z)
+    target = tolerance**2 * size
+    for used in range(most):
+        if not size > target:
+            return d, used
+        image = masked(product(p))
+        bend = inner(p, image)
+        if not bend > 0:
+            return (p if used == 0 else d), used + 1
+        a = size / bend
+        d = tmap(lambda e, q: (e + a * q).astype(e.dtype), d, p)
+        r = tmap(lambda e, q: (e - a * q).astype(e.dtype), r, image)
+        z = prepared(r)
+        size, last = inner(r, z), size
+        beta = size / last
+        p = tmap(lambda e, q: (e + beta * q).astype(e.dtype), z, p)
+    return d, most
