@@ -41,6 +41,10 @@ def _look_at_input(settings: Job) -> None:
         from tomodiff.recipes.cryoem.tomogram import series_of
 
         series_of(settings.input)
+    elif settings.job == "terrain-fit":
+        from tomodiff.recipes.terrain.scene import look_at
+
+        look_at(settings)
     elif settings.job.startswith("cryoem"):
         from tomodiff.files.cryoem import dialect
 
@@ -69,7 +73,7 @@ def carry_out(run: Run) -> None:
         if run.has_checkpoint():
             raise Stopped(f"interrupted; the last checkpoint continues with: tomodiff resume {run.path}") from None
         raise
-    say(f"volume  {run.volume_path}")
+    say(f"{'heights' if run.settings.job.startswith('terrain') else 'volume'}  {run.volume_path}")
     if run.settings.output.report:
         from tomodiff.report.run_report import write_report
 

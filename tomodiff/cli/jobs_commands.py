@@ -10,7 +10,7 @@ import typer
 from tomodiff.cli.console import say
 from tomodiff.cli.options import Overrides, with_settings
 
-SAMPLES = {"ct": "ct_sample.h5", "cryoem": "cryoem_sample.star"}
+SAMPLES = {"ct": "ct_sample.h5", "cryoem": "cryoem_sample.star", "terrain": "terrain_sample/sun_angles.txt"}
 """Kind of job -> its sample in `datasets/`."""
 
 
@@ -65,27 +65,28 @@ def report(run: Annotated[Path, typer.Argument(metavar="RUN", help="run director
 
 
 def demo(
-    kind: Annotated[str, typer.Argument(metavar="[ct|cryoem]", help="which demonstration")] = "ct",
+    kind: Annotated[str, typer.Argument(metavar="[ct|cryoem|terrain]", help="which demonstration")] = "ct",
     out: Annotated[Path, typer.Option("--out", "-o", metavar="FOLDER", help="run directory")] = Path("tomodiff-demo"),
 ) -> None:
-    """Reconstruct the sample that comes with tomodiff (a scan, or particles to refine), and compare with the truth."""
-    from tomodiff.cli import demonstration, demonstration_cryoem
+    """Do the main job on a sample that comes with tomodiff (scan, particles or terrain), and compare with the truth."""
+    from tomodiff.cli import demonstration, demonstration_cryoem, demonstration_terrain
     from tomodiff.cli.jobs import start
     from tomodiff.errors import ConfigError, TomodiffError
     from tomodiff.recipes.config_file import settings_from
     from tomodiff.recipes.run import Run
 
     if kind not in SAMPLES:
-        raise ConfigError(f"demo {kind}: expected {' or '.join(SAMPLES)}")
-    chosen: dict[str, Any] = {"output.path": str(out), "output.overwrite": True, "input.path": str(sample(kind))}
-    if kind == "ct":
-        chosen |= {"reconstruction.method": "fista-tv", "reconstruction.iterations": 40}
-    else:
-        chosen |= {"job": "cryoem-refine"}
+        raise ConfigError(f"demo {kind}: expected {', '.join(SAMPLES)}")
+    own: dict[str, dict[str, Any]] = {
+        "ct": {"input.path": str(sample(kind)), "reconstruction.method": "fista-tv", "reconstruction.iterations": 40},
+        "cryoem": {"input.path": str(sample(kind)), "job": "cryoem-refine"},
+        "terrain": demonstration_terrain.settings(sample(kind)),
+    }
+    chosen = own[kind] | {"output.path": str(out), "output.overwrite": True}
     settings = settings_from({name: (value, "demo") for name, value in chosen.items()})
     run = Run.open(start(settings))
-    judge = demonstration.findings if kind == "ct" else demonstration_cryoem.findings
-    shown = judge(run, settings.input.path)
+    judges = {"ct": demonstration, "cryoem": demonstration_cryoem, "terrain": demonstration_terrain}
+    shown = judges[kind].findings(run, sample(kind))
     for finding in shown:
         say(str(finding))
     if not all(finding.good for finding in shown):

@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import typer
 
 import tomodiff
-from tomodiff.cli import cryoem, ct, jobs_commands, look, template
+from tomodiff.cli import cryoem, ct, jobs_commands, look, template, terrain
 from tomodiff.cli.console import STATE, complain, set_up
 from tomodiff.errors import TomodiffError
 
@@ -54,6 +54,7 @@ look.register(app)
 template.register(app)
 app.add_typer(ct.app, name="ct")
 app.add_typer(cryoem.app, name="cryoem")
+app.add_typer(terrain.app, name="terrain")
 
 
 def main(arguments: list[str] | None = None) -> int:

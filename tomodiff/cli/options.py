@@ -153,6 +153,14 @@ def _metavar(model: type[Job], name: str) -> str:
         "mask": "auto|none|MAP",
         "sharpen": "auto|off|B",
         "symmetry": "GROUP",
+        "dem": "DEM",
+        "sun_angles": "FILE",
+        "input_albedo": "FILE",
+        "image_exposures": "auto|N|FILE",
+        "haze": "N|FILE",
+        "crop_win": "N,N,N,N",
+        "model_coeffs": "N,N",
+        "albedo_bounds": "N,N",
     }
     known |= {"path": "PATH", "angles": "FILE", "flats": "FILE", "darks": "FILE", "data_path": "NAME"}
     if last in known:
@@ -170,6 +178,8 @@ def _panel(model: type[Job], name: str) -> str:
         "prepare": "Correction",
         "reconstruction": "Reconstruction",
         "refinement": "Refinement",
+        "light": "Light",
+        "fit": "Fit",
     }
     return titles.get(section, "Output")
 
@@ -207,5 +217,11 @@ TEXTS = (
     "refinement.reference",
     "reconstruction.mask",
     "refinement.mask",
+    "input.dem",
+    "input.sun_angles",
+    "input.input_albedo",
+    "input.crop_win",
+    "light.model_coeffs",
+    "fit.albedo_bounds",
 )
 """Settings whose text is not to be read as a number."""

@@ -46,6 +46,16 @@ CRYOEM_EXAMPLES = {
 }  # fmt: skip
 """The same of cryo-EM jobs, whose settings of one name are all alike."""
 
+NEEDED = ("input.path", "input.images", "input.dem")
+"""Settings that a job cannot do without."""
+
+TERRAIN_EXAMPLES = {
+    "images": "[a.tif, b.tif]", "dem": "DEM.tif", "sun_angles": "sun_angles.txt", "input_albedo": "albedo.tif",
+    "crop_win": "[0, 0, 512, 512]", "format": "tif", "checkpoint_every": "5", "model_coeffs": "[0.5]",
+    "saturation": "0.5", "levels": "3", "albedo_bounds": "[0.01, 2]",
+}  # fmt: skip
+"""The same of terrain jobs."""
+
 HEADS = {
     "ct": (
         "# Settings of a CT reconstruction.  Run it with: tomodiff run THIS_FILE",
@@ -56,6 +66,7 @@ HEADS = {
         "# Relative paths are relative to this file.  What is commented out has a default, or comes from the input.",
     ),
 }
+HEADS["terrain"] = HEADS["cryoem"]
 
 
 def template(kind: str = "ct") -> str:
@@ -92,6 +103,8 @@ def _example(kind: str, name: str, default: object) -> str | None:
     if kind == "ct":
         return EXAMPLES.get(name)
     last = name.rpartition(".")[2]
+    if kind.startswith("terrain"):
+        return TERRAIN_EXAMPLES[last] if name in NEEDED or default is None else None
     if kind == "cryoem-tomogram" and name in ("input.path", "input.stack"):
         return {"path": "series.xf", "stack": "series.st"}[last]
     return CRYOEM_EXAMPLES[last] if name == "input.path" or default is None else None
@@ -105,7 +118,7 @@ def _line(kind: str, name: str, field: object, indent: str) -> str:
     example = _example(kind, name, default)
     if example is not None:
         text = f"{last}: {example}"
-        mark = "" if name == "input.path" else "# "
+        mark = "" if name in NEEDED else "# "
     else:
         text, mark = write_yaml({last: default if isinstance(default, str | int | float) else str(default)}).strip(), ""
     return f"{indent}{mark}{text}".ljust(40) + f"  # {getattr(field, 'description', '')}"

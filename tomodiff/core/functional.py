@@ -10,7 +10,6 @@ from typing import Any
 from tomodiff.array import Element, tmap
 from tomodiff.core.operators import Operator
 
-
 Product = Callable[[Element], Element]
 """A symmetric matrix by its action."""
 

@@ -135,7 +135,11 @@ class MapGrid:
         a, b = ellipsoid.semi_major_metre, ellipsoid.semi_minor_metre
         across = a**2 / np.sqrt((a * np.cos(lat)) ** 2 + (b * np.sin(lat)) ** 2)
         return np.stack(
-            [across * np.cos(lat) * np.cos(lon), across * np.cos(lat) * np.sin(lon), across * (b / a) ** 2 * np.sin(lat)]
+            [
+                across * np.cos(lat) * np.cos(lon),
+                across * np.cos(lat) * np.sin(lon),
+                across * (b / a) ** 2 * np.sin(lat),
+            ]
         )
 
     @cached_property

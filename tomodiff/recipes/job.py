@@ -33,6 +33,7 @@ KINDS: Mapping[str, tuple[str, str]] = MappingProxyType(
             "tomodiff.recipes.cryoem.tomogram_settings:TomogramSettings",
             "tomodiff.recipes.cryoem.tomogram:tomogram",
         ),
+        "terrain-fit": ("tomodiff.recipes.terrain.settings:TerrainFitSettings", "tomodiff.recipes.terrain.fit:fit"),
     }
 )
 """Kind of job -> its settings model and its recipe (settings, run, progress) -> a Result, or None where the recipe has

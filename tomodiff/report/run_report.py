@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tomodiff.report import cryoem_report, curves, slices
+from tomodiff.report import cryoem_report, curves, slices, terrain_report
 from tomodiff.report.page import (
     bars,
     bullets,
@@ -95,12 +95,19 @@ def report(run: Run) -> str:
 
 def own_sections(run: Run) -> list[str]:
     """The sections that only the run's kind of job has."""
-    return cryoem_report.sections(run) if run.settings.job.startswith("cryoem") else []
+    module = _of_kind(run)
+    return module.sections(run) if module else []
 
 
 def own_highlights(run: Run) -> dict[str, str]:
     """The first numbers that only the run's kind of job has."""
-    return cryoem_report.highlights(run) if run.settings.job.startswith("cryoem") else {}
+    module = _of_kind(run)
+    return module.highlights(run) if module else {}
+
+
+def _of_kind(run: Run) -> Any:
+    """The module that draws what only the run's kind of job has; None for CT."""
+    return {"cryoem": cryoem_report, "terrain": terrain_report}.get(run.settings.job.partition("-")[0])
 
 
 def failure(run: Run) -> str:

@@ -86,7 +86,7 @@ class GaussNewton:
         """The first of x + d, x + d / 2, ... that is low enough, its value, and the length; x itself where none is."""
         length = 1.0
         for _ in range(self.halvings):
-            trial = self.projected(tmap(lambda a, b, s=length: (a + s * b).astype(a.dtype), x, d))
+            trial = self.projected(_moved(x, length, d))
             found, promised = f(trial), inner_with_move(gradient, trial, x)
             if isfinite(found) and found <= value + SUFFICIENT * promised + ROUNDING * 1e-3 * abs(value):
                 return trial, found, length
@@ -118,10 +118,13 @@ def solve_free(
         if not bend > 0:
             return (p if used == 0 else d), used + 1
         a = size / bend
-        d = tmap(lambda e, q: (e + a * q).astype(e.dtype), d, p)
-        r = tmap(lambda e, q: (e - a * q).astype(e.dtype), r, image)
+        d, r = _moved(d, a, p), _moved(r, -a, image)
         z = prepared(r)
         size, last = inner(r, z), size
-        beta = size / last
-        p = tmap(lambda e, q: (e + beta * q).astype(e.dtype), z, p)
+        p = _moved(z, size / last, p)
     return d, most
+
+
+def _moved(x: Element, length: float, d: Element) -> Element:
+    """x + length d, in the dtypes of x."""
+    return tmap(lambda a, b: (a + length * b).astype(a.dtype), x, d)

@@ -184,9 +184,7 @@ def _shifted(values: np.ndarray, shape: tuple[int, int], row: int, column: int) 
     (ny, nx), (my, mx) = shape, values.shape
     rows, columns = slice(max(0, -row), min(ny, my - row)), slice(max(0, -column), min(nx, mx - column))
     if rows.stop > rows.start and columns.stop > columns.start:
-        made[rows, columns] = values[
-            rows.start + row : rows.stop + row, columns.start + column : columns.stop + column
-        ]
+        made[rows, columns] = values[rows.start + row : rows.stop + row, columns.start + column : columns.stop + column]
     return made
 
 

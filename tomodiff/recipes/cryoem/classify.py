@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from tomodiff.geometry.symmetry import point_group
+from tomodiff.recipes.checkpoints import Checkpoints
 from tomodiff.recipes.cryoem import classes as steps
 from tomodiff.recipes.cryoem.align import Prior
-from tomodiff.recipes.checkpoints import Checkpoints
 from tomodiff.recipes.cryoem.class_output import write_classes
 from tomodiff.recipes.cryoem.classes import Classes, References
 from tomodiff.recipes.cryoem.components import Analysis, analyse, random_latents

@@ -13,8 +13,8 @@ import numpy as np
 
 from tomodiff.errors import ConfigError
 from tomodiff.geometry.symmetry import point_group
-from tomodiff.recipes.cryoem.align import Prior
 from tomodiff.recipes.checkpoints import Checkpoints
+from tomodiff.recipes.cryoem.align import Prior
 from tomodiff.recipes.cryoem.data import ParticleData
 from tomodiff.recipes.cryoem.globally import Search, global_round, start_from
 from tomodiff.recipes.cryoem.halves import divided_halves, half_sets, reconstruct_halves

@@ -22,6 +22,8 @@ BEND, PATCH = 0.02, 0.02
 """Deviations to start from: of slopes between neighbours, and of the albedo, relative."""
 MOST_CHANGE, WIDEST = 4.0, 256.0
 """By how much one estimate may change a precision, and all together."""
+DEM_SIGMA = 10.0
+"""Elements that the DEM may be off: its errors are alike over many elements, which are taken one by one here."""
 LEAST_NOISE = 1e-4
 """Of an image's mean."""
 
@@ -46,7 +48,9 @@ def residual_noise(problem: Problem, x: Element, valid: np.ndarray, before: np.n
     if m <= planes + 0.5:
         return before
     left = np.asarray(problem.predicted(x)) - problem.scene.images
-    found = [MAD * float(np.median(np.abs(r[v]))) if v.any() else b for r, v, b in zip(left, valid, before, strict=True)]
+    found = [
+        MAD * float(np.median(np.abs(r[v]))) if v.any() else b for r, v, b in zip(left, valid, before, strict=True)
+    ]
     return np.maximum(np.array(found) * np.sqrt(m / (m - planes)), 0.1 * before)
 
 
@@ -61,7 +65,7 @@ def first_precisions(settings: TerrainFitSettings, scene: Scene, noise: np.ndarr
     return Precisions(
         of(fit.smoothness_weight, BEND / size),
         of(fit.gradient_weight, 1.0),
-        of(fit.initial_dem_constraint_weight, size if fit.dem_sigma == "auto" else float(fit.dem_sigma)),
+        of(fit.initial_dem_constraint_weight, DEM_SIGMA * size if fit.dem_sigma == "auto" else float(fit.dem_sigma)),
         of(fit.albedo_smoothness_weight, PATCH * float(scene.albedo.mean()) / size),
         of(fit.albedo_constraint_weight, 1.0),
     )

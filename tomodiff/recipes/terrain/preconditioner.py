@@ -74,6 +74,7 @@ class TerrainPreconditioner:
         """The diagonal of a few numbers."""
         xp, a = namespace(x), x[name]
         diagonal = xp.zeros_like(a)
+        pieces: list[tuple[Any, ...]]
         if name == "parameters":
             pieces = [(slice(k, k + 1),) for k in range(a.size)]
         else:  # each image sees its own only

@@ -85,7 +85,7 @@ class Problem:
         return self.images(x if self.lone is None else x[self.lone])
 
     def objective(self, valid: np.ndarray, threshold: float = 0.0) -> Functional:
-        """Misfit to the images where they are valid, Cauchy's beyond `threshold` deviations (0: squares), and priors."""
+        """Misfit to the images where they are valid, Cauchy's from `threshold` deviations on (0: squares); priors."""
         weights = (valid * (self.factor / self.noise[:, None, None]) ** 2).astype(self.dtype)
         data = self.scene.images.astype(self.dtype)
         misfit = Cauchy(data, threshold, weights) if threshold else Gaussian(data, weights)
@@ -106,7 +106,8 @@ class Problem:
 
     def prior_terms(self) -> list[tuple[str, LinearOperator | None, Array, Any]]:
         """(name, A, centre, precision) of 1/2 precision |A x[name] - centre|^2; A is None for the identity."""
-        p, area, made = self.precisions, float(self.factor**2), []
+        p, area = self.precisions, float(self.factor**2)
+        made: list[tuple[str, LinearOperator | None, Array, Any]] = []
         like = (self.scene.shape, self.spacing, self.dtype)
         curvatures, slopes = Curvatures(*like), Slopes(*like)
         level = {A: np.zeros(A.range.shape, A.range.dtype) for A in (curvatures, slopes)}
@@ -124,7 +125,9 @@ class Problem:
             made += [("exposure", None, first, (EXPOSURE_SIGMA * first) ** -2.0)]
         return [term for term in made if not isinstance(term[3], float) or term[3] > 0]
 
-    def perturbed(self, x: Element, valid: np.ndarray, threshold: float, rng: np.random.Generator) -> Callable[[], Element]:
+    def perturbed(
+        self, x: Element, valid: np.ndarray, threshold: float, rng: np.random.Generator
+    ) -> Callable[[], Element]:
         """A function that draws J' W^(1/2) n + sum of A' P^(1/2) n: gradients whose covariance is the second derivative
         of the objective at x, as noise of images and priors would make them."""
         y, J = self.images.linearize(x if self.lone is None else x[self.lone])
@@ -149,7 +152,7 @@ class Problem:
 
     def bounds(self) -> dict[str, tuple[float | None, float | None]]:
         """Lowest and highest values of what is sought."""
-        low, high = self.settings.fit.albedo_bounds
+        low, high = self.settings.fit.albedo_bounds or (0.0, None)
         own: dict[str, tuple[float | None, float | None]] = {
             "albedo": (low, high), "exposure": (LOWEST_EXPOSURE, None), "haze": (0.0, None),
         }  # fmt: skip

@@ -79,12 +79,20 @@ def read_dem(settings: Any) -> Raster:
     found = replace(found, values=found.values * metres[unit])
     if settings.crop_win is None:
         return found
-    column, row, width, height = (int(round(n)) for n in settings.crop_win)
+    column, row, width, height = (round(n) for n in settings.crop_win)
     ny, nx = found.grid.shape
     if not (0 <= column < column + width <= nx and 0 <= row < row + height <= ny):
         raise ConfigError(f"input.crop_win: expected a part of the {nx} x {ny} elements of {settings.dem.name}")
     rows, columns = slice(row, row + height), slice(column, column + width)
     return replace(found, values=found.values[rows, columns], grid=found.grid.cropped(rows, columns))
+
+
+def look_at(settings: Any) -> None:
+    """What cannot be read should cost no run directory: the DEM, the first image, the table of suns."""
+    grid = read_dem(settings.input).grid
+    onto_grid(read_raster(settings.input.images[0]), grid)
+    if settings.input.sun_angles is not None:
+        read_lights(settings.input.sun_angles)
 
 
 def load_scene(settings: Any, light: Any, run: Run | None = None) -> Scene:

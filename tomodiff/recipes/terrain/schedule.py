@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -16,7 +16,7 @@ from tomodiff.recipes.terrain.preconditioner import TerrainPreconditioner
 from tomodiff.recipes.terrain.problem import Precisions, Problem, first_values
 from tomodiff.recipes.terrain.scene import Scene, block_mean
 from tomodiff.recipes.terrain.settings import TerrainFitSettings
-from tomodiff.solvers import GaussNewton, State
+from tomodiff.solvers import GaussNewton
 
 COARSEST = 48
 """Elements that a coarse grid has at least along each axis, where it has a choice."""
@@ -52,6 +52,8 @@ class Found:
     stage: int = 0
     step: int = 0
     total: int = 0
+    settled: bool = False
+    last: float = np.inf
 
 
 def plan(scene: Scene, settings: TerrainFitSettings) -> list[Stage]:
@@ -116,49 +118,40 @@ class Fitting:
             valid = self.counted(replace(stage, final=False))
             self.found.noise = estimates.residual_noise(problem, x, valid, self.found.noise)
             problem, values = self.problem(number)
-        last = np.inf
-        for state in self._steps(problem, x, stage):
-            x = state.x
-            self._keep(problem, x, number, state.iteration)
-            self.each(self.found, stage, state.metrics)
+        solver, f = self._solver(problem, stage)
+        state, found = solver.start(f, x), self.found
+        while found.step < self.settings.fit.max_iterations and not found.settled:
+            if found.step == FIRST_SHARE:
+                self._estimate(problem, state.x)
+                problem.precisions = found.precisions or problem.precisions
+                solver, f = self._solver(problem, stage)
+            state = solver.step(f, state)
             value = state.metrics["value"]
-            if state.metrics["length"] == 0 or last - value < ENOUGH * abs(value):
-                break
-            last = value
-            if state.iteration == FIRST_SHARE:
-                last = np.inf
-        self._estimate(problem, x)
-        self.found.stage, self.found.step = number + 1, 0
-        return problem, x
+            found.settled = state.metrics["length"] == 0 or found.last - value < ENOUGH * abs(value)
+            self._keep(problem, state.x, number)
+            found.last = value if found.step != FIRST_SHARE else np.inf
+            self.each(found, stage, state.metrics)
+        self._estimate(problem, state.x)
+        found.stage, found.step, found.settled, found.last = number + 1, 0, False, np.inf
+        return problem, state.x
 
     def _estimate(self, problem: Problem, x: Element) -> None:
         assert self.found.precisions is not None
         self.found.precisions = estimates.updated(self.found.precisions, self.first, problem, x, self.settings)
 
-    def _steps(self, problem: Problem, x: Element, stage: Stage) -> Iterator[State]:
-        solver = GaussNewton(
-            bounds=problem.bounds(), precondition=TerrainPreconditioner(problem), products=PRODUCTS, forcing=FORCING
-        )
-        f = self.objective(problem, stage)
-        state = replace(solver.start(f, x), iteration=self.found.step)
-        while state.iteration < self.settings.fit.max_iterations:
-            state = solver.step(f, state)
-            yield state
-            if state.iteration == FIRST_SHARE:
-                self._estimate(problem, state.x)
-                assert self.found.precisions is not None
-                problem.precisions = self.found.precisions
-                f = self.objective(problem, stage)
-                solver = replace(solver, precondition=TerrainPreconditioner(problem))
+    def _solver(self, problem: Problem, stage: Stage) -> tuple[GaussNewton, Functional]:
+        precondition = TerrainPreconditioner(problem)
+        solver = GaussNewton(problem.bounds(), precondition=precondition, products=PRODUCTS, forcing=FORCING)
+        return solver, self.objective(problem, stage)
 
-    def _keep(self, problem: Problem, x: Element, number: int, step: int) -> None:
+    def _keep(self, problem: Problem, x: Element, number: int) -> None:
         values = problem.values(x, {})
         if "height" in values:
             self.found.change = values["height"] - problem.scene.height
         if "albedo" in values:
             self.found.ratio = values["albedo"] / np.maximum(problem.scene.albedo, 1e-30)
         self.found.small = {n: a for n, a in values.items() if n not in ("height", "albedo")}
-        self.found.stage, self.found.step, self.found.total = number, step, self.found.total + 1
+        self.found.stage, self.found.step, self.found.total = number, self.found.step + 1, self.found.total + 1
 
 
 def coarse_any(mask: np.ndarray, factor: int) -> np.ndarray:
@@ -185,6 +178,7 @@ def as_arrays(found: Found) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     assert p is not None
     arrays = {"change": found.change, "ratio": found.ratio}
     numbers = {"stage": found.stage, "step": found.step, "noise": found.noise, "precisions": dict(vars(p))}
+    numbers |= {"settled": found.settled, "last": found.last}
     return arrays, numbers | {"small": dict(found.small)}
 
 
@@ -192,5 +186,5 @@ def from_arrays(arrays: dict[str, np.ndarray], numbers: dict[str, Any], total: i
     """What `as_arrays` packed."""
     return Found(
         arrays["change"], arrays["ratio"], numbers["small"], numbers["noise"], Precisions(**numbers["precisions"]),
-        numbers["stage"], numbers["step"], total,
+        numbers["stage"], numbers["step"], total, numbers["settled"], numbers["last"],
     )  # fmt: skip

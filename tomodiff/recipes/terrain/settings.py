@@ -19,7 +19,8 @@ from tomodiff.recipes.section import Job, Section
 SUFFIXES = (".tif", ".tiff")
 MODELS = (
     "lambert", "lommel_seeliger", "lunar_lambert", "lunar_lambert_mcewen", "lunar_lambert_exponential",
-    "lunar_lambert_cubic", "minnaert", "akimov", "oren_nayar", "charon", "lroc_2014", "lroc_2019", "hapke_1981", "hapke_2002", "hapke_legendre",
+    "lunar_lambert_cubic", "minnaert", "akimov", "oren_nayar", "charon", "lroc_2014", "lroc_2019",
+    "hapke_1981", "hapke_2002", "hapke_legendre",
 )  # fmt: skip
 
 
@@ -136,7 +137,8 @@ class Fit(Section):
         default="auto", description="weight of distances (m) from the DEM beside images with weight 1"
     )
     dem_sigma: AutoPositive = Field(
-        default="auto", description="how far the DEM may be off, m, where that weight is auto (one element)"
+        default="auto",
+        description="how far each of its elements may be off on its own, m, where that weight is auto (10 elements)",
     )
     albedo_smoothness_weight: AutoNotNegative = Field(
         default="auto", description="weight of the albedo's slopes (1/m) beside images with weight 1"
@@ -147,10 +149,9 @@ class Fit(Section):
     robust_threshold: NotNegative = Field(
         default=5.0, description="residual, in deviations of the noise, from which it counts less (Cauchy); 0: never"
     )
-    albedo_bounds: Numbers = Field(default=(0.0, 1e9), description="lowest, highest")
+    albedo_bounds: Numbers | None = Field(default=None, description="lowest, highest (0 and none)")
     levels: fields.Count | None = Field(default=None, description="grids, each twice as coarse as the next")
     max_iterations: fields.Count = Field(default=10, description="Gauss-Newton steps on each grid, at most")
-    optimiser: Literal["gauss-newton", "l-bfgs"] = Field(default="gauss-newton", description="gauss-newton or l-bfgs")
     errors: fields.Switch = Field(default=True, description="maps of the standard deviation of heights and albedo")
     error_samples: Annotated[int, Field(ge=4), expected("a whole number of at least 4")] = Field(
         default=24, description="random fits behind these maps"
@@ -177,7 +178,7 @@ class TerrainFitSettings(Job):
     NO_PATHS: ClassVar[tuple[str, ...]] = ("auto",)
     INPUTS: ClassVar[Mapping[str, str]] = MappingProxyType({"path": "DEM", "sun_angles": "sun angles"})
 
-    job: Literal["terrain-fit"] = "terrain-fit"
+    job: Literal["terrain-fit"] = Field(default="terrain-fit", description="the kind of job")
     input: TerrainInput
     light: Light = Field(default_factory=Light, validate_default=True)
     fit: Fit = Field(default_factory=Fit, validate_default=True)

@@ -24,7 +24,8 @@ def deviations(
     """name -> one standard deviation of each entry of x, from `samples` draws of the posterior's normal approximation
     at x (Papandreou and Yuille 2010: perturb and solve).
 
-    It holds the noise of the images and what is known beforehand; not errors of the model itself.
+    It holds the noise of the images and what is known beforehand; not errors of the model itself.  Heights are meant
+    about their mean over the map, of which images say nothing.
     """
     objective = problem.objective(valid, threshold)
     _, gradient, product = objective.quadratic(x)
@@ -35,6 +36,8 @@ def deviations(
     for _ in range(samples):
         b = tmap(lambda g, m: g * m, draw(), free)
         d, _ = solve_free(product, b, free, inverse, PRODUCTS, TOLERANCE)
+        if "height" in d:
+            d["height"] = d["height"] - d["height"].mean()
         total = tmap(lambda t, e: t + np.asarray(e, np.float64) ** 2, total, d)
         advance()
     variance = {n: t / samples for n, t in total.items()}

@@ -1,0 +1,157 @@
+"""`tomodiff terrain shade` and `photometry`: images of a DEM, and images brought to one geometry."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from tomodiff.cli.console import say
+
+if TYPE_CHECKING:
+    import numpy as np
+
+Dem = Annotated[Path, typer.Option("--dem", metavar="DEM", help="heights in metres")]
+Out = Annotated[Path, typer.Option("--out", "-o", metavar="FILE.tif", help="where the result goes")]
+Azimuth = Annotated[float, typer.Option("--sun-azimuth", metavar="DEGREES", help="clockwise from north")]
+Elevation = Annotated[float, typer.Option("--sun-elevation", metavar="DEGREES", help="above the horizon")]
+ViewAzimuth = Annotated[float, typer.Option("--view-azimuth", metavar="DEGREES", help="of the camera")]
+ViewElevation = Annotated[float, typer.Option("--view-elevation", metavar="DEGREES", help="90: in the zenith")]
+Model = Annotated[str, typer.Option("--reflectance-type", metavar="NAME", help="a reflectance model, as in fit")]
+Coefficients = Annotated[
+    str | None, typer.Option("--model-coeffs", metavar="N,N", help="its parameters, separated by commas")
+]
+Cast = Annotated[str, typer.Option("--shadows", metavar="NAME", help="penumbra, hard or none")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="replace the file")]
+
+
+def shade(
+    dem: Annotated[Path, typer.Argument(metavar="DEM", help="heights in metres")],
+    out: Out,
+    sun_azimuth: Azimuth,
+    sun_elevation: Elevation,
+    view_azimuth: ViewAzimuth = 0.0,
+    view_elevation: ViewElevation = 90.0,
+    albedo: Annotated[Path | None, typer.Option("--albedo", metavar="FILE.tif", help="albedo (1 everywhere)")] = None,
+    reflectance_type: Model = "lunar_lambert_mcewen",
+    model_coeffs: Coefficients = None,
+    shadows: Cast = "penumbra",
+    overwrite: Overwrite = False,
+) -> None:
+    """Simulate the image of a DEM under a sun, on its map: reflectance times albedo, with cast shadows."""
+    import numpy as np
+
+    from tomodiff.files.planetary import Light, onto_grid, read_raster, write_raster
+
+    _free(out, overwrite)
+    light = Light(sun_azimuth, sun_elevation, view_azimuth, view_elevation)
+    raster = read_raster(dem)
+    ground = np.ones(raster.grid.shape) if albedo is None else onto_grid(read_raster(albedo), raster.grid)
+    image = _shaded(raster, light, reflectance_type, model_coeffs, shadows) * ground
+    write_raster(out, image, raster.grid, "", "I/F")
+    say(f"image  {out}")
+
+
+def photometry(
+    image: Annotated[Path, typer.Argument(metavar="IMAGE", help="an image on the map of the DEM, or another")],
+    dem: Dem,
+    out: Out,
+    sun_azimuth: Azimuth,
+    sun_elevation: Elevation,
+    view_azimuth: ViewAzimuth = 0.0,
+    view_elevation: ViewElevation = 90.0,
+    incidence: Annotated[float, typer.Option(metavar="DEGREES", help="of the geometry to correct to")] = 30.0,
+    emission: Annotated[float, typer.Option(metavar="DEGREES", help="of that geometry")] = 0.0,
+    phase: Annotated[float, typer.Option(metavar="DEGREES", help="of that geometry")] = 30.0,
+    reflectance_type: Model = "lunar_lambert_mcewen",
+    model_coeffs: Coefficients = None,
+    shadows: Cast = "hard",
+    largest_incidence: Annotated[
+        float, typer.Option(metavar="DEGREES", help="elements lit more obliquely are left out")
+    ] = 85.0,
+    overwrite: Overwrite = False,
+) -> None:
+    """Correct an image to a standard geometry (i 30, e 0, g 30): times the reflectance there over that on the DEM."""
+    import numpy as np
+
+    from tomodiff.files.planetary import Light, onto_grid, read_raster, write_raster
+    from tomodiff.projectors.photometry import Photometry, geometry_of_angles
+
+    _free(out, overwrite)
+    light = Light(sun_azimuth, sun_elevation, view_azimuth, view_elevation)
+    raster = read_raster(dem)
+    values = onto_grid(read_raster(image), raster.grid)
+    least = float(np.cos(np.deg2rad(largest_incidence)))
+    shaded = _shaded(raster, light, reflectance_type, model_coeffs, shadows)
+    oblique = _shaded(raster, light, "lambert", None, shadows) < least
+    model, parameters = _model(reflectance_type, model_coeffs)
+    standard = geometry_of_angles(*np.deg2rad([incidence, emission, phase]))
+    reference = float(Photometry(model, 1)({"geometry": standard, "parameters": parameters})[0])
+    with np.errstate(divide="ignore", invalid="ignore"):
+        corrected = np.where(oblique | ~(shaded > 0), np.nan, values * reference / shaded)
+    write_raster(out, corrected, raster.grid, "", f"at i {incidence:g}, e {emission:g}, g {phase:g}")
+    say(f"{int(np.isfinite(corrected).sum())} of {corrected.size} elements corrected; the others are dark or empty")
+    say(f"image  {out}")
+
+
+def _shaded(raster: Any, light: Any, name: str, coefficients: str | None, shadows: str) -> np.ndarray:
+    """The reflectance (ny, nx) of a DEM, NaN in its holes."""
+    import numpy as np
+
+    from tomodiff.errors import ConfigError, DataError
+    from tomodiff.projectors.reflectance import direction
+    from tomodiff.projectors.terrain_images import SHADOWS, TerrainImages
+
+    if shadows not in SHADOWS:
+        raise ConfigError(f"--shadows: expected {', '.join(SHADOWS)}, got {shadows!r}")
+    if not light.sun_elevation > 0:
+        raise ConfigError(f"--sun-elevation: expected degrees above the horizon, got {light.sun_elevation:g}")
+    model, parameters = _model(name, coefficients)
+    grid, holes = raster.grid, ~np.isfinite(raster.values)
+    if holes.all():
+        raise DataError(raster.path, "heights", "at least one", "only holes")
+    vectors = (direction(*np.deg2rad(angles))[None] for angles in (
+        (light.sun_azimuth, light.sun_elevation), (light.view_azimuth, light.view_elevation),
+    ))  # fmt: skip
+    sun, view = (grid.to_grid(v) for v in vectors)
+    if sun[0, 2] > 1 - 1e-12:
+        shadows = "none"  # the sun in the zenith casts none
+    A = TerrainImages(
+        grid.shape, view, model, grid.spacing, shadows=shadows, body_radius=grid.body_radius, frames=grid.frames,
+        dtype="float64",
+    )  # fmt: skip
+    level = float(np.nanmean(raster.values))
+    made = A({
+        "height": np.where(holes, 0.0, raster.values - level), "albedo": np.ones(grid.shape), "parameters": parameters,
+        "sun": sun, "exposure": np.ones(1), "haze": np.zeros(1),
+    })[0]  # fmt: skip
+    return np.where(holes, np.nan, made)
+
+
+def _model(name: str, coefficients: str | None) -> tuple[str, np.ndarray]:
+    import numpy as np
+
+    from tomodiff.errors import ConfigError
+    from tomodiff.projectors.photometry import model_named
+
+    try:
+        model = model_named(name)
+        given = model.vector() if coefficients is None else np.array([float(c) for c in coefficients.split(",")])
+    except ValueError as error:
+        raise ConfigError(f"--reflectance-type, --model-coeffs: {error}") from error
+    if len(given) != len(model.parameters):
+        names = ", ".join(p.name for p in model.parameters) or "none"
+        raise ConfigError(
+            f"--model-coeffs: expected {len(model.parameters)} numbers for {name} ({names}), got {len(given)}"
+        )
+    return name, given
+
+
+def _free(out: Path, overwrite: bool) -> None:
+    from tomodiff.errors import ConfigError
+
+    if out.suffix.lower() not in (".tif", ".tiff"):
+        raise ConfigError(f"--out: expected a name that ends in .tif, got {out}")
+    if out.exists() and not overwrite:
+        raise ConfigError(f"{out}: exists already; choose another output, or add --overwrite")

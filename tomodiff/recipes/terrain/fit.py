@@ -1,0 +1,167 @@
+"""`terrain-fit`: from images, lights and a DEM to finer heights, albedo, their deviations, and what the images miss."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from tomodiff.array import Element
+from tomodiff.errors import ConfigError
+from tomodiff.files.planetary import write_numbers, write_raster
+from tomodiff.projectors.sun_angles import angles_of
+from tomodiff.recipes.checkpoints import Checkpoints
+from tomodiff.recipes.progress import Progress
+from tomodiff.recipes.run import Run
+from tomodiff.recipes.terrain.pictures import keep_pictures
+from tomodiff.recipes.terrain.problem import Problem, sought
+from tomodiff.recipes.terrain.scene import load_scene
+from tomodiff.recipes.terrain.schedule import Fitting, Found, Stage, as_arrays, from_arrays
+from tomodiff.recipes.terrain.settings import TerrainFitSettings
+from tomodiff.recipes.terrain.uncertainty import deviations
+
+NAME = "terrain-fit"
+PREFIX = "run"
+"""Of the files in the folder of the run, as Ames Stereo Pipeline's `-o run/run` names them."""
+
+
+def fit(settings: TerrainFitSettings, run: Run, progress: Progress) -> None:
+    """The heights and the albedo of a `terrain-fit` job, and all that belongs to them, into the run."""
+    if settings.light.device != "cpu":
+        raise ConfigError("light.device: expected cpu: fits of terrains run on the CPU yet")
+    with progress.stage("read"):
+        scene = load_scene(settings.input, settings.light, run)
+    checkpoints = Checkpoints(run, NAME)
+    earlier = checkpoints.resume(len(scene.names), "images")
+
+    def each(found: Found, stage: Stage, metrics: dict[str, float]) -> None:
+        counted = float(metrics["value"]) / max(int(fitting.counted(stage).sum()), 1)
+        run.log_metrics({"iteration": found.total, "grid": stage.factor, "misfit_per_datum": counted, **metrics})
+        bar.advance(misfit=counted, grid=str(stage))
+        arrays, numbers = as_arrays(found)
+        names = {"images": np.arange(len(scene.names))}
+        checkpoints.after(found.total, names | arrays, numbers)
+
+    fitting = Fitting(scene, settings, each)
+    _say_gauges(fitting, run)
+    if earlier is not None:
+        total, arrays, numbers = earlier
+        fitting.found = from_arrays(arrays, numbers, total)
+    most = len(fitting.stages) * settings.fit.max_iterations
+    with progress.stage("fit", total=most, unit="step", done=fitting.found.total) as bar, run.interruptible():
+        problem, x = fitting.run()
+    errors: dict[str, np.ndarray] = {}
+    final = fitting.stages[-1]
+    counted = fitting.counted(final)
+    if settings.fit.errors:
+        with progress.stage("errors", total=settings.fit.error_samples, unit="sample") as samples:
+            errors = deviations(
+                problem, x, counted, settings.fit.robust_threshold, settings.fit.error_samples,
+                np.random.default_rng(settings.seed), samples.advance,
+            )  # fmt: skip
+    with progress.stage("write"):
+        values = problem.values(x, problem_values(fitting))
+        _write(run, fitting, problem, x, values, errors)
+        _record(run, fitting, problem, x, values, counted)
+        keep_pictures(run, fitting, problem, x, values, errors)
+
+
+def problem_values(fitting: Fitting) -> dict[str, np.ndarray]:
+    """The values from which the last stage took what is not sought."""
+    return fitting.values | {"height": fitting.scene.height, "albedo": fitting.scene.albedo}
+
+
+def _say_gauges(fitting: Fitting, run: Run) -> None:
+    """Name what images cannot tell apart."""
+    scene, names = fitting.scene, sought(fitting.settings)
+    if "albedo" in names and fitting.settings.input.image_exposures == "auto" and not scene.albedo_given:
+        run.warn(
+            "the albedo is relative, 1 in the mean at the start: exposures were not given, and images tell only the "
+            "product of both (image_exposures: 1 for images in I/F)"
+        )
+    if {"albedo", "exposure"} <= set(names):
+        run.warn(
+            "albedo and exposures are both sought, and images tell only their product: exposures are held to their "
+            "first values within 10 %"
+        )
+    apart = _spread(scene.sun)
+    if {"height", "albedo"} <= set(names) and apart < np.deg2rad(10):
+        run.warn(
+            f"heights and albedo are both sought from suns at most {np.rad2deg(apart):.1f} degrees apart: an image "
+            "hardly tells a slope from a darker ground; fix the albedo (--no-float-albedo), or add images of other suns"
+        )
+    if {"height", "angles"} <= set(names):
+        run.warn(
+            "heights and suns are both sought: a surface and its mirror image under mirrored suns look alike, and a "
+            "tilt of all goes into either (bas-relief ambiguity); only the DEM tells them apart"
+        )
+
+
+def _spread(sun: np.ndarray) -> float:
+    """The largest angle between two suns."""
+    return float(np.arccos(np.clip(sun @ sun.T, -1, 1)).max())
+
+
+def _write(
+    run: Run, fitting: Fitting, problem: Problem, x: Element, values: dict[str, np.ndarray],
+    errors: dict[str, np.ndarray],
+) -> None:  # fmt: skip
+    scene, folder = fitting.scene, run.path
+    write_raster(run.volume_path, values["height"], scene.grid, "m", "height")
+    write_raster(folder / f"{PREFIX}-albedo-final.tif", values["albedo"], scene.grid, "", "albedo")
+    for name, stem in (("height", "DEM"), ("albedo", "albedo")):
+        if name in errors:
+            unit = "m" if name == "height" else ""
+            write_raster(folder / f"{PREFIX}-{stem}-stddev.tif", errors[name], scene.grid, unit, "standard deviation")
+    simulated = np.asarray(problem.predicted(x), np.float64)
+    for name, image, valid, made in zip(scene.names, scene.images, scene.valid, simulated, strict=True):
+        stem = name.rsplit(".", 1)[0]
+        measured = np.where(valid, image, np.nan)
+        write_raster(folder / f"{PREFIX}-{stem}-meas-intensity.tif", measured, scene.grid, "", "measured")
+        write_raster(folder / f"{PREFIX}-{stem}-sim-intensity.tif", made, scene.grid, "", "simulated")
+    write_numbers(folder / f"{PREFIX}-exposures.txt", scene.names, values["exposure"].tolist())
+    write_numbers(folder / f"{PREFIX}-haze.txt", scene.names, values["haze"].tolist())
+    if "angles" in values and "angles" in problem.sought:
+        _write_suns(run, fitting, values["angles"])
+
+
+def _write_suns(run: Run, fitting: Fitting, angles: np.ndarray) -> None:
+    """The suns that were found, in a file that a next fit takes."""
+    from tomodiff.files.atomic import replacing
+    from tomodiff.projectors.reflectance import direction
+
+    told = np.rad2deg(angles_of(direction(*angles.T) @ fitting.scene.grid.site))
+    lines = [f"{n} {a % 360:.6f} {e:.6f}\n" for n, (a, e) in zip(fitting.scene.names, told, strict=True)]
+    with replacing(run.path / f"{PREFIX}-sun-angles.txt", 80 * len(lines)) as temporary:
+        temporary.write_text("".join(lines), encoding="utf-8")
+
+
+def _record(
+    run: Run, fitting: Fitting, problem: Problem, x: Element, values: dict[str, np.ndarray], counted: np.ndarray
+) -> None:
+    scene = fitting.scene
+    left = np.asarray(problem.predicted(x)) - scene.images
+    facts: dict[str, Any] = {}
+    about = zip(scene.names, left, counted, fitting.found.noise, values["exposure"], values["haze"], strict=True)
+    for name, r, v, noise, exposure, haze in about:
+        image = scene.images[scene.names.index(name)]
+        rms = float(np.sqrt(np.mean(r[v] ** 2))) if v.any() else float("nan")
+        facts[name] = {
+            "rms residual": rms, "of the mean": rms / max(float(image[v].mean()), 1e-30) if v.any() else None,
+            "noise": float(noise), "exposure": float(exposure), "haze": float(haze), "elements used": int(v.sum()),
+        }  # fmt: skip
+    run.record(image_fit=facts, spacing_m=scene.grid.spacing, method=f"{problem.settings.light.reflectance_type}")
+    p = fitting.found.precisions
+    assert p is not None
+    sigma = float(np.sqrt(np.mean(fitting.found.noise**2)))
+    weights = {"smoothness": p.curvature, "gradient": p.slope, "DEM": p.dem, "albedo smoothness": p.albedo_slope}
+    run.record(weights={name: value**0.5 * sigma for name, value in weights.items()})
+    if "parameters" in problem.sought:
+        model = _model(problem)
+        run.record(parameters={p.name: float(v) for p, v in zip(model.parameters, values["parameters"], strict=True)})
+
+
+def _model(problem: Problem) -> Any:
+    from tomodiff.projectors.photometry import model_named
+
+    return model_named(problem.settings.light.reflectance_type)
