@@ -9,11 +9,13 @@ import h5py
 import numpy as np
 import pytest
 
-from datasets import make_samples
+from datasets import make_samples, make_terrain_sample
 from tomodiff.cli.main import main
 from tomodiff.files import probe, read, read_truth, read_volume
+from tomodiff.files.planetary import read_lights, read_raster
 from tomodiff.report.metrics import psnr
 from tomodiff.report.truth import field_of_view
+from tomodiff.simulate.terrain_set import write_terrain
 
 SAMPLE = Path(make_samples.__file__).parent / "ct_sample.h5"
 LARGEST = 3_000_000
@@ -99,3 +101,25 @@ class TestDemo:
         page = (demo / "report.html").read_text()
         for part in ("Volume", "Against the truth", "Convergence", "Correction of the projections", "Rotation axis"):
             assert f"<h2>{part}</h2>" in page
+
+
+class TestTerrain:
+    """The sample terrain: made by its script, found again by the demonstration."""
+
+    def test_the_script_makes_the_files(self, tmp_path: Path) -> None:
+        kept = SAMPLE.parent / "terrain_sample"
+        made = list(write_terrain(tmp_path, make_terrain_sample.SAMPLE))
+        assert sum(p.stat().st_size for p in kept.iterdir()) <= LARGEST
+        assert {p.name for p in made} == {p.name for p in kept.iterdir()}
+        for path in (p for p in made if p.suffix == ".tif"):
+            again, known = read_raster(path), read_raster(kept / path.name)
+            assert again.grid.transform == known.grid.transform
+            np.testing.assert_allclose(again.values, known.values, atol=1e-4 * np.abs(known.values).max())
+        assert read_lights(kept / "sun_angles.txt") == read_lights(tmp_path / "sun_angles.txt")
+
+    def test_the_demonstration_comes_out(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        assert main(["demo", "terrain", "--out", str(tmp_path / "run")]) == 0
+        said = capsys.readouterr().out
+        assert "height" in said and "NOT" not in said
+        page = (tmp_path / "run" / "report.html").read_text()
+        assert "slope (degrees)" in page and "<h2>Standard deviations</h2>" in page

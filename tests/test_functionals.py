@@ -20,6 +20,7 @@ from tomodiff.objective import (
     L1,
     L2,
     Box,
+    Cauchy,
     Gaussian,
     Huber,
     HuberTotalVariation,
@@ -30,7 +31,7 @@ from tomodiff.objective import (
 
 SHAPE = (2, 3, 2)
 GRADIENT = ["Gaussian", "Gaussian weighted", "Huber", "PoissonTransmission", "Poisson with scatter", "L2", "L2 centred"]
-GRADIENT += ["HuberTotalVariation", "sum", "scaled", "pulled"]
+GRADIENT += ["HuberTotalVariation", "sum", "scaled", "pulled", "Cauchy"]
 PROX = ["Gaussian", "Gaussian weighted", "Huber", "L2", "L2 centred", "L1", "NonNegative", "Box", "TotalVariation"]
 PROX += ["TotalVariation in a box", "scaled"]
 
@@ -43,6 +44,7 @@ def _examples() -> dict[str, Functional]:
         "Gaussian": Gaussian(data),
         "Gaussian weighted": Gaussian(data, weights),
         "Huber": Huber(data, 0.8),
+        "Cauchy": Cauchy(data, 0.8, weights),
         "PoissonTransmission": PoissonTransmission(counts, 30.0),
         "Poisson with scatter": PoissonTransmission(counts, 10 + 30 * weights[0], np.full(SHAPE, 3.0)),
         "L1": L1(),

@@ -137,6 +137,14 @@ class FunctionalScaled(Functional):
         value, gradient = self.f.value_and_grad(x)
         return self.factor * value, tmap(lambda g: g * self.factor, gradient)
 
+    def quadratic(self, x: Element) -> tuple[float, Element, Product]:
+        value, gradient, product = self.f.quadratic(x)
+
+        def scaled(d: Element) -> Element:
+            return tmap(lambda p: p * self.factor, product(d))
+
+        return self.factor * value, tmap(lambda g: g * self.factor, gradient), scaled
+
     def prox(self, x: Element, step: float) -> Element:
         return self.f.prox(x, self.factor * step)
 

@@ -175,8 +175,9 @@ def _whole_shift(a: MapGrid, b: MapGrid) -> tuple[int, int] | None:
 def _same_crs(a: str | None, b: str | None) -> bool:
     if a is None or b is None:
         return a is b
-    CRS = _rasterio().crs.CRS
-    return bool(CRS.from_user_input(a) == CRS.from_user_input(b))
+    first, second = (_rasterio().crs.CRS.from_user_input(text) for text in (a, b))
+    # GeoTIFF keeps the meaning of the IAU's polar systems, but not all of their wording.
+    return bool(first == second or (first.to_proj4() and first.to_proj4() == second.to_proj4()))
 
 
 def _shifted(values: np.ndarray, shape: tuple[int, int], row: int, column: int) -> np.ndarray:
