@@ -14,8 +14,8 @@ extern "C" __global__ void reflectance_value(const real* __restrict__ mu0, const
     }
 }
 
-/* slopes[k n + i] = derivative in mu0, mu, cg and side (k = 0 .. 3); overwrites.  A thread of a GPU, whose registers are
- * few, does one of the four. */
+/* slopes[k n + i] = derivative in mu0, mu, cg and side (k = 0 .. 3), and the reflectance itself (k = 4); overwrites.  A
+ * thread of a GPU, whose registers are few, does one of the four. */
 extern "C" __global__ void reflectance_slopes(const real* __restrict__ mu0, const real* __restrict__ mu, const real* __restrict__ cg,
                                               const real* __restrict__ side, const real* __restrict__ p, real* __restrict__ slopes,
                                               int model, long long n) {
@@ -37,6 +37,7 @@ extern "C" __global__ void reflectance_slopes(const real* __restrict__ mu0, cons
         const T made = reflectance(model, at, p);
 #pragma unroll
         for (int j = 0; j < AT_ONCE; ++j) slopes[(k + j) * n + i] = made.d[j];
+        if (k == 0) slopes[4 * n + i] = made.v;
     }
 }
 

@@ -15,6 +15,7 @@ from tomodiff.errors import DataError
 from tomodiff.files.planetary import (
     Light,
     onto_grid,
+    read_directions,
     read_exposures,
     read_lights,
     read_raster,
@@ -109,6 +110,19 @@ def test_fits_has_its_first_row_at_the_bottom(tmp_path: Path) -> None:
         read_raster(tmp_path / "empty.fits")
 
 
+def test_a_colour_picture_is_its_grey(tmp_path: Path, rng: np.random.Generator) -> None:
+    picture = rng.integers(0, 255, (3, 9, 11)).astype(np.uint8)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
+        with rasterio.open(tmp_path / "a.png", "w", driver="PNG", height=9, width=11, count=3, dtype="uint8") as t:
+            t.write(picture)
+    found = read_raster(tmp_path / "a.png")
+    assert found.values == pytest.approx(picture.mean(0)) and not found.projected
+    np.testing.assert_array_equal(read_raster(tmp_path / "a.png", band=2).values, picture[1])
+    part = found.grid.cropped(slice(2, 8), slice(3, 10))
+    np.testing.assert_array_equal(onto_grid(found, part), found.values[2:8, 3:10])
+
+
 class TestOntoAGrid:
     def test_whole_elements_are_copied(self, tmp_path: Path, values: np.ndarray) -> None:
         write_raster(tmp_path / "a.tif", values, GRID)
@@ -201,6 +215,21 @@ class TestTables:
             read_lights(path)
         with pytest.raises(DataError, match="a text file"):
             read_lights(tmp_path / "absent.txt")
+
+    def test_directions_of_lights(self, tmp_path: Path) -> None:
+        path = tmp_path / "lights.txt"
+        path.write_text("# right, up, towards the camera\n0 2 0\n3 0 3\n")
+        found = read_directions(path, ["a.png", "b.png"])
+        assert found["a.png"] == Light(0.0, 0.0)
+        assert (found["b.png"].sun_azimuth, found["b.png"].sun_elevation) == pytest.approx((90, 45))
+        path.write_text("b.png 0 -1 1\na.png 0 0 1\n")
+        named = read_directions(path, ["a.png", "b.png"])
+        assert abs(named["b.png"].sun_azimuth) == 180 and named["a.png"].sun_elevation == pytest.approx(90)
+        for text, said in (("0 0 1\n", "a line X Y Z for each of 2"), ("0 0 0\n0 0 1\n", "of some length"),
+                           ("a.png 0 0 1\n0 0 1\n", "in every line")):  # fmt: skip
+            path.write_text(text)
+            with pytest.raises(DataError, match=said):
+                read_directions(path, ["a.png", "b.png"])
 
     def test_tags(self) -> None:
         assert light_of_tags({"MEANSUNAZ": "30.9", "MEANSUNEL": "38.9", "x": "y"}) == Light(30.9, 38.9)

@@ -70,10 +70,13 @@ def test_a_slope_to_the_sun_is_brighter() -> None:
 
 
 def test_images_are_those_of_an_independent_formula(rng: np.random.Generator) -> None:
-    """Normals by NumPy's gradient, Lunar-Lambert by hand."""
+    """Normals by NumPy's gradient, of fourth order inside, Lunar-Lambert by hand."""
     A = Reflectance((9, 12), 2, "lunar_lambert", (1.5, 2.0), lit=True, dtype="float64")
     x = inputs(A, rng)
-    south, east = np.gradient(x["height"], 1.5, 2.0)
+    h = x["height"]
+    south, east = np.gradient(h, 1.5, 2.0)
+    south[2:-2] = (8 * (h[3:-1] - h[1:-3]) - (h[4:] - h[:-4])) / (12 * 1.5)
+    east[:, 2:-2] = (8 * (h[:, 3:-1] - h[:, 1:-3]) - (h[:, 4:] - h[:, :-4])) / (12 * 2.0)
     n = np.stack([-east, south, np.ones_like(east)]) / np.sqrt(1 + east**2 + south**2)
     for k, made in enumerate(A(x)):
         mu0, mu = np.einsum("cij,c->ij", n, SUNS[k]), np.einsum("cij,c->ij", n, VIEWS[k])
@@ -146,3 +149,20 @@ def test_impossible_surfaces_are_refused() -> None:
         SurfaceGeometry((4, 5), (0.0, 1.0))
     with pytest.raises(ValueError, match=r"height.*expected shape \(4, 5\)"):
         SurfaceGeometry((4, 5))({"height": np.zeros((5, 4), "f4"), "sun": SUNS[0], "view": VIEWS[0]})
+
+
+def test_slopes_of_mean_heights_are_mean_slopes() -> None:
+    """Of a quartic, the mean over an element is (h(right edge) - h(left edge)) / width: met to rounding inside."""
+    edges = np.linspace(0, 2, 41)  # 20 elements of two
+
+    def mean(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+        return np.asarray((b**5 - a**5) / (5 * (b - a)) - 0.5 * (b**3 - a**3) / (b - a))
+
+    left, right = edges[:-1:2], edges[2::2]
+    line = mean(left, right)
+    slopes = ((right**4 - left**4) - 1.5 * (right**2 - left**2)) / (right - left)
+    A = SurfaceGeometry((7, 20), (0.1, 0.1), dtype="float64")
+    x = {"height": np.tile(line, (7, 1)), "sun": np.array([1.0, 0, 0]), "view": np.array([0.0, 0, 1])}
+    n_east, n_up = A(x).reshape(4, 7, 20)[:2]
+    assert (-n_east / n_up)[3, 2:-2] == pytest.approx(slopes[2:-2], abs=1e-12)
+    assert np.abs((-n_east / n_up)[3] - slopes)[[1, -2]].max() > 1e-4, "of second order beside the edges"

@@ -1,14 +1,16 @@
-"""`tomodiff terrain fit` from files on disk: results against the truth, what floats, bad input, stopping and going on."""
+"""`tomodiff terrain fit` from files on disk: results against the truth, what floats, bad input, stops and resumes."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import rasterio
 
+from tests.conftest import Measured
 from tomodiff.cli.main import main
 from tomodiff.errors import ConfigError, DataError
 from tomodiff.files.planetary import read_exposures, read_raster, write_raster
@@ -163,7 +165,7 @@ class TestImagesThatCannotBeUsed:
 
     def test_no_sun_no_overlap_no_projection(self, folder: Path, tmp_path: Path) -> None:
         told = ["--dem", str(folder / "dem.tif"), "-o", str(tmp_path / "run")]
-        with pytest.raises(DataError, match="neither"):
+        with pytest.raises(DataError, match="none of these"):
             job(folder, tmp_path, sun_angles=None)
         assert main(["--quiet", "terrain", "fit", *images(folder), *told]) == 3
         dem = read_raster(folder / "dem.tif")
@@ -241,6 +243,7 @@ def test_a_run_that_stops_goes_on_to_the_same_end(
 def settings_of(folder: Path, out: Path, **given: object) -> object:
     """Settings by the last part of their names."""
     groups = {"images": "input", "dem": "input", "sun_angles": "input", "crop_win": "input", "image_exposures": "input"}
+    groups |= {"lights": "input", "mask": "input"}
     light = ("reflectance_type", "model_coeffs", "saturation", "shadows", "dtype")
     chosen: dict[str, object] = {
         "images": images(folder), "dem": str(folder / "dem.tif"), "sun_angles": str(folder / "sun_angles.txt"),
@@ -266,3 +269,58 @@ def test_the_truth_is_finer_than_the_map(folder: Path) -> None:
     T = terrain_of(SMALL)
     assert T.height.shape == (56 * 4, 72 * 4)
     assert read_raster(folder / "truth_height.tif").values == pytest.approx(T.map_height * SMALL.spacing, abs=1e-4)
+
+
+class TestLaboratory:
+    """Pictures of an object without a map: no DEM, directions of lights, a mask."""
+
+    def test_a_cap_of_a_sphere(self, tmp_path: Path, rng: np.random.Generator) -> None:
+        """Normals of a simulated sphere, by its closed form, within a degree, from level ground."""
+        n, radius = 64, 40.0
+        y, x = (n - 1) / 2 - np.mgrid[:n, :n][0], np.mgrid[:n, :n][1] - (n - 1) / 2
+        inside = np.hypot(x, y) < 28
+        normal = np.stack([x, y, np.sqrt(np.maximum(radius**2 - x**2 - y**2, 0))]) / radius
+        lights = np.array([[0.5, 0.3, 1], [-0.5, 0.2, 1], [0.1, -0.6, 1], [0.0, 0.6, 1], [0.4, -0.3, 1]])
+        paths = []
+        for k, light in enumerate(lights):
+            shade = np.clip(np.einsum("cij,c->ij", normal, light / np.linalg.norm(light)), 0, 1) * inside
+            write_raster(tmp_path / f"p{k}.tif", 200 * shade + rng.normal(0, 0.5, (n, n)), flat_grid(n))
+            paths.append(str(tmp_path / f"p{k}.tif"))
+        write_raster(tmp_path / "mask.tif", inside.astype(float), flat_grid(n))
+        np.savetxt(tmp_path / "lights.txt", lights)
+        given = {"dem": None, "sun_angles": None, "lights": str(tmp_path / "lights.txt")}
+        run = job(tmp_path, tmp_path, images=paths, mask=str(tmp_path / "mask.tif"), reflectance_type="lambert",
+                  shadows="none", **given)  # fmt: skip
+        height = read_raster(run.volume_path).values
+        south, east = np.gradient(height)
+        found = np.stack([-east, south, np.ones_like(height)]) / np.sqrt(1 + east**2 + south**2)
+        off = np.rad2deg(np.arccos(np.clip((found * normal).sum(0), -1, 1)))[np.hypot(x, y) < 24]
+        assert off.mean() <= 1.0
+
+    @pytest.mark.real
+    @pytest.mark.slow
+    def test_the_grey_sphere(self, tmp_path: Path, shared: Callable[[str], Path], measured: Measured) -> None:
+        """Twelve pictures of a real sphere, lights from a chrome ball: normals within 5 degrees away from the rim."""
+        folder = shared("data/planetary/uw_ps")
+        paths = [str(folder / f"gray.{k}.png") for k in range(12)]
+        given = {"dem": None, "sun_angles": None, "lights": str(folder / "lights_from_chrome.txt")}
+        run = job(tmp_path, tmp_path, images=paths, mask=str(folder / "gray.mask.png"), reflectance_type="lambert",
+                  shadows="none", crop_win="120,20,250,250", **given)  # fmt: skip
+        height = read_raster(run.volume_path).values
+        mask = read_raster(folder / "gray.mask.png").values[20:270, 120:370] > 128
+        rows, columns = np.nonzero(mask)
+        middle = [(v.min() + v.max()) / 2 for v in (rows, columns)]
+        radius = (np.ptp(rows) + np.ptp(columns) + 2) / 4
+        y, x = np.mgrid[: mask.shape[0], : mask.shape[1]]
+        x, y = (x - middle[1]) / radius, (middle[0] - y) / radius
+        normal = np.stack([x, y, np.sqrt(np.maximum(1 - x**2 - y**2, 0))])
+        south, east = np.gradient(height)
+        found = np.stack([-east, south, np.ones_like(height)]) / np.sqrt(1 + east**2 + south**2)
+        off = np.rad2deg(np.arccos(np.clip((found * normal).sum(0), -1, 1)))
+        within = {f"r_{r:g}": float(off[mask & (np.hypot(x, y) < r)].mean()) for r in (0.8, 0.9)}
+        measured("grey sphere, mean error of normals, degrees, given lights", "<= 5", **within)
+        assert max(within.values()) <= 5
+
+
+def flat_grid(n: int) -> MapGrid:
+    return MapGrid((n, n), (1.0, 0, 0, 0, -1.0, n), None)

@@ -14,8 +14,8 @@ from tomodiff.projectors.shadows import Shadows
 from tomodiff.projectors.sun_angles import OfSunAngles, angles_of
 from tomodiff.projectors.terrain_images import TerrainImages
 from tomodiff.recipes.terrain import settings
-from tomodiff.recipes.terrain.schedule import resized
 from tomodiff.recipes.terrain.scene import block_mean
+from tomodiff.recipes.terrain.schedule import resized
 from tomodiff.simulate.terrain import Terrain, fractal_terrain, lit_part, rendered
 
 

@@ -46,11 +46,12 @@ CRYOEM_EXAMPLES = {
 }  # fmt: skip
 """The same of cryo-EM jobs, whose settings of one name are all alike."""
 
-NEEDED = ("input.path", "input.images", "input.dem")
+NEEDED = ("input.path", "input.images")
 """Settings that a job cannot do without."""
 
 TERRAIN_EXAMPLES = {
-    "images": "[a.tif, b.tif]", "dem": "DEM.tif", "sun_angles": "sun_angles.txt", "input_albedo": "albedo.tif",
+    "images": "[a.tif, b.tif]", "dem": "DEM.tif", "sun_angles": "sun_angles.txt", "lights": "lights.txt",
+    "mask": "mask.png", "input_albedo": "albedo.tif",
     "crop_win": "[0, 0, 512, 512]", "format": "tif", "checkpoint_every": "5", "model_coeffs": "[0.5]",
     "saturation": "0.5", "levels": "3", "albedo_bounds": "[0.01, 2]",
 }  # fmt: skip

@@ -343,6 +343,8 @@ class Fixed(Operator):
         return y, Linear(self.domain, self.range, push, lambda g: self._left(jacobian.adjoint(g)), name)
 
     def residual_grad(self, x: Element, data: Element, weights: Any = None) -> tuple[float, Element]:
+        if type(self.of).residual_grad is Operator.residual_grad:  # nothing fused: only what is free is pulled
+            return super().residual_grad(x, data, weights)
         value, gradient = self.of.residual_grad(self._all(x, self.values), data, weights)
         return value, self._left(gradient)
 

@@ -174,8 +174,9 @@ class Photometry(Operator):
         return self.linearize_in(x, self.domain)
 
     def linearize_in(self, x: Element, names: Collection[str]) -> tuple[Array, LinearOperator]:
-        value = self(x)
-        slopes = self._launched("reflectance_slopes", x, (4, self.count))
+        check_element(self.domain, x, "Photometry: x")
+        made = self._launched("reflectance_slopes", x, (5, self.count))
+        slopes, value = made[:4], made[4]
 
         def in_parameter(k: int) -> Array:
             return self._launched("reflectance_parameter", x, (self.count,), k, len(self.model.parameters))

@@ -16,7 +16,7 @@ class SurfaceGeometry(Operator):
     height (ny, nx): row 0 is the northernmost, columns run east; in the unit of `spacing` (dy, dx), metres on a map.
     sun, view: towards sun and camera, in the frame east, north, up: (3,) of all elements, or with `sun_field` or
     `view_field` (3, ny, nx) of each, as on a curved body.  They are used as they are: unit vectors give cosines.
-    Slopes are central differences, one-sided at the edges.  Exact derivatives in all three.
+    Slopes are differences of fourth order (of second beside the edges, one-sided at them).  Exact derivatives in all.
     """
 
     def __init__(

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 from tomodiff.files.planetary.raster import Raster, onto_grid, read_raster, write_raster
-from tomodiff.files.planetary.sun_angles import Light, read_exposures, read_lights, write_numbers
+from tomodiff.files.planetary.sun_angles import (
+    Light,
+    read_directions,
+    read_exposures,
+    read_lights,
+    write_numbers,
+)
 
 __all__ = [
     "Light",
     "Raster",
     "onto_grid",
+    "read_directions",
     "read_exposures",
     "read_lights",
     "read_raster",

@@ -38,16 +38,24 @@ class Raster:
     saturated: int = 0
 
 
-def read_raster(path: Path, band: int = 1) -> Raster:
-    """One band of a raster, scale and offset applied.  Raises DataError where it cannot be read or holds nothing."""
+def read_raster(path: Path, band: int | None = None) -> Raster:
+    """One band of a raster, scale and offset applied; without `band` the first, or the mean of red, green and blue.
+
+    Raises DataError where the file cannot be read or holds nothing.
+    """
     found = _read_fits(path, band) if path.suffix.lower() in FITS else _read_gdal(path, band)
     if not np.isfinite(found.values).any():
-        raise DataError(path, f"band {band}", "at least one number", "only nodata, NaN or special pixels")
+        raise DataError(path, f"band {band or 1}", "at least one number", "only nodata, NaN or special pixels")
     return found
 
 
-def _read_gdal(path: Path, band: int) -> Raster:
+def _read_gdal(path: Path, band: int | None) -> Raster:
     with _opened(path) as source:
+        coloured = band is None and [c.name for c in source.colorinterp[:3]] == ["red", "green", "blue"]
+        if coloured:
+            grid, projected = _grid(path, source)
+            return Raster(path, source.read((1, 2, 3)).mean(0), grid, projected, None, dict(source.tags()))
+        band = band or 1
         if not 1 <= band <= source.count:
             raise DataError(path, "bands", f"a band {band}", f"{source.count}")
         stored = source.read(band, masked=True)
@@ -96,7 +104,7 @@ def _rasterio() -> Any:
     return rasterio
 
 
-def _read_fits(path: Path, band: int) -> Raster:
+def _read_fits(path: Path, band: int | None) -> Raster:
     """An image of a FITS file, whose first row is the lowest; its header is the tags."""
     from astropy.io import fits
 
@@ -112,6 +120,7 @@ def _read_fits(path: Path, band: int) -> Raster:
     except (OSError, ValueError, TypeError) as error:
         raise DataError(path, "", "a FITS file", " ".join(str(error).split())) from error
     data = data.reshape(-1, *data.shape[-2:])
+    band = band or 1
     if not 1 <= band <= len(data):
         raise DataError(path, "bands", f"a band {band}", str(len(data)))
     values = data[band - 1, ::-1].copy()
@@ -130,6 +139,9 @@ def onto_grid(raster: Raster, grid: MapGrid) -> np.ndarray:
     where a projection is missing.
     """
     if not raster.projected:
+        part = _whole_shift(raster.grid, grid)
+        if part is not None:  # a part of a picture like this one
+            return _shifted(raster.values, grid.shape, *part)
         if raster.grid.shape != grid.shape:
             raise DataError(
                 raster.path, "georeference", "a map projection, or the shape of the DEM "

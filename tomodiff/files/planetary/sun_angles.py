@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,6 +45,26 @@ def read_lights(path: Path) -> dict[str, Light]:
         made[Path(words[0]).name] = Light(*angles)
     if not made:
         raise DataError(path, "", "a line IMAGE AZIMUTH ELEVATION for each image", "no lines")
+    return made
+
+
+def read_directions(path: Path, names: Sequence[str]) -> dict[str, Light]:
+    """name of the image -> Light, from lines `IMAGE X Y Z` or, in the order of the images, `X Y Z`: towards the light
+    in the axes right, up, towards the camera; of any length."""
+    made: dict[str, Light] = {}
+    lines = _lines(path)
+    unnamed = all(len(words) == 3 for _, words in lines)
+    if unnamed and len(lines) != len(names):
+        raise DataError(path, "", f"a line X Y Z for each of {len(names)} images", f"{len(lines)} lines")
+    for n, (where, words) in enumerate(lines):
+        if len(words) != (3 if unnamed else 4):
+            raise DataError(path, where, "X Y Z, or IMAGE X Y Z in every line", f"{len(words)} words")
+        x, y, z = _numbers(path, where, words[-3:])
+        size = math.hypot(x, y, z)
+        if not (math.isfinite(size) and size > 0):
+            raise DataError(path, where, "a vector of some length", " ".join(words[-3:]))
+        azimuth, elevation = math.degrees(math.atan2(x, y)), math.degrees(math.asin(z / size))
+        made[names[n] if unnamed else Path(words[0]).name] = Light(azimuth, elevation)
     return made
 
 

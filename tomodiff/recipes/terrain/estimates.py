@@ -24,6 +24,8 @@ MOST_CHANGE, WIDEST = 4.0, 256.0
 """By how much one estimate may change a precision, and all together."""
 DEM_SIGMA = 10.0
 """Elements that the DEM may be off: its errors are alike over many elements, which are taken one by one here."""
+LEVEL_SIGMA = 1e4
+"""The same where there is no DEM, and the ground starts level."""
 LEAST_NOISE = 1e-4
 """Of an image's mean."""
 
@@ -43,15 +45,21 @@ def image_noise(scene: Scene) -> np.ndarray:
 def residual_noise(problem: Problem, x: Element, valid: np.ndarray, before: np.ndarray) -> np.ndarray:
     """(m,) deviations from what is left of each image, allowing for what heights and albedo absorbed; those `before`
     where as much is sought as is known, and never less than a tenth of them."""
-    planes = sum(name in x for name in ("height", "albedo"))
-    m = float(valid.sum(0).mean())
-    if m <= planes + 0.5:
+    part = part_left(x, valid)
+    if part is None:
         return before
     left = np.asarray(problem.predicted(x)) - problem.scene.images
     found = [
         MAD * float(np.median(np.abs(r[v]))) if v.any() else b for r, v, b in zip(left, valid, before, strict=True)
     ]
-    return np.maximum(np.array(found) * np.sqrt(m / (m - planes)), 0.1 * before)
+    return np.maximum(np.array(found) / np.sqrt(part), 0.1 * before)
+
+
+def part_left(x: Element, valid: np.ndarray) -> float | None:
+    """The part of the noise's variance that is left in residuals if each map in x absorbs one datum of each element, at
+    most; None where so little would be left that it tells nothing."""
+    planes, m = sum(name in x for name in ("height", "albedo")), float(valid.sum(0).mean())
+    return None if m <= planes + 0.5 else 1 - planes / m
 
 
 def first_precisions(settings: TerrainFitSettings, scene: Scene, noise: np.ndarray) -> Precisions:
@@ -59,13 +67,16 @@ def first_precisions(settings: TerrainFitSettings, scene: Scene, noise: np.ndarr
     fit, sigma = settings.fit, float(np.sqrt(np.mean(noise**2)))
     size = float(np.sqrt(np.prod(scene.grid.spacing)))
 
+    known = DEM_SIGMA if scene.known.any() else LEVEL_SIGMA
+    deviation = known * size if fit.dem_sigma == "auto" else float(fit.dem_sigma)
+
     def of(weight: Any, deviation: float) -> float:
         return deviation**-2.0 if weight == "auto" else (float(weight) / sigma) ** 2
 
     return Precisions(
         of(fit.smoothness_weight, BEND / size),
         of(fit.gradient_weight, 1.0),
-        of(fit.initial_dem_constraint_weight, DEM_SIGMA * size if fit.dem_sigma == "auto" else float(fit.dem_sigma)),
+        of(fit.initial_dem_constraint_weight, deviation),
         of(fit.albedo_smoothness_weight, PATCH * float(scene.albedo.mean()) / size),
         of(fit.albedo_constraint_weight, 1.0),
     )
@@ -75,9 +86,10 @@ def updated(p: Precisions, first: Precisions, problem: Problem, x: Element, sett
     """The precisions of what is found so far, where they are to be found: one over the mean square."""
     fit, area = settings.fit, problem.factor**2
     like = (problem.scene.shape, problem.spacing, problem.dtype)
+    seen = problem.scene.valid.any(0)
 
     def next_one(now: float, start: float, squares: np.ndarray) -> float:
-        found = 1 / (max(float(np.mean(squares, dtype=np.float64)), 1e-300) * area)
+        found = 1 / (max(float(np.mean(squares[:, seen], dtype=np.float64)), 1e-300) * area)
         found = min(max(found, now / MOST_CHANGE), now * MOST_CHANGE)
         return min(max(found, start / WIDEST), start * WIDEST)
 

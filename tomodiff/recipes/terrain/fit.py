@@ -56,7 +56,7 @@ def fit(settings: TerrainFitSettings, run: Run, progress: Progress) -> None:
     if settings.fit.errors:
         with progress.stage("errors", total=settings.fit.error_samples, unit="sample") as samples:
             errors = deviations(
-                problem, x, counted, settings.fit.robust_threshold, settings.fit.error_samples,
+                problem, x, counted, fitting.well_lit, settings.fit.robust_threshold, settings.fit.error_samples,
                 np.random.default_rng(settings.seed), samples.advance,
             )  # fmt: skip
     with progress.stage("write"):

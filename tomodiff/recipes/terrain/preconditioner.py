@@ -17,7 +17,7 @@ LEAST = 1e-3
 class TerrainPreconditioner:
     """(x, product) -> an approximate inverse of the product.
 
-    Images see slopes by central differences: of the heights the inverse is a filter on cosines, whose two
+    Images see slopes by differences: of the heights the inverse is a filter on cosines, whose two
     sensitivities come from one wave along each axis.  Albedo is a diagonal, from the product with 1 everywhere; what
     is one number for each image, from one product for all; parameters, one by one.
     """
@@ -26,10 +26,11 @@ class TerrainPreconditioner:
         self.problem = problem
         (ny, nx), (dy, dx) = problem.scene.shape, problem.spacing
         ky, kx = (np.pi * np.arange(n) / n for n in (ny, nx))
-        self._central = (np.sin(ky)[:, None] / dy) ** 2, (np.sin(kx)[None] / dx) ** 2
+        sy, sx = ((8 * np.sin(k) - np.sin(2 * k)) / 6 for k in (ky, kx))  # of differences of fourth order
+        self._sloped = (sy[:, None] / dy) ** 2, (sx[None] / dx) ** 2
         far = (2 - 2 * np.cos(ky))[:, None] / dy**2, (2 - 2 * np.cos(kx))[None] / dx**2
         p, area = problem.precisions, problem.factor**2
-        curved = far[0] ** 2 + far[1] ** 2 + 2 * self._central[0] * self._central[1]
+        curved = far[0] ** 2 + far[1] ** 2 + 2 * self._sloped[0] * self._sloped[1]
         self._prior = area * (p.curvature * curved + p.slope * (far[0] + far[1]) + p.dem)
         self._albedo = area * (p.albedo_slope * 2 * (1 / dx**2 + 1 / dy**2) + p.albedo)
 
@@ -60,8 +61,8 @@ class TerrainPreconditioner:
             full = full.astype(x["height"].dtype)
             at = (k, 0) if axis == 0 else (0, k)
             bend = float((full * self._alone(x, "height", full, product)).sum(dtype="float64") / (full * full).sum())
-            seen.append(max(bend - self._prior[at], 1e-3 * bend) / float(self._central[axis].reshape(-1)[k]))
-        symbol = seen[0] * self._central[0] + seen[1] * self._central[1] + self._prior
+            seen.append(max(bend - self._prior[at], 1e-3 * bend) / float(self._sloped[axis].reshape(-1)[k]))
+        symbol = seen[0] * self._sloped[0] + seen[1] * self._sloped[1] + self._prior
         inverse = xp.asarray((1 / np.maximum(symbol, 1e-9 * symbol.max())).astype(x["height"].dtype))
         fft = fft_of(xp)
 

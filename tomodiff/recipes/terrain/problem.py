@@ -46,7 +46,7 @@ class Problem:
 
     def __init__(
         self, scene: Scene, settings: TerrainFitSettings, factor: int, noise: np.ndarray, precisions: Precisions,
-        *, shadows: str, values: dict[str, np.ndarray],
+        *, shadows: str, sun_radius_deg: float, values: dict[str, np.ndarray],
     ) -> None:  # fmt: skip
         light = settings.light
         self.scene, self.settings, self.factor, self.precisions = scene, settings, factor, precisions
@@ -56,7 +56,7 @@ class Problem:
         self.base = float(scene.height.mean())
         operator: Operator = TerrainImages(
             scene.shape, scene.view, light.reflectance_type, self.spacing, shadows=shadows,
-            sun_radius=radians(light.sun_radius_deg), body_radius=scene.grid.body_radius,
+            sun_radius=radians(sun_radius_deg), body_radius=scene.grid.body_radius,
             frames=None if scene.frames is None else scene.frames.astype(self.dtype), blur=blur, dtype=self.dtype,
         )  # fmt: skip
         if "angles" in self.sought:
@@ -114,7 +114,8 @@ class Problem:
         if "height" in self.sought:
             made += [("height", curvatures, level[curvatures], p.curvature * area)]
             made += [("height", slopes, level[slopes], p.slope * area)]
-            trusted = (p.dem * area * self.scene.known).astype(self.dtype)
+            known = self.scene.known if self.scene.known.any() else np.ones(self.scene.shape, bool)
+            trusted = (p.dem * area * known).astype(self.dtype)
             made += [("height", None, (self.scene.height - self.base).astype(self.dtype), trusted)]
         if "albedo" in self.sought:
             made += [("albedo", slopes, level[slopes], p.albedo_slope * area)]
@@ -123,13 +124,15 @@ class Problem:
             first = self.scene.exposure
             assert first is not None
             made += [("exposure", None, first, (EXPOSURE_SIGMA * first) ** -2.0)]
+        if "angles" in self.sought:
+            made += [("angles", None, angles_of(self.scene.sun), radians(self.settings.fit.sun_sigma_deg) ** -2.0)]
         return [term for term in made if not isinstance(term[3], float) or term[3] > 0]
 
     def perturbed(
         self, x: Element, valid: np.ndarray, threshold: float, rng: np.random.Generator
-    ) -> Callable[[], Element]:
+    ) -> Callable[..., Element]:
         """A function that draws J' W^(1/2) n + sum of A' P^(1/2) n: gradients whose covariance is the second derivative
-        of the objective at x, as noise of images and priors would make them."""
+        of the objective at x, as noise of images and, but for draw(priors=False), of priors makes them."""
         y, J = self.images.linearize(x if self.lone is None else x[self.lone])
         weights = (valid * (self.factor / self.noise[:, None, None]) ** 2).astype(self.dtype)
         if threshold:
@@ -140,10 +143,10 @@ class Problem:
         def normal(shape: tuple[int, ...]) -> np.ndarray:
             return rng.standard_normal(shape, np.float32).astype(self.dtype)
 
-        def draw() -> Element:
+        def draw(priors: bool = True) -> Element:
             made = J.adjoint(root * normal(root.shape))
             total = {self.lone: made} if self.lone is not None else dict(made)
-            for name, A, centre, precision in terms:
+            for name, A, centre, precision in terms if priors else ():
                 n = np.sqrt(precision).astype(centre.dtype) * normal(centre.shape).astype(centre.dtype)
                 total[name] = total[name] + (n if A is None else A.adjoint(n))
             return total

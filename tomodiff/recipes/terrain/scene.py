@@ -10,7 +10,15 @@ import numpy as np
 from scipy.ndimage import distance_transform_edt
 
 from tomodiff.errors import ConfigError, DataError
-from tomodiff.files.planetary import Light, Raster, onto_grid, read_exposures, read_lights, read_raster
+from tomodiff.files.planetary import (
+    Light,
+    Raster,
+    onto_grid,
+    read_directions,
+    read_exposures,
+    read_lights,
+    read_raster,
+)
 from tomodiff.files.planetary.sun_angles import light_of_tags
 from tomodiff.geometry.map_grid import MapGrid
 from tomodiff.projectors.reflectance import direction
@@ -70,19 +78,24 @@ def block_mean(values: np.ndarray, factor: int) -> np.ndarray:
 
 
 def read_dem(settings: Any) -> Raster:
-    """The DEM, or the part of it that is wanted.  Raises DataError where it holds holes only, or units nobody knows."""
-    found = read_raster(settings.dem)
+    """The DEM, or level ground of unknown height on the map of the first image; the part of it that is wanted.  Raises
+    DataError where its unit is none that is known."""
+    if settings.dem is None:
+        first = read_raster(settings.images[0])
+        found = replace(first, values=np.full(first.grid.shape, np.nan), unit=None)
+    else:
+        found = read_raster(settings.dem)
     unit = (found.unit or "m").strip().lower()
     metres = {"m": 1.0, "metre": 1.0, "meter": 1.0, "metres": 1.0, "meters": 1.0, "km": 1000.0, "": 1.0}
     if unit not in metres:
-        raise DataError(settings.dem, "unit", "metres or kilometres", found.unit or "none")
+        raise DataError(found.path, "unit", "metres or kilometres", found.unit or "none")
     found = replace(found, values=found.values * metres[unit])
     if settings.crop_win is None:
         return found
     column, row, width, height = (round(n) for n in settings.crop_win)
     ny, nx = found.grid.shape
     if not (0 <= column < column + width <= nx and 0 <= row < row + height <= ny):
-        raise ConfigError(f"input.crop_win: expected a part of the {nx} x {ny} elements of {settings.dem.name}")
+        raise ConfigError(f"input.crop_win: expected a part of the {nx} x {ny} elements of {found.path.name}")
     rows, columns = slice(row, row + height), slice(column, column + width)
     return replace(found, values=found.values[rows, columns], grid=found.grid.cropped(rows, columns))
 
@@ -91,8 +104,7 @@ def look_at(settings: Any) -> None:
     """What cannot be read should cost no run directory: the DEM, the first image, the table of suns."""
     grid = read_dem(settings.input).grid
     onto_grid(read_raster(settings.input.images[0]), grid)
-    if settings.input.sun_angles is not None:
-        read_lights(settings.input.sun_angles)
+    _lights(settings.input)
 
 
 def load_scene(settings: Any, light: Any, run: Run | None = None) -> Scene:
@@ -100,17 +112,17 @@ def load_scene(settings: Any, light: Any, run: Run | None = None) -> Scene:
     chosen = settings
     dem = read_dem(chosen)
     known = np.isfinite(dem.values)
-    if not known.any():
+    if not known.any() and chosen.dem is not None:
         raise DataError(chosen.dem, "heights", "at least one in the part that is wanted", "only holes")
-    height = _filled(dem.values)
-    lights = read_lights(chosen.sun_angles) if chosen.sun_angles is not None else {}
+    height = _filled(dem.values) if chosen.dem is not None else np.zeros(dem.grid.shape)
+    lights, inside = _lights(chosen), _mask(chosen, dem.grid)
     used: dict[str, dict[str, Any]] = {}
     rows: list[tuple[str, np.ndarray, np.ndarray, Light]] = []
     for path in chosen.images:
         found = read_raster(path)
         values = onto_grid(found, dem.grid)
         finite = np.isfinite(values)
-        counts = finite & (values >= light.low_light_threshold)
+        counts = finite & inside & (values >= light.low_light_threshold)
         if light.saturation is not None:
             counts &= values < light.saturation
         about = {
@@ -120,8 +132,9 @@ def load_scene(settings: Any, light: Any, run: Run | None = None) -> Scene:
         told = lights.get(path.name) or light_of_tags(found.tags)
         if not why and told is None:
             raise DataError(
-                path, "sun", "its azimuth and elevation, by sun_angles or tags SUN_AZIMUTH and SUN_ELEVATION", "neither"
-            )
+                path, "sun", "its azimuth and elevation, by sun_angles, lights or tags SUN_AZIMUTH and SUN_ELEVATION",
+                "none of these",
+            )  # fmt: skip
         if not why and told is not None and told.sun_elevation <= 0:
             why = f"its sun stands {-told.sun_elevation:g} degrees below the horizon"
         if not why and told is not None:
@@ -133,8 +146,26 @@ def load_scene(settings: Any, light: Any, run: Run | None = None) -> Scene:
         run.record(images=used)
     if not rows:
         told_why = "; ".join(f"{name}: {about['used']}" for name, about in used.items())
-        raise DataError(chosen.dem, "images", "at least one that can be used", told_why)
+        raise DataError(chosen.path, "images", "at least one that can be used", told_why)
     return _assembled(chosen, dem, height, known, rows, run)
+
+
+def _lights(chosen: Any) -> dict[str, Light]:
+    """What the table of suns or lights tells."""
+    if chosen.lights is not None:
+        return read_directions(chosen.lights, [path.name for path in chosen.images])
+    return {} if chosen.sun_angles is None else read_lights(chosen.sun_angles)
+
+
+def _mask(chosen: Any, grid: MapGrid) -> np.ndarray:
+    """The elements that count."""
+    if chosen.mask is None:
+        return np.ones(grid.shape, bool)
+    values = onto_grid(read_raster(chosen.mask), grid)
+    inside = values > 0.5 * float(np.nanmax(values))
+    if not inside.any():
+        raise DataError(chosen.mask, "values", "some brighter than half of the brightest", "none")
+    return np.asarray(inside)
 
 
 def _refused(path: Path, values: np.ndarray, finite: np.ndarray, counts: np.ndarray) -> str:
@@ -159,7 +190,7 @@ def _assembled(
     albedo = np.ones(grid.shape)
     if chosen.input_albedo is not None:
         albedo = _filled(onto_grid(read_raster(chosen.input_albedo), grid))
-    if run is not None and not known.all():
+    if run is not None and chosen.dem is not None and not known.all():
         run.warn(f"{chosen.dem.name}: {int((~known).sum())} holes; they start from their nearest neighbours")
     return Scene(
         grid, names, height, known, albedo, np.stack([v for _, v, _, _ in rows]), np.stack([c for *_, c, _ in rows]),

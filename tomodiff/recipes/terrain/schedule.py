@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,10 @@ from tomodiff.solvers import GaussNewton
 COARSEST = 48
 """Elements that a coarse grid has at least along each axis, where it has a choice."""
 MOST_LEVELS = 4
+WIDE_SUNS_DEG = (3.0, 1.0)
+"""Radii of the sun with which cast shadows are first fitted: edges of shadows then have derivatives further away."""
+SHADED = 0.002
+"""The part of the images in shadow from which that is done."""
 ENOUGH = 3e-4
 """Relative decrease of the objective below which the steps on a grid end."""
 FIRST_SHARE = 3
@@ -30,13 +34,19 @@ PRODUCTS, FORCING = 40, 0.03
 
 @dataclass(frozen=True)
 class Stage:
-    """A grid `factor` times as coarse as the finest, with or without cast shadows."""
+    """A grid `factor` times as coarse as the finest, without cast shadows (sun None) or with those of a sun of this
+    radius, degrees."""
 
     factor: int
-    final: bool
+    sun: float | None = None
+
+    @property
+    def final(self) -> bool:
+        """Whether all elements count, those in shadow as well."""
+        return self.sun is not None
 
     def __str__(self) -> str:
-        return f"grid / {self.factor}" + (" with shadows" if self.final else "")
+        return f"grid / {self.factor}" + (f", sun {self.sun:g} degrees" if self.final else "")
 
 
 @dataclass
@@ -56,15 +66,17 @@ class Found:
     last: float = np.inf
 
 
-def plan(scene: Scene, settings: TerrainFitSettings) -> list[Stage]:
-    """The stages in order."""
+def plan(scene: Scene, settings: TerrainFitSettings, shaded: float) -> list[Stage]:
+    """The stages in order; shaded: the part of the images in shadow."""
     levels = settings.fit.levels
     if levels is None:
         levels = int(np.clip(np.log2(min(scene.shape) / COARSEST) + 1, 1, MOST_LEVELS))
     factors = [2**k for k in range(levels - 1, -1, -1)]
     if min(scene.shape) // factors[0] < 4:
         factors = [f for f in factors if min(scene.shape) // f >= 4]
-    return [*(Stage(f, False) for f in factors), Stage(1, True)]
+    sun = settings.light.sun_radius_deg
+    wide = WIDE_SUNS_DEG if settings.light.shadows == "penumbra" and shaded >= SHADED else ()
+    return [*(Stage(f) for f in factors), *(Stage(1, w) for w in wide if w > 2 * sun), Stage(1, sun)]
 
 
 class Fitting:
@@ -73,8 +85,8 @@ class Fitting:
     def __init__(self, scene: Scene, settings: TerrainFitSettings, each: Callable[..., None]) -> None:
         self.settings, self.each = settings, each
         self.scene, self.values = first_values(scene, settings)
-        self.stages = plan(scene, settings)
         self.dark = estimates.dark(self.scene, settings)
+        self.stages = plan(scene, settings, float((self.dark & scene.valid).sum() / max(scene.valid.sum(), 1)))
         wanted = settings.fit.noise
         noise = estimates.image_noise(scene) if wanted == "auto" else np.full(len(scene.names), float(wanted))
         self.first = estimates.first_precisions(settings, self.scene, noise)
@@ -93,6 +105,12 @@ class Fitting:
             return valid
         return valid & ~coarse_any(self.dark, stage.factor)
 
+    @property
+    def well_lit(self) -> np.ndarray:
+        """(ny, nx) elements that two images show lit (one, if there is one); all, where there are none such."""
+        lit = (self.scene.valid & ~self.dark).sum(0) >= min(2, len(self.scene.names))
+        return lit if lit.any() else np.ones_like(lit)
+
     def problem(self, number: int) -> tuple[Problem, dict[str, np.ndarray]]:
         """The problem of a stage, and the values to start from."""
         stage, scene = self.stages[number], self.scene.binned(self.stages[number].factor)
@@ -102,8 +120,9 @@ class Fitting:
         assert self.found.precisions is not None
         shadows = self.settings.light.shadows if stage.final else "none"
         made = Problem(
-            scene, self.settings, stage.factor, self.found.noise, self.found.precisions, shadows=shadows, values=values
-        )
+            scene, self.settings, stage.factor, self.found.noise, self.found.precisions, shadows=shadows,
+            sun_radius_deg=stage.sun or 0.0, values=values,
+        )  # fmt: skip
         return made, values
 
     def objective(self, problem: Problem, stage: Stage) -> Functional:
@@ -114,8 +133,9 @@ class Fitting:
         stage = self.stages[number]
         problem, values = self.problem(number)
         x = problem.start(values)
-        if self.found.step == 0 and stage.final and self.settings.fit.noise == "auto":
-            valid = self.counted(replace(stage, final=False))
+        first = stage.final and not self.stages[number - 1].final
+        if self.found.step == 0 and first and self.settings.fit.noise == "auto":
+            valid = self.counted(Stage(stage.factor))
             self.found.noise = estimates.residual_noise(problem, x, valid, self.found.noise)
             problem, values = self.problem(number)
         solver, f = self._solver(problem, stage)

@@ -47,10 +47,16 @@ class TerrainInput(Section):
     """The images, the heights to start from, and what the files do not say."""
 
     images: Files = Field(description="images: GeoTIFF, ISIS cube, PDS, FITS; on the map of the DEM or another")
-    dem: fields.File = Field(description="heights to start from, on the map of the result")
+    dem: fields.File | None = Field(
+        default=None, description="heights to start from, on the map of the result (level ground on the first image's)"
+    )
     sun_angles: fields.File | None = Field(
         default=None, description="lines IMAGE AZIMUTH ELEVATION [VIEW_AZIMUTH VIEW_ELEVATION], degrees"
     )
+    lights: fields.File | None = Field(
+        default=None, description="lines [IMAGE] X Y Z towards the light: right, up, towards the camera"
+    )
+    mask: fields.File | None = Field(default=None, description="image that is bright where elements count")
     input_albedo: fields.File | None = Field(default=None, description="albedo to start from")
     image_exposures: Exposures = Field(
         default="auto", description="auto, a number for all (1 for I/F), or lines IMAGE NUMBER"
@@ -61,13 +67,15 @@ class TerrainInput(Section):
     @property
     def path(self) -> Path:
         """What a report is called by."""
-        return self.dem
+        return self.dem or self.images[0]
 
     @classmethod
     def conflicts(cls, given: dict[str, Any]) -> Iterator[tuple[str, str]]:
         window = separated(given.get("crop_win"))
         if isinstance(window, list | tuple) and len(window) != 4:
             yield "crop_win", f"expected column, row, width, height, got {len(window)} numbers"
+        if given.get("lights") is not None and given.get("sun_angles") is not None:
+            yield "lights", "expected lights or sun_angles, got both"
 
 
 class RasterOutput(Section):
@@ -128,6 +136,7 @@ class Fit(Section):
     float_haze: fields.Switch = Field(default=False, description="seek the haze of each image")
     float_reflectance_model: fields.Switch = Field(default=False, description="seek the parameters of the reflectance")
     float_sun: fields.Switch = Field(default=False, description="seek where the sun stood in each image")
+    sun_sigma_deg: Positive = Field(default=1.0, description="how far suns may be off where they are sought, degrees")
     noise: AutoPositive = Field(default="auto", description="standard deviation of the images' noise, in their unit")
     smoothness_weight: AutoNotNegative = Field(
         default="auto", description="weight of curvatures (1/m) beside images with weight 1"
@@ -171,12 +180,14 @@ class TerrainFitSettings(Job):
     """Everything that a fit of a terrain to images needs."""
 
     PATHS: ClassVar[tuple[tuple[str, str], ...]] = (
-        ("input", "dem"), ("input", "sun_angles"), ("input", "input_albedo"), ("input", "image_exposures"),
-        ("input", "haze"), ("output", "path"),
+        ("input", "dem"), ("input", "sun_angles"), ("input", "lights"), ("input", "mask"), ("input", "input_albedo"),
+        ("input", "image_exposures"), ("input", "haze"), ("output", "path"),
     )  # fmt: skip
     PATH_LISTS: ClassVar[tuple[tuple[str, str], ...]] = (("input", "images"),)
     NO_PATHS: ClassVar[tuple[str, ...]] = ("auto",)
-    INPUTS: ClassVar[Mapping[str, str]] = MappingProxyType({"path": "DEM", "sun_angles": "sun angles"})
+    INPUTS: ClassVar[Mapping[str, str]] = MappingProxyType(
+        {"path": "DEM", "sun_angles": "sun angles", "lights": "lights"}
+    )
 
     job: Literal["terrain-fit"] = Field(default="terrain-fit", description="the kind of job")
     input: TerrainInput

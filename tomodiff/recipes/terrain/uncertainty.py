@@ -7,7 +7,8 @@ from collections.abc import Callable
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
-from tomodiff.array import Element, tmap
+from tomodiff.array import Element, inner, tmap
+from tomodiff.recipes.terrain import estimates
 from tomodiff.recipes.terrain.preconditioner import TerrainPreconditioner
 from tomodiff.recipes.terrain.problem import Problem
 from tomodiff.solvers.gauss_newton import GaussNewton, solve_free
@@ -18,28 +19,37 @@ PRODUCTS, TOLERANCE = 80, 0.03
 
 
 def deviations(
-    problem: Problem, x: Element, valid: np.ndarray, threshold: float, samples: int, rng: np.random.Generator,
-    advance: Callable[[], None] = lambda: None,
+    problem: Problem, x: Element, valid: np.ndarray, ground: np.ndarray, threshold: float, samples: int,
+    rng: np.random.Generator, advance: Callable[[], None] = lambda: None,
 ) -> dict[str, np.ndarray]:  # fmt: skip
     """name -> one standard deviation of each entry of x, from `samples` draws of the posterior's normal approximation
     at x (Papandreou and Yuille 2010: perturb and solve).
 
-    It holds the noise of the images and what is known beforehand; not errors of the model itself.  Heights are meant
-    about their mean over the map, of which images say nothing.
+    It holds the noise of the images and what is known beforehand; not errors of the model itself.  Noise that was found
+    from residuals is set right for what the fit absorbed, one product of the posterior with noise.  Heights are meant
+    about the mean of the `ground` (ny, nx) that is lit well, as images say nothing of that mean.
     """
     objective = problem.objective(valid, threshold)
     _, gradient, product = objective.quadratic(x)
+    draw = problem.perturbed(x, valid, threshold, rng)
     inverse = TerrainPreconditioner(problem)(x, product)
     free = GaussNewton(bounds=problem.bounds()).free(x, gradient)
-    draw = problem.perturbed(x, valid, threshold, rng)
     total = tmap(lambda a: np.zeros(a.shape), x)
+
+    def solved(b: Element) -> Element:
+        return solve_free(product, b, free, inverse, PRODUCTS, TOLERANCE)[0]
+
     for _ in range(samples):
-        b = tmap(lambda g, m: g * m, draw(), free)
-        d, _ = solve_free(product, b, free, inverse, PRODUCTS, TOLERANCE)
+        d = solved(tmap(lambda g, m: g * m, draw(), free))
         if "height" in d:
-            d["height"] = d["height"] - d["height"].mean()
+            d["height"] = d["height"] - d["height"][ground].mean()
         total = tmap(lambda t, e: t + np.asarray(e, np.float64) ** 2, total, d)
         advance()
     variance = {n: t / samples for n, t in total.items()}
+    scale = 1.0
+    assumed = estimates.part_left(x, valid)
+    if problem.settings.fit.noise == "auto" and assumed is not None:
+        b = tmap(lambda g, m: g * m, draw(priors=False), free)
+        scale = assumed / max(1 - inner(b, solved(b)) / max(int(valid.sum()), 1), assumed)
     wide = {n: gaussian_filter(v, SMOOTHED) if v.shape == problem.scene.shape else v for n, v in variance.items()}
-    return {n: np.sqrt(v) for n, v in wide.items()}
+    return {n: np.sqrt(scale * v) for n, v in wide.items()}
