@@ -218,6 +218,10 @@ def surfaces(precision: str, rng: np.random.Generator) -> Results:
         yield f"surface {shape}", value
         yield f"surface {shape} push", jacobian.forward(x)
         yield from ((f"surface {shape} pull {name}", g) for name, g in jacobian.adjoint(value).items())
+        short = A.linearize_in(x, ("height", "albedo"))[1]
+        yield f"surface {shape} short", A(x)
+        yield f"surface {shape} short push", short.forward(x)
+        yield f"surface {shape} short pull", short.adjoint(value)["height"]
 
 
 def shadows(precision: str, rng: np.random.Generator) -> Results:

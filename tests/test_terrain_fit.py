@@ -12,7 +12,7 @@ import rasterio
 
 from tests.conftest import Measured
 from tomodiff.cli.main import main
-from tomodiff.errors import ConfigError, DataError
+from tomodiff.errors import ConfigError, DataError, MemoryNeeded
 from tomodiff.files.planetary import read_exposures, read_raster, write_raster
 from tomodiff.geometry.map_grid import MapGrid
 from tomodiff.recipes.config_file import settings_from
@@ -186,6 +186,12 @@ class TestImagesThatCannotBeUsed:
             job(folder, tmp_path, crop_win="0,0,500,10")
         with pytest.raises(ConfigError, match="albedo_bounds"):
             job(folder, tmp_path, albedo_bounds="2,1")
+
+
+def test_more_than_fits_is_refused(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tomodiff.recipes.terrain.fit.free_bytes", lambda: 1_000_000)
+    with pytest.raises(MemoryNeeded, match=r"4 images of 56 x 72 elements .* --crop-win"):
+        job(folder, tmp_path)
 
 
 def test_holes_in_dem_and_images_do_not_count(folder: Path, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,18 @@ from tomodiff.array import Array, Element, namespace
 from tomodiff.core import LinearOperator, Operator, Space, check_element
 from tomodiff.core.operators import Linear
 from tomodiff.projectors.photometry import Photometry, ReflectanceModel
+from tomodiff.projectors.shading import Shading
 from tomodiff.projectors.surface import SurfaceGeometry
+
+
+@dataclass(frozen=True, eq=False)
+class _Shaded:
+    """R (ny, nx) of one image, and its derivatives: what `Shading.slopes` made, or Jacobians of geometry and model."""
+
+    R: Array
+    slopes: Array | None
+    geometry: Any = None
+    model: Any = None
 
 
 class Reflectance(Operator):
@@ -31,6 +43,7 @@ class Reflectance(Operator):
         self.surface = SurfaceGeometry(shape, spacing, sun_field=sun_field, view_field=view_field, dtype=dtype)
         self.shape, self.images, self.dtype, self.lit = self.surface.shape, int(images), dtype, lit
         self.photometry = Photometry(model, self.shape[0] * self.shape[1], dtype)
+        self.shading = Shading(self.surface, self.photometry)
         m, plane = self.images, Space(self.shape, dtype)
         vectors = {n: Space((m, *self.surface.domain[n].shape), self.surface.domain[n].dtype) for n in ("sun", "view")}
         self.domain = {
@@ -46,7 +59,7 @@ class Reflectance(Operator):
         check_element(self.domain, x, "Reflectance: x")
         made = namespace(x["height"]).empty(self.range.shape, self.dtype)
         for k in range(self.images):
-            made[k] = self._image(x, k, self._shading(x, k)[0])
+            made[k] = self._image(x, k, self.shading.value(self._view(x, k), x["parameters"]))
         return made
 
     def linearize(self, x: Element) -> tuple[Array, LinearOperator]:
@@ -54,12 +67,11 @@ class Reflectance(Operator):
 
     def linearize_in(self, x: Element, names: Collection[str]) -> tuple[Array, LinearOperator]:
         check_element(self.domain, x, "Reflectance: x")
-        of_photometry = {"geometry", *({"parameters"} & set(names))}
-        shadings = [self._shading(x, k, of_photometry) for k in range(self.images)]
-        value = namespace(x["height"]).stack([self._image(x, k, shadings[k][0]) for k in range(self.images)])
+        shadings = [self._shaded(x, k, names) for k in range(self.images)]
+        value = namespace(x["height"]).stack([self._image(x, k, shadings[k].R) for k in range(self.images)])
 
         def push(d: Element) -> Array:
-            return namespace(value).stack([self._pushed(x, d, k, *shadings[k]) for k in range(self.images)])
+            return namespace(value).stack([self._pushed(x, d, k, shadings[k]) for k in range(self.images)])
 
         def pull(g: Array) -> Element:
             return self._pulled(x, g, shadings, names)
@@ -70,17 +82,15 @@ class Reflectance(Operator):
         """The inputs of the geometry of one image."""
         return {"height": x["height"], "sun": x["sun"][k], "view": x["view"][k]}
 
-    def _shading(self, x: Element, k: int, slopes: Collection[str] = ()) -> tuple[Array, Any, Any]:
-        """R (ny, nx) of one image; with `slopes` the Jacobians of geometry and of R, which is in these."""
-        if not slopes:
-            geometry = self.surface(self._view(x, k))
-            return self._photometry(x, geometry).reshape(self.shape), None, None
+    def _shaded(self, x: Element, k: int, names: Collection[str]) -> _Shaded:
+        """R of one image, and its derivatives in what is named: in the heights alone, or in all the geometry."""
+        if not {"sun", "view", "parameters"} & set(names):
+            made = self.shading.slopes(self._view(x, k), x["parameters"])
+            return _Shaded(made[0], made)
         geometry, J = self.surface.linearize(self._view(x, k))
-        R, K = self.photometry.linearize_in({"geometry": geometry, "parameters": x["parameters"]}, slopes)
-        return R.reshape(self.shape), J, K
-
-    def _photometry(self, x: Element, geometry: Array) -> Array:
-        return self.photometry({"geometry": geometry, "parameters": x["parameters"]})
+        of_photometry = {"geometry", *({"parameters"} & set(names))}
+        R, K = self.photometry.linearize_in({"geometry": geometry, "parameters": x["parameters"]}, of_photometry)
+        return _Shaded(R.reshape(self.shape), None, J, K)
 
     def _image(self, x: Element, k: int, R: Array) -> Array:
         return self._light(x, k) * (x["albedo"] * R) + _number(x["haze"], k)
@@ -90,9 +100,13 @@ class Reflectance(Operator):
         exposure = _number(x["exposure"], k)
         return exposure * x["lit"][k] if self.lit else exposure
 
-    def _pushed(self, x: Element, d: Element, k: int, R: Array, J: LinearOperator, K: LinearOperator) -> Array:
-        d_geometry = J.forward(self._view(d, k))
-        dR = K.forward({"geometry": d_geometry, "parameters": d["parameters"]}).reshape(self.shape)
+    def _pushed(self, x: Element, d: Element, k: int, at: _Shaded) -> Array:
+        R = at.R
+        if at.slopes is not None:
+            dR = self.shading.push(at.slopes, d["height"])
+        else:
+            d_geometry = at.geometry.forward(self._view(d, k))
+            dR = at.model.forward({"geometry": d_geometry, "parameters": d["parameters"]}).reshape(self.shape)
         made = self._light(x, k) * (d["albedo"] * R + x["albedo"] * dR)
         lit = x["lit"][k] if self.lit else 1.0
         made += _number(d["exposure"], k) * (x["albedo"] * R) * lit
@@ -100,30 +114,36 @@ class Reflectance(Operator):
             made += _number(x["exposure"], k) * (x["albedo"] * R) * d["lit"][k]
         return made + _number(d["haze"], k)
 
-    def _pulled(
-        self, x: Element, g: Array, shadings: list[tuple[Array, Any, Any]], names: Collection[str]
-    ) -> Element:  # fmt: skip
+    def _pulled(self, x: Element, g: Array, shadings: list[_Shaded], names: Collection[str]) -> Element:
         xp = namespace(g)
         made = {name: xp.zeros(space.shape, space.dtype) for name, space in self.domain.items()}
-        slopes = xp.zeros((2, *self.shape), self.dtype)
-        for k, (R, _, K) in enumerate(shadings):
-            light, bright = self._light(x, k), x["albedo"] * R
-            seen = g[k] * (x["lit"][k] if self.lit else 1.0)
-            made["albedo"] += light * R * g[k]
-            made["exposure"][k] = (seen * bright).sum(dtype="float64")
-            made["haze"][k] = g[k].sum(dtype="float64")
-            if self.lit:
-                made["lit"][k] = _number(x["exposure"], k) * bright * g[k]
-            back = K.adjoint(xp.ascontiguousarray((light * x["albedo"] * g[k]).reshape(-1), dtype=self.dtype))
+        moves = "sun" in names or "view" in names
+        for k, at in enumerate(shadings):
+            R = at.R
+            exposure = _number(x["exposure"], k)
+            seen = g[k] * x["lit"][k] if self.lit else g[k]
+            if "exposure" in names or (self.lit and "lit" in names):
+                bright = x["albedo"] * R
+                made["exposure"][k] = (seen * bright).sum(dtype="float64")
+                if self.lit:
+                    made["lit"][k] = exposure * bright * g[k]
+            if "haze" in names:
+                made["haze"][k] = g[k].sum(dtype="float64")
+            seen = exposure * seen
+            if "albedo" in names:
+                made["albedo"] += R * seen
+            if at.slopes is not None:
+                if "height" in names:
+                    self.shading.pull(at.slopes, x["albedo"] * seen, made["height"])
+                continue
+            back = at.model.adjoint(xp.ascontiguousarray((x["albedo"] * seen).reshape(-1), dtype=self.dtype))
             made["parameters"] += back["parameters"]
-            moves = "sun" in names or "view" in names
             own, vectors = self.surface.pulled(self.surface.arrays(self._view(x, k)), back["geometry"], moves)
-            slopes += own
+            made["height"] += self.surface.gathered(own)
             if not moves:
                 continue
             for name, gradient, field in zip(("sun", "view"), vectors, self.surface.fields, strict=True):
                 made[name][k] = self.surface.of_vector(gradient, field)
-        made["height"] = self.surface.gathered(slopes)
         return made
 
 

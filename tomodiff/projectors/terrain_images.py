@@ -76,7 +76,7 @@ class TerrainImages(Operator):
         elif self.shadows is not None:
             made = [self.shadows.linearize(s) for s in _suns(x)]
             inner["lit"], cast = xp.stack([lit for lit, _ in made]), [C for _, C in made]
-        value, J = self.reflectance.linearize_in(inner, names)
+        value, J = self.reflectance.linearize_in(inner, {*names, "lit"} if cast else names)
 
         def push(d: Element) -> Array:
             moved = self._inner(d) | {"view": xp.zeros_like(inner["view"])}

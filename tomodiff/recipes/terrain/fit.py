@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 
 from tomodiff.array import Element
-from tomodiff.errors import ConfigError
+from tomodiff.errors import ConfigError, MemoryNeeded
 from tomodiff.files.planetary import write_numbers, write_raster
 from tomodiff.projectors.sun_angles import angles_of
 from tomodiff.recipes.checkpoints import Checkpoints
+from tomodiff.recipes.memory import USABLE, free_bytes, in_units
 from tomodiff.recipes.progress import Progress
 from tomodiff.recipes.run import Run
 from tomodiff.recipes.terrain.pictures import keep_pictures
@@ -21,6 +22,8 @@ from tomodiff.recipes.terrain.settings import TerrainFitSettings
 from tomodiff.recipes.terrain.uncertainty import deviations
 
 NAME = "terrain-fit"
+BYTES_OF_IMAGE, BYTES_OF_MAP = 100, 500
+"""Of each element of an image, and of each element of the map: peaks of 512 x 512 elements and 2 and 4 images."""
 PREFIX = "run"
 """Of the files in the folder of the run, as Ames Stereo Pipeline's `-o run/run` names them."""
 
@@ -31,6 +34,7 @@ def fit(settings: TerrainFitSettings, run: Run, progress: Progress) -> None:
         raise ConfigError("light.device: expected cpu: fits of terrains run on the CPU yet")
     with progress.stage("read"):
         scene = load_scene(settings.input, settings.light, run)
+    check_memory(run, scene.shape, len(scene.names))
     checkpoints = Checkpoints(run, NAME)
     earlier = checkpoints.resume(len(scene.names), "images")
 
@@ -64,6 +68,18 @@ def fit(settings: TerrainFitSettings, run: Run, progress: Progress) -> None:
         _write(run, fitting, problem, x, values, errors)
         _record(run, fitting, problem, x, values, counted)
         keep_pictures(run, fitting, problem, x, values, errors)
+
+
+def check_memory(run: Run, shape: tuple[int, int], images: int) -> None:
+    """Say how much memory the job will take, and refuse it where that is more than there is."""
+    needed = (BYTES_OF_IMAGE * images + BYTES_OF_MAP) * shape[0] * shape[1]
+    free = free_bytes()
+    run.record(memory_needed=in_units(needed), memory_free=in_units(free))
+    if needed > USABLE * free:
+        raise MemoryNeeded(
+            f"{images} images of {shape[0]} x {shape[1]} elements take about {in_units(needed)}, {in_units(free)} are "
+            "free; take less at a time with --crop-win, fewer images, or a coarser DEM"
+        )
 
 
 def problem_values(fitting: Fitting) -> dict[str, np.ndarray]:
