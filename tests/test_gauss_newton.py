@@ -12,7 +12,7 @@ from tomodiff.core import Functional, check_gradient
 from tomodiff.errors import Diverged
 from tomodiff.objective import L1, Cauchy, Gaussian
 from tomodiff.objective.terrain import Of
-from tomodiff.solvers import GaussNewton, iterate, solve
+from tomodiff.solvers import GaussNewton, LbfgsB, iterate, solve
 from tomodiff.solvers.gauss_newton import solve_free
 
 
@@ -110,3 +110,17 @@ def test_nan_is_said(rng: np.random.Generator) -> None:
     A = dense(rng, (3,), (4,))
     with pytest.raises(Diverged, match="NaN"):
         solve(GaussNewton(), Of("x", Gaussian(np.full(4, np.nan)) @ A), {"x": np.zeros(3)}, 1)
+
+
+@pytest.mark.parametrize("scaled", [False, True])
+def test_limited_memory_steps_find_bounded_least_squares(scaled: bool, rng: np.random.Generator) -> None:
+    """SciPy's minimiser in scaled unknowns, against its solver of linear problems with bounds; badly scaled columns."""
+    A, y = dense(rng, (12,), (30,)), 3 * rng.normal(size=30)
+    A.matrix *= np.geomspace(0.3, 3, 12)
+    best = lsq_linear(A.matrix, y, (-0.1, 0.2), tol=1e-14).x
+    sizes = (A.matrix**2).sum(0) ** -0.5
+    solver = LbfgsB({"x": (-0.1, 0.2)}, scale=(lambda x, product: lambda d: {"x": sizes * d["x"]}) if scaled else None)
+    state = solve(solver, Of("x", Gaussian(y) @ A), {"x": np.zeros(12)}, 8)
+    assert state.x["x"] == pytest.approx(best, abs=1e-6)
+    with pytest.raises(Diverged, match="NaN"):
+        solve(solver, Of("x", Gaussian(np.full(30, np.nan)) @ A), {"x": np.zeros(12)}, 1)

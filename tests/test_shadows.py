@@ -137,3 +137,11 @@ def test_suns_without_shadows_are_refused() -> None:
         Ray.towards(np.array([0.0, 0, 1.0]), (1.0, 1.0))
     with pytest.raises(ValueError, match=r"radius: expected 0 to 0\.5 radians, got 2"):
         Shadows((4, 4), radius=2.0)
+
+
+def test_heights_that_are_none_are_refused() -> None:
+    S = Shadows((5, 6), dtype="float64")
+    height = np.zeros((5, 6))
+    height[2, 3] = np.nan
+    with pytest.raises(ValueError, match="expected finite heights"):
+        S({"height": height, "sun": np.array([0.6, 0.0, 0.8])})

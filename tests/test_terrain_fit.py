@@ -99,6 +99,13 @@ def changed(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return made
 
 
+def test_limited_memory_steps_find_the_same(folder: Path, tmp_path: Path) -> None:
+    assert main(command(folder, tmp_path / "run", "--image-exposures", "1", "--optimiser", "l-bfgs")) == 0
+    assert off(folder, tmp_path / "run" / "run-DEM-final.tif") <= 0.13
+    albedo = read_raster(tmp_path / "run" / "run-albedo-final.tif").values
+    assert np.sqrt(np.mean((albedo / read_raster(folder / "truth_albedo.tif").values - 1)[EDGE] ** 2)) <= 0.02
+
+
 class TestFloating:
     """Images made darker, brighter and hazier than they are said to be, and suns told wrong."""
 
@@ -186,6 +193,17 @@ class TestImagesThatCannotBeUsed:
             job(folder, tmp_path, crop_win="0,0,500,10")
         with pytest.raises(ConfigError, match="albedo_bounds"):
             job(folder, tmp_path, albedo_bounds="2,1")
+
+
+def test_a_sun_in_the_zenith_casts_no_shadows(folder: Path, tmp_path: Path) -> None:
+    """It tells the albedo, as any light does; that it has no azimuth is no obstacle."""
+    dem, albedo = read_raster(folder / "truth_height.tif"), read_raster(folder / "truth_albedo.tif")
+    write_raster(tmp_path / "noon.tif", albedo.values, dem.grid)  # near what McEwen's law makes at full phase
+    (tmp_path / "suns.txt").write_text("noon.tif 0 90\n")
+    run = job(folder, tmp_path, images=[str(tmp_path / "noon.tif")], sun_angles=str(tmp_path / "suns.txt"),
+              dem=str(folder / "truth_height.tif"), fix_dem=True, image_exposures=1)  # fmt: skip
+    found = read_raster(run.path / "run-albedo-final.tif").values
+    assert np.median(found / albedo.values) == pytest.approx(1, abs=0.03)
 
 
 def test_more_than_fits_is_refused(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

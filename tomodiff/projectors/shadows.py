@@ -120,6 +120,8 @@ class Shadows(Operator):
         height = xp.ascontiguousarray(height)
         tangent, step = xp.empty(self.shape, self.dtype), xp.empty(self.shape, "int32")
         highest, lowest = float(height.max()), float(height.min())
+        if not (np.isfinite(highest) and np.isfinite(lowest)):
+            raise ValueError("Shadows: x['height']: expected finite heights, got NaN or infinities")
         steps = ny if ray.y_major else nx
         if low > 0:
             steps = min(steps, int((highest - lowest) / (ray.run * low)) + 1)

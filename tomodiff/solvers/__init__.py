@@ -3,6 +3,7 @@
 from tomodiff.solvers.gauss_newton import GaussNewton
 from tomodiff.solvers.gradient import Gradient, Lbfgs
 from tomodiff.solvers.iterate import Solver, check_convergence, iterate, solve
+from tomodiff.solvers.lbfgsb import LbfgsB
 from tomodiff.solvers.linear import Cgls, Sirt
 from tomodiff.solvers.measures import curvature
 from tomodiff.solvers.proximal import Fista
@@ -24,6 +25,7 @@ __all__ = [
     "Gradient",
     "GradientNorm",
     "Lbfgs",
+    "LbfgsB",
     "MaxIterations",
     "Plateau",
     "RelativeChange",

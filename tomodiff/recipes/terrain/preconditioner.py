@@ -35,23 +35,30 @@ class TerrainPreconditioner:
         self._albedo = area * (p.albedo_slope * 2 * (1 / dx**2 + 1 / dy**2) + p.albedo)
 
     def __call__(self, x: Element, product: Product) -> Product:
+        return self._made(x, product, 1.0)
+
+    def root(self, x: Element, product: Product) -> Product:
+        """The square root of that inverse."""
+        return self._made(x, product, 0.5)
+
+    def _made(self, x: Element, product: Product, power: float) -> Product:
         xp, inverses = namespace(x), {}
         for name in x:
             if name == "height":
-                inverses[name] = self._of_heights(x, product)
+                inverses[name] = self._of_heights(x, product, power)
             elif name == "albedo":
                 alone = self._alone(x, name, xp.ones_like(x[name]), product)
                 diagonal = xp.maximum(alone, LEAST * alone.mean()) + self._albedo
-                inverses[name] = _divided(diagonal.astype(x[name].dtype))
+                inverses[name] = _divided((diagonal**power).astype(x[name].dtype))
             else:
-                inverses[name] = _divided(self._few(x, name, product))
+                inverses[name] = _divided(self._few(x, name, product) ** power)
         return lambda r: {name: inverses[name](a) for name, a in r.items()}
 
     def _alone(self, x: Element, name: str, d: Array, product: Product) -> Array:
         zero = {n: namespace(a).zeros_like(a) for n, a in x.items()}
         return product(zero | {name: d})[name]
 
-    def _of_heights(self, x: Element, product: Product) -> Any:
+    def _of_heights(self, x: Element, product: Product, power: float) -> Any:
         xp, (ny, nx) = namespace(x), self.problem.scene.shape
         seen = []
         for axis, n in enumerate((ny, nx)):
@@ -63,7 +70,7 @@ class TerrainPreconditioner:
             bend = float((full * self._alone(x, "height", full, product)).sum(dtype="float64") / (full * full).sum())
             seen.append(max(bend - self._prior[at], 1e-3 * bend) / float(self._sloped[axis].reshape(-1)[k]))
         symbol = seen[0] * self._sloped[0] + seen[1] * self._sloped[1] + self._prior
-        inverse = xp.asarray((1 / np.maximum(symbol, 1e-9 * symbol.max())).astype(x["height"].dtype))
+        inverse = xp.asarray((np.maximum(symbol, 1e-9 * symbol.max()) ** -power).astype(x["height"].dtype))
         fft = fft_of(xp)
 
         def solved(r: Array) -> Array:

@@ -24,6 +24,8 @@ from tomodiff.geometry.map_grid import MapGrid
 from tomodiff.projectors.reflectance import direction
 from tomodiff.recipes.run import Run
 
+HIGHEST = 89.95
+"""Degrees: a sun in the zenith has no azimuth, along which shadows could be looked for."""
 LEAST_COVERED = 0.01
 """The part of the DEM that an image must cover to be used."""
 
@@ -185,7 +187,7 @@ def _assembled(
 ) -> Scene:  # fmt: skip
     names = tuple(name for name, *_ in rows)
     grid = dem.grid
-    suns = direction(*np.deg2rad([[t.sun_azimuth, t.sun_elevation] for *_, t in rows]).T)
+    suns = direction(*np.deg2rad([[t.sun_azimuth, min(t.sun_elevation, HIGHEST)] for *_, t in rows]).T)
     views = direction(*np.deg2rad([[t.view_azimuth, t.view_elevation] for *_, t in rows]).T)
     albedo = np.ones(grid.shape)
     if chosen.input_albedo is not None:

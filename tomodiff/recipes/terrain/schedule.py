@@ -1,4 +1,4 @@
-"""From coarse grids to the finest: Gauss-Newton steps on each, first without cast shadows, at last with them."""
+"""From coarse grids to the finest: steps on each, first without cast shadows, at last with them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tomodiff.recipes.terrain.preconditioner import TerrainPreconditioner
 from tomodiff.recipes.terrain.problem import Precisions, Problem, first_values
 from tomodiff.recipes.terrain.scene import Scene, block_mean
 from tomodiff.recipes.terrain.settings import TerrainFitSettings
-from tomodiff.solvers import GaussNewton
+from tomodiff.solvers import GaussNewton, LbfgsB
 
 COARSEST = 48
 """Elements that a coarse grid has at least along each axis, where it has a choice."""
@@ -159,10 +159,11 @@ class Fitting:
         assert self.found.precisions is not None
         self.found.precisions = estimates.updated(self.found.precisions, self.first, problem, x, self.settings)
 
-    def _solver(self, problem: Problem, stage: Stage) -> tuple[GaussNewton, Functional]:
-        precondition = TerrainPreconditioner(problem)
-        solver = GaussNewton(problem.bounds(), precondition=precondition, products=PRODUCTS, forcing=FORCING)
-        return solver, self.objective(problem, stage)
+    def _solver(self, problem: Problem, stage: Stage) -> tuple[GaussNewton | LbfgsB, Functional]:
+        inverse, f = TerrainPreconditioner(problem), self.objective(problem, stage)
+        if self.settings.fit.optimiser == "l-bfgs":
+            return LbfgsB(problem.bounds(), scale=inverse.root), f
+        return GaussNewton(problem.bounds(), precondition=inverse, products=PRODUCTS, forcing=FORCING), f
 
     def _keep(self, problem: Problem, x: Element, number: int) -> None:
         values = problem.values(x, {})

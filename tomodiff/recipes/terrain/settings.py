@@ -160,7 +160,10 @@ class Fit(Section):
     )
     albedo_bounds: Numbers | None = Field(default=None, description="lowest, highest (0 and none)")
     levels: fields.Count | None = Field(default=None, description="grids, each twice as coarse as the next")
-    max_iterations: fields.Count = Field(default=10, description="Gauss-Newton steps on each grid, at most")
+    max_iterations: fields.Count = Field(default=10, description="steps on each grid, at most")
+    optimiser: Literal["gauss-newton", "l-bfgs"] = Field(
+        default="gauss-newton", description="gauss-newton, or l-bfgs (20 of its iterations are a step)"
+    )
     errors: fields.Switch = Field(default=True, description="maps of the standard deviation of heights and albedo")
     error_samples: Annotated[int, Field(ge=4), expected("a whole number of at least 4")] = Field(
         default=24, description="random fits behind these maps"
