@@ -199,6 +199,7 @@ def reflectances(precision: str, rng: np.random.Generator) -> Results:
         x = {"geometry": at.astype(precision), "parameters": model.vector(**values)}
         value, jacobian = A.linearize(x)
         yield f"reflectance {name}", value
+        yield f"reflectance {name} alone", A(x)
         pulled = jacobian.adjoint(np.ones_like(value))
         yield f"reflectance {name} slopes", pulled["geometry"]
         if len(model.parameters):

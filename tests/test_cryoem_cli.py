@@ -50,7 +50,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.mark.parametrize("command", [*(k.partition("-")[2] for k in KINDS if "-" in k), *PLAIN])
+@pytest.mark.parametrize("command", [*(k.partition("-")[2] for k in KINDS if k.startswith("cryoem-")), *PLAIN])
 def test_each_command_has_help(
     command: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

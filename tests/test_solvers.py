@@ -29,9 +29,11 @@ from tomodiff.objective import (
 from tomodiff.solvers import (
     Cgls,
     Fista,
+    GaussNewton,
     Gradient,
     GradientNorm,
     Lbfgs,
+    LbfgsB,
     MaxIterations,
     Sirt,
     State,
@@ -50,6 +52,8 @@ SOLVERS: dict[str, Any] = {
     "Fista without prior": Fista(),
     "Gradient": Gradient(NonNegative()),
     "Lbfgs": Lbfgs(),
+    "GaussNewton": GaussNewton(products=3),
+    "LbfgsB": LbfgsB(inner=2),
 }
 
 
@@ -143,7 +147,7 @@ def test_states_of_one_solver_are_refused_by_others(name: str) -> None:
         SOLVERS[name].step(f, dataclasses.replace(SOLVERS[name].start(f, x), solver="Other"))
 
 
-@pytest.mark.parametrize("name", ["Cgls", "Fista without prior", "Gradient", "Lbfgs"])
+@pytest.mark.parametrize("name", ["Cgls", "Fista without prior", "Gradient", "Lbfgs", "GaussNewton", "LbfgsB"])
 def test_named_inputs(name: str, rng: np.random.Generator) -> None:
     """Dicts of unknowns and of data go through every solver, the same as one stacked unknown."""
     A = np.vstack([np.eye(5), rng.random((7, 5))])
@@ -220,7 +224,9 @@ def test_bounded_least_squares(solver: Any) -> None:
     np.testing.assert_allclose(state.x.reshape(-1), expected.x, atol=1e-7)
 
 
-@pytest.mark.parametrize("solver", [Fista(), Fista(restart=False), Gradient(), Lbfgs(), Lbfgs(pairs=12)])
+@pytest.mark.parametrize(
+    "solver", [Fista(), Fista(restart=False), Gradient(), Lbfgs(), Lbfgs(pairs=12), GaussNewton(products=5)]
+)
 def test_smooth_minimum_of_a_sum(solver: Any) -> None:
     A, data, weights, x = problem()
     a, b = whitened(A, data, weights)

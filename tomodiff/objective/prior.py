@@ -6,6 +6,7 @@ from typing import Any
 
 from tomodiff.array import Array, Element, inner, namespace, tmap
 from tomodiff.core import Functional
+from tomodiff.core.functional import Product
 
 
 def _leaves(x: Element) -> list[Array]:
@@ -52,6 +53,9 @@ class L2(Functional):
     def value_and_grad(self, x: Element) -> tuple[float, Element]:
         gradient = tmap(lambda a: a.copy(), x) if self.center is None else tmap(lambda a, c: a - c, x, self.center)
         return 0.5 * inner(gradient, gradient), gradient
+
+    def quadratic(self, x: Element) -> tuple[float, Element, Product]:
+        return *self.value_and_grad(x), lambda d: d
 
     def prox(self, x: Element, step: float) -> Element:
         step = float(step)  # a NumPy double would widen float32

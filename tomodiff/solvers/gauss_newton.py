@@ -13,7 +13,7 @@ from tomodiff.core.functional import Product
 from tomodiff.errors import Diverged
 from tomodiff.solvers.gradient import ROUNDING, SUFFICIENT
 from tomodiff.solvers.iterate import require
-from tomodiff.solvers.measures import change, inner_with_move
+from tomodiff.solvers.measures import change, inner_with_move, residual_norm
 from tomodiff.solvers.state import State
 
 Bounds = Mapping[str, tuple[float | None, float | None]]
@@ -25,7 +25,7 @@ Preconditioner = Callable[[Element, Product], Product]
 class GaussNewton:
     """x <- P(x + s d), where d solves the quadratic model of f (`Functional.quadratic`) inexactly.
 
-    x: a dict of named arrays.  bounds: name -> (lowest, highest), None for none; P is the projection onto them, and
+    x: an array or a dict of them.  bounds: name -> (lowest, highest), None for none; P is the projection onto them, and
     entries at a bound against which the gradient pushes stay out of d (Bertsekas 1982).  fixed: name -> a mask of
     entries that never move.  products: conjugate-gradient iterations per step, at most; they end where the residual
     has fallen to `forcing` of the gradient (Dembo, Eisenstat and Steihaug 1982), both in the preconditioner's norm.
@@ -60,15 +60,19 @@ class GaussNewton:
         new, found, length = self._search(f, x, value, gradient, d)
         return state.advance(
             new, {"value": found}, value=found, gradient_norm=norm(descent), products=float(used), length=length,
-            relative_change=change(new, x), seconds=perf_counter() - began,
+            relative_change=change(new, x), seconds=perf_counter() - began, **residual_norm(f, found),
         )  # fmt: skip
 
     def projected(self, x: Element) -> Element:
         """x within the bounds."""
+        if not isinstance(x, Mapping):
+            return x
         return {name: a.clip(*self.bounds[name]) if name in self.bounds else a for name, a in x.items()}
 
     def free(self, x: Element, gradient: Element) -> Element:
         """1 for entries that may move, 0 for those that may not."""
+        if not isinstance(x, Mapping):
+            return namespace(x).ones_like(x)
         made = {}
         for name, a in x.items():
             low, high = self.bounds.get(name, (None, None))

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from math import isfinite
 from time import perf_counter
 
 import numpy as np
 
-from tomodiff.array import Element, norm, tmap
+from tomodiff.array import Element, tmap
 from tomodiff.core import Functional
 from tomodiff.errors import Diverged
-from tomodiff.solvers.gauss_newton import Bounds, Preconditioner
+from tomodiff.solvers.gauss_newton import Bounds, GaussNewton, Preconditioner
 from tomodiff.solvers.iterate import require
-from tomodiff.solvers.measures import change
+from tomodiff.solvers.measures import change, residual_norm
 from tomodiff.solvers.state import State
 
 
@@ -21,7 +22,7 @@ from tomodiff.solvers.state import State
 class LbfgsB:
     """`inner` iterations of L-BFGS-B (Byrd, Lu, Nocedal, Zhu 1995) a step, each from a fresh memory of `pairs` pairs.
 
-    x: a dict of named NumPy arrays.  bounds: name -> (lowest, highest), None for none.  scale: (x, product with the
+    x: a NumPy array or a dict of them.  bounds: name -> (lowest, highest), None for none.  scale: (x, product with the
     second derivative there) -> about its inverse square root, by which unknowns are scaled; for a name with bounds it
     must be a diagonal.  f needs `quadratic` for that; without scale only a gradient.
 
@@ -36,7 +37,7 @@ class LbfgsB:
 
     def start(self, f: Functional, x: Element) -> State:
         """The state before the first step."""
-        return State("LbfgsB", {n: a.clip(*self.bounds[n]) if n in self.bounds else a for n, a in x.items()})
+        return State("LbfgsB", GaussNewton(self.bounds).projected(x))
 
     def step(self, f: Functional, state: State) -> State:
         """`inner` iterations."""
@@ -59,9 +60,8 @@ class LbfgsB:
             found, gradient = f.value_and_grad(at(y))
             return found, _flat(scaled(gradient))
 
-        size = sum(a.size for a in x.values())
         made = minimize(
-            misfit, np.zeros(size), jac=True, method="L-BFGS-B", bounds=self._bounds(x, scaled),
+            misfit, np.zeros(_flat(x).size), jac=True, method="L-BFGS-B", bounds=self._bounds(x, scaled),
             options={"maxiter": self.inner, "maxcor": self.pairs, "ftol": 1e-12, "gtol": 1e-12},
         )  # fmt: skip
         better = made.fun < value
@@ -69,7 +69,8 @@ class LbfgsB:
         return state.advance(
             new, {"value": float(made.fun) if better else value}, value=float(made.fun) if better else value,
             gradient_norm=float(np.linalg.norm(made.jac)), products=float(made.nfev), length=float(better),
-            relative_change=change(new, x) if norm(new) else 0.0, seconds=perf_counter() - began,
+            relative_change=change(new, x), seconds=perf_counter() - began,
+            **residual_norm(f, float(made.fun) if better else value),
         )  # fmt: skip
 
     def _bounds(self, x: Element, scaled: object) -> list[tuple[float, float]] | None:
@@ -86,11 +87,14 @@ class LbfgsB:
 
 
 def _flat(x: Element) -> np.ndarray:
-    return np.concatenate([np.asarray(a, np.float64).ravel() for a in x.values()])
+    parts = x.values() if isinstance(x, Mapping) else [x]
+    return np.concatenate([np.asarray(a, np.float64).ravel() for a in parts])
 
 
 def _apart(y: np.ndarray, like: Element) -> Element:
     """The flat values in the form of `like`."""
+    if not isinstance(like, Mapping):
+        return y.reshape(like.shape).astype(like.dtype)
     made, first = {}, 0
     for name, a in like.items():
         made[name] = y[first : first + a.size].reshape(a.shape).astype(a.dtype)
