@@ -17,12 +17,14 @@ from tomodiff.geometry import ConeBeam, FanBeam, Grid, Helix, Laminography, Para
 from tomodiff.kernels import signatures
 from tomodiff.objective.tv import HuberTotalVariation, TotalVariation
 from tomodiff.projectors import XRay
+from tomodiff.projectors.camera_image import CameraImage
 from tomodiff.projectors.fourier_slice import FourierSlice
 from tomodiff.projectors.gaussians import GaussianProjection
 from tomodiff.projectors.photometry import MODELS, Photometry
 from tomodiff.projectors.records import NAMES
 from tomodiff.projectors.reflectance import Reflectance, direction
 from tomodiff.projectors.shadows import Shadows
+from tomodiff.projectors.sightings import Sighting, Sightings, coefficients_of
 
 ADJOINTS = {
     "planes": {"column_adjoint": "xray_column_adjoint_planes", "ray_adjoint": "xray_ray_adjoint_planes"},
@@ -236,6 +238,28 @@ def shadows(precision: str, rng: np.random.Generator) -> Results:
         yield f"shadows {azimuth} pull", jacobian.adjoint(np.ones_like(value))["height"]
 
 
+def sightings(precision: str, rng: np.random.Generator) -> Results:
+    """Places in an image and beyond its edges, sights that meet the ground, miss it and are none."""
+    shape = (3, LANES + 5)
+    n = shape[0] * shape[1]
+    start = rng.integers(-4, 16, (2, n)).astype("int32")
+    path = rng.normal(size=(2, 4, n)).astype(precision)
+    image = coefficients_of(rng.normal(size=(9, 12)), precision)
+    A = Sightings(shape, [Sighting(image, start, path, 0.0, 1.0, (5.5, 4.0), (6.0, 4.5))], precision)
+    x = {"height": rng.normal(size=shape).astype(precision), "camera": 0.3 * rng.normal(size=(1, 6))}
+    value, jacobian = A.linearize(x)
+    yield "sightings", value
+    yield "sightings pull", jacobian.adjoint(value)["height"]
+    path = np.zeros((2, 4, *shape), precision)
+    path[0, 0], path[1, 0] = np.arange(shape[1]) - 1.2, np.arange(3)[:, None] + 0.3
+    path[0, 1], path[:, :, 0, 2] = 6.0, np.nan
+    B = CameraImage(shape, path, 0.0, 4.0, dtype=precision)
+    x = {"height": (0.3 * rng.normal(size=shape)).astype(precision), "shade": rng.normal(size=shape).astype(precision)}
+    value, jacobian = B.linearize(x)
+    yield "camera image", value
+    yield "camera image pull", jacobian.adjoint(value)["height"]
+
+
 def run_all(precision: str) -> dict[str, np.ndarray]:
     """What every kernel computes, by name of the problem; fails for a kernel that no problem launches."""
     launched: set[str] = set()
@@ -257,6 +281,7 @@ def run_all(precision: str) -> dict[str, np.ndarray]:
     results.update(reflectances(precision, rng))
     results.update(surfaces(precision, rng))
     results.update(shadows(precision, rng))
+    results.update(sightings(precision, rng))
     missed = set(signatures(precision)) - launched
     assert not missed, f"no problem of {__file__} launches {sorted(missed)}"
     return results

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from tomodiff.cli import terrain_maps
+from tomodiff.cli import terrain_maps, terrain_render
 from tomodiff.cli.options import Overrides, names_of, with_settings
 
 app = typer.Typer(
@@ -39,3 +39,4 @@ def fit(images: Images, given: Overrides) -> None:
 
 app.command()(terrain_maps.shade)
 app.command()(terrain_maps.photometry)
+app.command()(terrain_render.render)

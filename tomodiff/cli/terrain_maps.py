@@ -44,11 +44,11 @@ def shade(
 
     from tomodiff.files.planetary import Light, onto_grid, read_raster, write_raster
 
-    _free(out, overwrite)
+    free_to_write(out, overwrite)
     light = Light(sun_azimuth, sun_elevation, view_azimuth, view_elevation)
     raster = read_raster(dem)
     ground = np.ones(raster.grid.shape) if albedo is None else onto_grid(read_raster(albedo), raster.grid)
-    image = _shaded(raster, light, reflectance_type, model_coeffs, shadows) * ground
+    image = reflectance_of(raster, light, reflectance_type, model_coeffs, shadows) * ground
     write_raster(out, image, raster.grid, "", "I/F")
     say(f"image  {out}")
 
@@ -78,14 +78,14 @@ def photometry(
     from tomodiff.files.planetary import Light, onto_grid, read_raster, write_raster
     from tomodiff.projectors.photometry import Photometry, geometry_of_angles
 
-    _free(out, overwrite)
+    free_to_write(out, overwrite)
     light = Light(sun_azimuth, sun_elevation, view_azimuth, view_elevation)
     raster = read_raster(dem)
     values = onto_grid(read_raster(image), raster.grid)
     least = float(np.cos(np.deg2rad(largest_incidence)))
-    shaded = _shaded(raster, light, reflectance_type, model_coeffs, shadows)
-    oblique = _shaded(raster, light, "lambert", None, shadows) < least
-    model, parameters = _model(reflectance_type, model_coeffs)
+    shaded = reflectance_of(raster, light, reflectance_type, model_coeffs, shadows)
+    oblique = reflectance_of(raster, light, "lambert", None, shadows) < least
+    model, parameters = model_of(reflectance_type, model_coeffs)
     standard = geometry_of_angles(*np.deg2rad([incidence, emission, phase]))
     reference = float(Photometry(model, 1)({"geometry": standard, "parameters": parameters})[0])
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -95,8 +95,10 @@ def photometry(
     say(f"image  {out}")
 
 
-def _shaded(raster: Any, light: Any, name: str, coefficients: str | None, shadows: str) -> np.ndarray:
-    """The reflectance (ny, nx) of a DEM, NaN in its holes."""
+def reflectance_of(
+    raster: Any, light: Any, name: str, coefficients: str | None, shadows: str, view: np.ndarray | None = None
+) -> np.ndarray:
+    """The reflectance (ny, nx) of a DEM, NaN in its holes; view: towards the camera (3, ny, nx), if it is near."""
     import numpy as np
 
     from tomodiff.errors import ConfigError, DataError
@@ -107,19 +109,19 @@ def _shaded(raster: Any, light: Any, name: str, coefficients: str | None, shadow
         raise ConfigError(f"--shadows: expected {', '.join(SHADOWS)}, got {shadows!r}")
     if not light.sun_elevation > 0:
         raise ConfigError(f"--sun-elevation: expected degrees above the horizon, got {light.sun_elevation:g}")
-    model, parameters = _model(name, coefficients)
+    model, parameters = model_of(name, coefficients)
     grid, holes = raster.grid, ~np.isfinite(raster.values)
     if holes.all():
         raise DataError(raster.path, "heights", "at least one", "only holes")
     vectors = (direction(*np.deg2rad(angles))[None] for angles in (
         (light.sun_azimuth, light.sun_elevation), (light.view_azimuth, light.view_elevation),
     ))  # fmt: skip
-    sun, view = (grid.to_grid(v) for v in vectors)
+    sun, level_view = (grid.to_grid(v) for v in vectors)
     if sun[0, 2] > 1 - 1e-12:
         shadows = "none"  # the sun in the zenith casts none
     A = TerrainImages(
-        grid.shape, view, model, grid.spacing, shadows=shadows, body_radius=grid.body_radius, frames=grid.frames,
-        dtype="float64",
+        grid.shape, level_view if view is None else view[None], model, grid.spacing, shadows=shadows,
+        body_radius=grid.body_radius, frames=grid.frames, dtype="float64",
     )  # fmt: skip
     level = float(np.nanmean(raster.values))
     made = A({
@@ -129,7 +131,8 @@ def _shaded(raster: Any, light: Any, name: str, coefficients: str | None, shadow
     return np.where(holes, np.nan, made)
 
 
-def _model(name: str, coefficients: str | None) -> tuple[str, np.ndarray]:
+def model_of(name: str, coefficients: str | None) -> tuple[str, np.ndarray]:
+    """The name of a reflectance and its parameters."""
     import numpy as np
 
     from tomodiff.errors import ConfigError
@@ -148,7 +151,8 @@ def _model(name: str, coefficients: str | None) -> tuple[str, np.ndarray]:
     return name, given
 
 
-def _free(out: Path, overwrite: bool) -> None:
+def free_to_write(out: Path, overwrite: bool) -> None:
+    """Refuse a place for a GeoTIFF that is taken, or is none."""
     from tomodiff.errors import ConfigError
 
     if out.suffix.lower() not in (".tif", ".tiff"):

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from tomodiff.errors import ConfigError, DataError
+from tomodiff.geometry.cameras.ellipsoid import Ellipsoid
 
 FLAT_RAD = 2e-4
 """Turns of the elements' axes below which a site counts as flat (0.01 degrees)."""
@@ -63,8 +64,14 @@ class MapGrid:
         """Metres, of a sphere that curves as the ground does; None for flat ground."""
         if self.crs is None:
             return None
-        ellipsoid = _crs(self.crs, self.name).ellipsoid
-        return float(np.sqrt(ellipsoid.semi_major_metre * ellipsoid.semi_minor_metre))
+        return float(np.sqrt(self.ellipsoid.a * self.ellipsoid.b))
+
+    @cached_property
+    def ellipsoid(self) -> Ellipsoid:
+        """Of the body that the map shows."""
+        assert self.crs is not None
+        found = _crs(self.crs, self.name).ellipsoid
+        return Ellipsoid(found.semi_major_metre, found.semi_minor_metre)
 
     @cached_property
     def site(self) -> np.ndarray:
@@ -73,10 +80,8 @@ class MapGrid:
         if self.crs is None:
             return np.eye(3)
         middle = (self.shape[0] // 2, self.shape[1] // 2)
-        lon, lat = (np.deg2rad(c[middle]) for c in self._geodetic)
-        east = np.array([-np.sin(lon), np.cos(lon), 0])
-        up = np.array([np.cos(lat) * np.cos(lon), np.cos(lat) * np.sin(lon), np.sin(lat)])
-        return np.asarray(self._axes[:, :, middle[0], middle[1]] @ np.stack([east, np.cross(up, east), up]).T)
+        lon, lat = (c[middle] for c in self.geodetic)
+        return np.asarray(self.axes[:, :, middle[0], middle[1]] @ self.ellipsoid.axes(lon, lat).T)
 
     @cached_property
     def frames(self) -> np.ndarray | None:
@@ -84,7 +89,7 @@ class MapGrid:
         for one."""
         if self.crs is None:
             return None
-        axes = self._axes
+        axes = self.axes
         middle = axes[:, :, self.shape[0] // 2, self.shape[1] // 2]
         made = np.einsum("abij,cb->acij", axes, middle)
         turn = np.abs(made - np.eye(3)[:, :, None, None]).max()
@@ -115,8 +120,8 @@ class MapGrid:
         return a * column + b * row + c, d * column + e * row + f
 
     @cached_property
-    def _geodetic(self) -> tuple[np.ndarray, np.ndarray]:
-        """Longitude and latitude (ny, nx) in degrees."""
+    def geodetic(self) -> tuple[np.ndarray, np.ndarray]:
+        """Longitude and latitude (ny, nx) in radians."""
         from pyproj import Transformer
 
         assert self.crs is not None
@@ -124,36 +129,37 @@ class MapGrid:
         lon, lat = Transformer.from_crs(crs, crs.geodetic_crs, always_xy=True).transform(*self.xy())
         if not (np.isfinite(lon).all() and np.isfinite(lat).all()):
             raise DataError(self.name, "projection", "a map that lies on the body", "elements outside of it")
-        return lon, lat
+        return np.deg2rad(lon), np.deg2rad(lat)
+
+    def elements_of(self, lon: np.ndarray, lat: np.ndarray) -> np.ndarray:
+        """(2, ...) columns and rows of longitudes and latitudes in radians, whole numbers in the middles of elements;
+        NaN where the projection does not reach."""
+        from pyproj import Transformer
+
+        assert self.crs is not None
+        crs = _crs(self.crs, self.name)
+        way = Transformer.from_crs(crs.geodetic_crs, crs, always_xy=True)
+        x, y = way.transform(np.rad2deg(lon), np.rad2deg(lat))
+        a, _, c, _, e, f = self.transform
+        made = np.stack([(np.asarray(x) - c) / a - 0.5, (np.asarray(y) - f) / e - 0.5])
+        return np.where(np.isfinite(made), made, np.nan)
 
     @cached_property
-    def _places(self) -> np.ndarray:
+    def places(self) -> np.ndarray:
         """(3, ny, nx) body-fixed positions on the ellipsoid, metres."""
-        assert self.crs is not None
-        ellipsoid = _crs(self.crs, self.name).ellipsoid
-        lon, lat = (np.deg2rad(c) for c in self._geodetic)
-        a, b = ellipsoid.semi_major_metre, ellipsoid.semi_minor_metre
-        across = a**2 / np.sqrt((a * np.cos(lat)) ** 2 + (b * np.sin(lat)) ** 2)
-        return np.stack(
-            [
-                across * np.cos(lat) * np.cos(lon),
-                across * np.cos(lat) * np.sin(lon),
-                across * (b / a) ** 2 * np.sin(lat),
-            ]
-        )
+        return self.ellipsoid.places(*self.geodetic)
 
     @cached_property
     def _steps(self) -> tuple[np.ndarray, np.ndarray]:
         """Lengths (ny, nx) on the ground of a step down the rows and along the columns."""
-        down, along = (np.gradient(self._places, axis=axis) for axis in (1, 2))
+        down, along = (np.gradient(self.places, axis=axis) for axis in (1, 2))
         return np.linalg.norm(down, axis=0), np.linalg.norm(along, axis=0)
 
     @cached_property
-    def _axes(self) -> np.ndarray:
+    def axes(self) -> np.ndarray:
         """(3, 3, ny, nx) rows: along columns, up the rows, out of the ground, body-fixed and at right angles."""
-        lon, lat = (np.deg2rad(c) for c in self._geodetic)
-        up = np.stack([np.cos(lat) * np.cos(lon), np.cos(lat) * np.sin(lon), np.sin(lat)])
-        along = np.gradient(self._places, axis=2)
+        up = self.ellipsoid.axes(*self.geodetic)[2]
+        along = np.gradient(self.places, axis=2)
         along -= (along * up).sum(0) * up
         along /= np.linalg.norm(along, axis=0)
         return np.stack([along, np.cross(up, along, axis=0), up])

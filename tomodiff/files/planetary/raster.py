@@ -50,7 +50,7 @@ def read_raster(path: Path, band: int | None = None) -> Raster:
 
 
 def _read_gdal(path: Path, band: int | None) -> Raster:
-    with _opened(path) as source:
+    with opened(path) as source:
         coloured = band is None and [c.name for c in source.colorinterp[:3]] == ["red", "green", "blue"]
         if coloured:
             grid, projected = _grid(path, source)
@@ -81,7 +81,8 @@ def _grid(path: Path, source: Any) -> tuple[MapGrid, bool]:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[Any]:
+def opened(path: Path) -> Iterator[Any]:
+    """A raster as rasterio opens it.  Raises DataError where it does not."""
     rasterio = _rasterio()
     if not path.exists():
         raise DataError(path, "", "a raster file", "no file of that name")
@@ -202,16 +203,24 @@ def _shifted(values: np.ndarray, shape: tuple[int, int], row: int, column: int) 
 
 
 def write_raster(
-    path: Path, values: np.ndarray, grid: MapGrid, unit: str = "", description: str = "", dtype: str = "float32"
-) -> None:
-    """A GeoTIFF with the grid's projection, NaN as the nodata value of ISIS and Ames Stereo Pipeline; appears whole."""
+    path: Path, values: np.ndarray, grid: MapGrid | None, unit: str = "", description: str = "",
+    dtype: str = "float32", rpc: Any = None,
+) -> None:  # fmt: skip
+    """A GeoTIFF with the grid's projection, NaN as the nodata value of ISIS and Ames Stereo Pipeline; appears whole.
+
+    grid: None for an image that lies on no map; rpc: its camera, as rasterio has it.
+    """
     rasterio = _rasterio()
     stored = np.where(np.isfinite(values), values, NODATA).astype(dtype)
     profile = {
-        "driver": "GTiff", "height": grid.shape[0], "width": grid.shape[1], "count": 1, "dtype": dtype,
-        "nodata": NODATA, "crs": grid.crs, "transform": _affine(grid), "compress": "deflate", "predictor": 3,
+        "driver": "GTiff", "height": values.shape[0], "width": values.shape[1], "count": 1, "dtype": dtype,
+        "nodata": NODATA, "compress": "deflate", "predictor": 3,
     }  # fmt: skip
-    if min(grid.shape) >= 256:
+    if grid is not None:
+        profile |= {"crs": grid.crs, "transform": _affine(grid)}
+    if rpc is not None:
+        profile["rpcs"] = rpc
+    if min(values.shape) >= 256:
         profile |= {"tiled": True, "blockxsize": 256, "blockysize": 256}
     with replacing(path, stored.nbytes) as temporary:
         try:

@@ -20,8 +20,9 @@ DARK = 0.25
 """Of the median of an image: below lies shadow, as a first fit takes it."""
 BEND, PATCH = 0.02, 0.02
 """Deviations to start from: of slopes between neighbours, and of the albedo, relative."""
-MOST_CHANGE, WIDEST = 4.0, 256.0
-"""By how much one estimate may change a precision, and all together."""
+MOST_CHANGE, STIFFER, LOOSER = 4.0, 16.0, 256.0
+"""By how much one estimate may change a precision, and all together raise and lower it: where images tell little, what
+is found is smoother than the ground, and would make the next estimate stiffer yet."""
 DEM_SIGMA = 10.0
 """Elements that the DEM may be off: its errors are alike over many elements, which are taken one by one here."""
 LEVEL_SIGMA = 1e4
@@ -48,7 +49,7 @@ def residual_noise(problem: Problem, x: Element, valid: np.ndarray, before: np.n
     part = part_left(x, valid)
     if part is None:
         return before
-    left = np.asarray(problem.predicted(x)) - problem.scene.images
+    left = np.asarray(problem.residual(x))
     found = [
         MAD * float(np.median(np.abs(r[v]))) if v.any() else b for r, v, b in zip(left, valid, before, strict=True)
     ]
@@ -91,10 +92,11 @@ def updated(p: Precisions, first: Precisions, problem: Problem, x: Element, sett
     def next_one(now: float, start: float, squares: np.ndarray) -> float:
         found = 1 / (max(float(np.mean(squares[:, seen], dtype=np.float64)), 1e-300) * area)
         found = min(max(found, now / MOST_CHANGE), now * MOST_CHANGE)
-        return min(max(found, start / WIDEST), start * WIDEST)
+        return min(max(found, start / LOOSER), start * STIFFER)
 
     if "height" in x and fit.smoothness_weight == "auto":
-        p = replace(p, curvature=next_one(p.curvature, first.curvature, Curvatures(*like).forward(x["height"]) ** 2))
+        change = x["height"] - (problem.scene.height - problem.base).astype(x["height"].dtype)
+        p = replace(p, curvature=next_one(p.curvature, first.curvature, Curvatures(*like).forward(change) ** 2))
     if "albedo" in x and fit.albedo_smoothness_weight == "auto":
         slopes = Slopes(*like).forward(x["albedo"])
         p = replace(p, albedo_slope=next_one(p.albedo_slope, first.albedo_slope, slopes**2))

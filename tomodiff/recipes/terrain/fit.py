@@ -129,8 +129,9 @@ def _write(
         if name in errors:
             unit = "m" if name == "height" else ""
             write_raster(folder / f"{PREFIX}-{stem}-stddev.tif", errors[name], scene.grid, unit, "standard deviation")
-    simulated = np.asarray(problem.predicted(x), np.float64)
-    for name, image, valid, made in zip(scene.names, scene.images, scene.valid, simulated, strict=True):
+    taken = np.asarray(problem.measured(x), np.float64)
+    simulated = taken + np.asarray(problem.residual(x), np.float64)
+    for name, image, valid, made in zip(scene.names, taken, scene.valid, simulated, strict=True):
         stem = name.rsplit(".", 1)[0]
         measured = np.where(valid, image, np.nan)
         write_raster(folder / f"{PREFIX}-{stem}-meas-intensity.tif", measured, scene.grid, "", "measured")
@@ -156,7 +157,7 @@ def _record(
     run: Run, fitting: Fitting, problem: Problem, x: Element, values: dict[str, np.ndarray], counted: np.ndarray
 ) -> None:
     scene = fitting.scene
-    left = np.asarray(problem.predicted(x)) - scene.images
+    left = np.asarray(problem.residual(x))
     facts: dict[str, Any] = {}
     about = zip(scene.names, left, counted, fitting.found.noise, values["exposure"], values["haze"], strict=True)
     for name, r, v, noise, exposure, haze in about:

@@ -30,10 +30,11 @@ def keep_pictures(
     if errors:
         kept = {name: block_mean(errors[name], factor) for name in ("height", "albedo") if name in errors}
         run.save_report_data("deviations", size | kept)
-    simulated = np.asarray(problem.predicted(x), np.float64)
+    taken = np.asarray(problem.measured(x), np.float64)
+    simulated = taken + np.asarray(problem.residual(x), np.float64)
     shown = slice(0, MOST_IMAGES)
     run.save_report_data("images", size | {
-        "measured": block_mean(np.where(scene.valid, scene.images, np.nan)[shown], factor),
+        "measured": block_mean(np.where(scene.valid, taken, np.nan)[shown], factor),
         "simulated": block_mean(simulated[shown], factor), "names": np.array(scene.names[shown]),
     })  # fmt: skip
     row = int(np.argmax(np.abs(values["height"] - scene.height).mean(1)))

@@ -60,6 +60,9 @@ class TerrainPreconditioner:
 
     def _of_heights(self, x: Element, product: Product, power: float) -> Any:
         xp, (ny, nx) = namespace(x), self.problem.scene.shape
+        ones = xp.ones_like(x["height"])
+        level = float(self._alone(x, "height", ones, product).mean(dtype="float64")) - self._prior[0, 0]
+        level = max(level, 0.0)  # what cameras see of heights themselves, by their parallax
         seen = []
         for axis, n in enumerate((ny, nx)):
             k = max(1, n // 8)
@@ -68,8 +71,8 @@ class TerrainPreconditioner:
             full = full.astype(x["height"].dtype)
             at = (k, 0) if axis == 0 else (0, k)
             bend = float((full * self._alone(x, "height", full, product)).sum(dtype="float64") / (full * full).sum())
-            seen.append(max(bend - self._prior[at], 1e-3 * bend) / float(self._sloped[axis].reshape(-1)[k]))
-        symbol = seen[0] * self._sloped[0] + seen[1] * self._sloped[1] + self._prior
+            seen.append(max(bend - level - self._prior[at], 1e-3 * bend) / float(self._sloped[axis].reshape(-1)[k]))
+        symbol = level + seen[0] * self._sloped[0] + seen[1] * self._sloped[1] + self._prior
         inverse = xp.asarray((np.maximum(symbol, 1e-9 * symbol.max()) ** -power).astype(x["height"].dtype))
         fft = fft_of(xp)
 

@@ -15,6 +15,7 @@ from tomodiff.errors import ConfigError
 from tomodiff.objective import Cauchy, Gaussian
 from tomodiff.objective.terrain import Curvatures, Of, Slopes
 from tomodiff.projectors.photometry import model_named
+from tomodiff.projectors.sightings import SeenTerrain, Sightings
 from tomodiff.projectors.sun_angles import OfSunAngles, angles_of
 from tomodiff.projectors.terrain_images import TerrainImages
 from tomodiff.recipes.terrain.scene import Scene
@@ -23,12 +24,14 @@ from tomodiff.recipes.terrain.settings import TerrainFitSettings
 EXPOSURE_SIGMA = 0.1
 """How far exposures may be off, relative, where the albedo is sought as well: else only their product were known."""
 LOWEST_EXPOSURE = 1e-12
+AFFINE = {"shift": 1e12, "affine": 1.0}
+"""How much more what grows over an image is held than its shift."""
 
 
 @dataclass(frozen=True)
 class Precisions:
-    """1 / variance of what is known beforehand, for each element of the finest grid: curvatures (m^2) and slopes of
-    the heights, distances from the DEM (1/m^2), slopes of the albedo (m^2), distances from the first albedo."""
+    """1 / variance of what is known beforehand, for each element of the finest grid: curvatures of the heights less the
+    DEM's (m^2), their slopes, distances from the DEM (1/m^2), slopes of the albedo (m^2), distances from the first."""
 
     curvature: float
     slope: float
@@ -54,16 +57,21 @@ class Problem:
         blur = [light.psf_px / factor] * len(scene.names) if light.psf_px / factor > 0.2 else None
         self.spacing = scene.grid.spacing
         self.base = float(scene.height.mean())
-        operator: Operator = TerrainImages(
+        operator: Operator
+        operator = TerrainImages(
             scene.shape, scene.view, light.reflectance_type, self.spacing, shadows=shadows,
             sun_radius=radians(sun_radius_deg), body_radius=scene.grid.body_radius,
             frames=None if scene.frames is None else scene.frames.astype(self.dtype), blur=blur, dtype=self.dtype,
         )  # fmt: skip
+        self.data = scene.images.astype(self.dtype)
+        if scene.views:
+            operator = SeenTerrain(operator, self._sightings(), light.shading)
+            self.data = np.zeros_like(self.data)
         if "angles" in self.sought:
             operator = OfSunAngles(operator)
         self.operator = operator
-        known = {name: values[name] for name in operator.domain if name not in self.sought}
-        self.images = operator.fix(**self.typed(known)) if known else operator
+        self.known = self.typed({name: values[name] for name in operator.domain if name not in self.sought})
+        self.images = operator.fix(**self.known) if self.known else operator
         self.lone = self.sought[0] if len(self.sought) == 1 else None
 
     def typed(self, x: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -80,15 +88,27 @@ class Problem:
         found = {n: np.asarray(a, np.float64) + (self.base if n == "height" else 0.0) for n, a in x.items()}
         return values | found
 
-    def predicted(self, x: Element) -> Array:
-        """The images (m, ny, nx) at x."""
-        return self.images(x if self.lone is None else x[self.lone])
+    def _sightings(self) -> Sightings:
+        pairs = zip(self.scene.views, self.scene.images, strict=True)
+        made = [image if view is None else view.sighting(self.base, self.dtype) for view, image in pairs]
+        return Sightings(self.scene.shape, made, self.dtype)
+
+    def residual(self, x: Element) -> Array:
+        """The images (m, ny, nx) that x makes, less those taken."""
+        return self.images(x if self.lone is None else x[self.lone]) - self.data
+
+    def measured(self, x: Element) -> Array:
+        """The images (m, ny, nx) as taken: as cameras saw the ground, were it that of x."""
+        if not self.scene.views:
+            return self.data
+        camera = x["camera"] if "camera" in x else self.known["camera"]
+        height = x["height"] if "height" in x else self.known["height"]
+        return self._sightings()({"height": height, "camera": camera})
 
     def objective(self, valid: np.ndarray, threshold: float = 0.0) -> Functional:
         """Misfit to the images where they are valid, Cauchy's from `threshold` deviations on (0: squares); priors."""
         weights = (valid * (self.factor / self.noise[:, None, None]) ** 2).astype(self.dtype)
-        data = self.scene.images.astype(self.dtype)
-        misfit = Cauchy(data, threshold, weights) if threshold else Gaussian(data, weights)
+        misfit = Cauchy(self.data, threshold, weights) if threshold else Gaussian(self.data, weights)
         total: Functional = misfit @ self.images
         if self.lone is not None:
             total = Of(self.lone, total)
@@ -112,20 +132,26 @@ class Problem:
         curvatures, slopes = Curvatures(*like), Slopes(*like)
         level = {A: np.zeros(A.range.shape, A.range.dtype) for A in (curvatures, slopes)}
         if "height" in self.sought:
-            made += [("height", curvatures, level[curvatures], p.curvature * area)]
+            first = (self.scene.height - self.base).astype(self.dtype)
+            made += [("height", curvatures, curvatures.forward(first), p.curvature * area)]
             made += [("height", slopes, level[slopes], p.slope * area)]
             known = self.scene.known if self.scene.known.any() else np.ones(self.scene.shape, bool)
             trusted = (p.dem * area * known).astype(self.dtype)
-            made += [("height", None, (self.scene.height - self.base).astype(self.dtype), trusted)]
+            made += [("height", None, first, trusted)]
         if "albedo" in self.sought:
             made += [("albedo", slopes, level[slopes], p.albedo_slope * area)]
             made += [("albedo", None, self.scene.albedo.astype(self.dtype), p.albedo * area)]
         if {"albedo", "exposure"} <= set(self.sought):
-            first = self.scene.exposure
-            assert first is not None
-            made += [("exposure", None, first, (EXPOSURE_SIGMA * first) ** -2.0)]
+            exposure = self.scene.exposure
+            assert exposure is not None
+            made += [("exposure", None, exposure, (EXPOSURE_SIGMA * exposure) ** -2.0)]
         if "angles" in self.sought:
             made += [("angles", None, angles_of(self.scene.sun), radians(self.settings.fit.sun_sigma_deg) ** -2.0)]
+        if "camera" in self.sought:
+            fit = self.settings.fit
+            held = [1.0, AFFINE[fit.float_cameras], AFFINE[fit.float_cameras]] * 2
+            trusted = np.array([held] * len(self.scene.names)) / fit.camera_sigma_px**2
+            made += [("camera", None, np.zeros_like(trusted), trusted)]
         return [term for term in made if not isinstance(term[3], float) or term[3] > 0]
 
     def perturbed(
@@ -136,7 +162,7 @@ class Problem:
         y, J = self.images.linearize(x if self.lone is None else x[self.lone])
         weights = (valid * (self.factor / self.noise[:, None, None]) ** 2).astype(self.dtype)
         if threshold:
-            far = weights * (y - self.scene.images.astype(self.dtype)) ** 2 / threshold**2
+            far = weights * (y - self.data) ** 2 / threshold**2
             weights = weights / (1 + far)
         root, terms = np.sqrt(weights), self.prior_terms()
 
@@ -167,7 +193,7 @@ def sought(settings: TerrainFitSettings) -> tuple[str, ...]:
     fit = settings.fit
     wanted = {
         "height": not fit.fix_dem, "albedo": fit.float_albedo, "exposure": fit.float_exposure, "haze": fit.float_haze,
-        "parameters": fit.float_reflectance_model, "angles": fit.float_sun,
+        "parameters": fit.float_reflectance_model, "angles": fit.float_sun, "camera": fit.float_cameras != "no",
     }  # fmt: skip
     return tuple(name for name, is_so in wanted.items() if is_so)
 
@@ -199,6 +225,7 @@ def first_values(scene: Scene, settings: TerrainFitSettings) -> tuple[Scene, dic
         scene = replace(scene, albedo=scene.albedo * float(np.mean(bright / scene.exposure)))
     assert scene.exposure is not None
     values |= {"albedo": scene.albedo, "exposure": scene.exposure, "angles": angles_of(scene.sun)}
+    values["camera"] = np.zeros((m, 6))
     return scene, values
 
 

@@ -12,8 +12,10 @@ from scipy.ndimage import distance_transform_edt
 from tomodiff.errors import ConfigError, DataError
 from tomodiff.files.planetary import (
     Light,
+    Observation,
     Raster,
     onto_grid,
+    read_camera,
     read_directions,
     read_exposures,
     read_lights,
@@ -22,10 +24,14 @@ from tomodiff.files.planetary import (
 from tomodiff.files.planetary.sun_angles import light_of_tags
 from tomodiff.geometry.map_grid import MapGrid
 from tomodiff.projectors.reflectance import direction
+from tomodiff.projectors.sightings import Sightings
 from tomodiff.recipes.run import Run
+from tomodiff.recipes.terrain.views import ImageView, light_of, view_image
 
 HIGHEST = 89.95
 """Degrees: a sun in the zenith has no azimuth, along which shadows could be looked for."""
+NEAR = 1e-3
+"""Deviation, radians, of directions to a camera over the map, below which one does for all."""
 LEAST_COVERED = 0.01
 """The part of the DEM that an image must cover to be used."""
 
@@ -33,9 +39,9 @@ LEAST_COVERED = 0.01
 @dataclass(frozen=True, eq=False)
 class Scene:
     """height (ny, nx) to start from, finite everywhere, and where it was told (known); albedo (ny, nx) to start from;
-    images (m, ny, nx), 0 where they do not count (valid); sun, view (m, 3) in the grid's own axes; all float64.
-
-    unit: of heights and of the grid's lengths.
+    images (m, ny, nx), 0 where they do not count (valid); sun (m, 3) in the grid's own axes, view (m, 3) in those of
+    each element, or (m, 3, ny, nx); all float64.  views: of images that come with a camera; `images` is what they show
+    at the first heights.
     """
 
     grid: MapGrid
@@ -51,6 +57,7 @@ class Scene:
     haze: np.ndarray
     frames: np.ndarray | None = None
     albedo_given: bool = False
+    views: tuple[ImageView | None, ...] = ()
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -69,6 +76,8 @@ class Scene:
             known=block_mean(self.known.astype(np.float64), factor) >= 0.5, albedo=block_mean(self.albedo, factor),
             images=np.where(valid, images, 0.0), valid=valid,
             frames=None if self.frames is None else block_mean(self.frames, factor),
+            view=self.view if self.view.ndim == 2 else block_mean(self.view, factor),
+            views=tuple(None if v is None else v.binned(factor) for v in self.views),
         )  # fmt: skip
 
 
@@ -105,7 +114,10 @@ def read_dem(settings: Any) -> Raster:
 def look_at(settings: Any) -> None:
     """What cannot be read should cost no run directory: the DEM, the first image, the table of suns."""
     grid = read_dem(settings.input).grid
-    onto_grid(read_raster(settings.input.images[0]), grid)
+    first, isd = settings.input.images[0], _isds(settings.input)[0]
+    found = read_raster(first)
+    if (isd is None and found.projected) or read_camera(first, isd) is None:
+        onto_grid(found, grid)
     _lights(settings.input)
 
 
@@ -119,29 +131,26 @@ def load_scene(settings: Any, light: Any, run: Run | None = None) -> Scene:
     height = _filled(dem.values) if chosen.dem is not None else np.zeros(dem.grid.shape)
     lights, inside = _lights(chosen), _mask(chosen, dem.grid)
     used: dict[str, dict[str, Any]] = {}
-    rows: list[tuple[str, np.ndarray, np.ndarray, Light]] = []
-    for path in chosen.images:
-        found = read_raster(path)
-        values = onto_grid(found, dem.grid)
-        finite = np.isfinite(values)
-        counts = finite & inside & (values >= light.low_light_threshold)
-        if light.saturation is not None:
-            counts &= values < light.saturation
-        about = {
-            "covers": float(finite.mean()), "counts": float(counts.mean()), "saturated by its file": found.saturated,
-        }  # fmt: skip
-        why = _refused(path, values, finite, counts)
+    rows: list[_Row] = []
+    for path, isd in zip(chosen.images, _isds(chosen), strict=True):
+        found, camera = read_raster(path), None
         told = lights.get(path.name) or light_of_tags(found.tags)
-        if not why and told is None:
+        if isd is not None or not found.projected:
+            camera = read_camera(path, isd)
+        if camera is None:
+            row, about, why = _mapped(path, found, dem.grid, inside, light, told)
+        else:
+            row, about, why = _sighted(path, found, camera, dem.grid, height, inside, light, told)
+        if not why and row.told is None:
             raise DataError(
-                path, "sun", "its azimuth and elevation, by sun_angles, lights or tags SUN_AZIMUTH and SUN_ELEVATION",
-                "none of these",
+                path, "sun", "its azimuth and elevation, by sun_angles, lights, the camera's file or tags SUN_AZIMUTH "
+                "and SUN_ELEVATION", "none of these",
             )  # fmt: skip
-        if not why and told is not None and told.sun_elevation <= 0:
-            why = f"its sun stands {-told.sun_elevation:g} degrees below the horizon"
-        if not why and told is not None:
-            rows.append((path.name, np.where(counts, values, 0.0), counts, told))
-        used[path.name] = about | {"used": "no, " + why if why else "yes"}
+        if not why and row.told is not None and row.told.sun_elevation <= 0:
+            why = f"its sun stands {-row.told.sun_elevation:g} degrees below the horizon"
+        if not why:
+            rows.append(row)
+        used[path.name] = about | {"saturated by its file": found.saturated, "used": "no, " + why if why else "yes"}
         if why and run is not None:
             run.warn(f"{path.name}: not used: {why}")
     if run is not None:
@@ -150,6 +159,64 @@ def load_scene(settings: Any, light: Any, run: Run | None = None) -> Scene:
         told_why = "; ".join(f"{name}: {about['used']}" for name, about in used.items())
         raise DataError(chosen.path, "images", "at least one that can be used", told_why)
     return _assembled(chosen, dem, height, known, rows, run)
+
+
+@dataclass(frozen=True, eq=False)
+class _Row:
+    """An image on the map: its values, which count, its light, and how its camera sees the elements, if one does."""
+
+    name: str
+    values: np.ndarray
+    counts: np.ndarray
+    told: Light | None
+    view: ImageView | None = None
+    towards: np.ndarray | None = None
+
+
+def _counts(values: np.ndarray, light: Any) -> np.ndarray:
+    with np.errstate(invalid="ignore"):
+        counts = np.isfinite(values) & (values >= light.low_light_threshold)
+        return counts if light.saturation is None else counts & (values < light.saturation)
+
+
+def _mapped(
+    path: Path, found: Raster, grid: MapGrid, inside: np.ndarray, light: Any, told: Light | None
+) -> tuple[_Row, dict[str, Any], str]:
+    """An image that lies on a map."""
+    values = onto_grid(found, grid)
+    counts = _counts(values, light) & inside
+    about = {"covers": float(np.isfinite(values).mean()), "counts": float(counts.mean())}
+    why = _refused(values, counts)
+    return _Row(path.name, np.where(counts, values, 0.0), counts, told), about, why
+
+
+def _sighted(
+    path: Path, found: Raster, observation: Observation, grid: MapGrid, height: np.ndarray, inside: np.ndarray,
+    light: Any, told: Light | None,
+) -> tuple[_Row, dict[str, Any], str]:  # fmt: skip
+    """An image with a camera: its values are those that it shows at the first heights."""
+    view, towards, seen = view_image(path, found, observation, _counts(found.values, light), grid, height)
+    about = {"camera": type(observation.camera).__name__, "covers": float(seen.mean())}
+    if view is None:
+        return _Row(path.name, height, seen, told), about, "its camera does not see the DEM"
+    sight = Sightings(grid.shape, [view.sighting(0.0, "float64")], "float64")
+    values = np.where(seen, sight({"height": height, "camera": np.zeros((1, 6))})[0], np.nan)
+    counts = seen & inside
+    about |= {"counts": float(counts.mean()), "pixels along an element": view.scale}
+    row = _Row(
+        path.name, np.where(counts, values, 0.0), counts, light_of(observation, grid, towards, told), view, towards
+    )
+    return row, about, _refused(values, counts)
+
+
+def _isds(chosen: Any) -> list[Path | None]:
+    """The camera file of each image."""
+    given = chosen.cameras
+    if given is None:
+        return [None] * len(chosen.images)
+    if len(given) != len(chosen.images):
+        raise ConfigError(f"input.cameras: expected {len(chosen.images)} files, one for each image, got {len(given)}")
+    return list(given)
 
 
 def _lights(chosen: Any) -> dict[str, Light]:
@@ -170,8 +237,9 @@ def _mask(chosen: Any, grid: MapGrid) -> np.ndarray:
     return np.asarray(inside)
 
 
-def _refused(path: Path, values: np.ndarray, finite: np.ndarray, counts: np.ndarray) -> str:
+def _refused(values: np.ndarray, counts: np.ndarray) -> str:
     """Why an image is not used; nothing where it is."""
+    finite = np.isfinite(values)
     if finite.mean() < LEAST_COVERED:
         return f"it covers {finite.mean():.2%} of the DEM"
     if float(values[finite].max()) <= 0:
@@ -182,23 +250,36 @@ def _refused(path: Path, values: np.ndarray, finite: np.ndarray, counts: np.ndar
 
 
 def _assembled(
-    chosen: Any, dem: Raster, height: np.ndarray, known: np.ndarray,
-    rows: list[tuple[str, np.ndarray, np.ndarray, Light]], run: Run | None,
-) -> Scene:  # fmt: skip
-    names = tuple(name for name, *_ in rows)
-    grid = dem.grid
-    suns = direction(*np.deg2rad([[t.sun_azimuth, min(t.sun_elevation, HIGHEST)] for *_, t in rows]).T)
-    views = direction(*np.deg2rad([[t.view_azimuth, t.view_elevation] for *_, t in rows]).T)
+    chosen: Any, dem: Raster, height: np.ndarray, known: np.ndarray, rows: list[_Row], run: Run | None
+) -> Scene:
+    names, grid = tuple(row.name for row in rows), dem.grid
+    told = [row.told for row in rows if row.told is not None]
+    suns = direction(*np.deg2rad([[t.sun_azimuth, min(t.sun_elevation, HIGHEST)] for t in told]).T)
     albedo = np.ones(grid.shape)
     if chosen.input_albedo is not None:
         albedo = _filled(onto_grid(read_raster(chosen.input_albedo), grid))
     if run is not None and chosen.dem is not None and not known.all():
         run.warn(f"{chosen.dem.name}: {int((~known).sum())} holes; they start from their nearest neighbours")
+    views = tuple(row.view for row in rows)
     return Scene(
-        grid, names, height, known, albedo, np.stack([v for _, v, _, _ in rows]), np.stack([c for *_, c, _ in rows]),
-        grid.to_grid(suns), grid.to_grid(views), _of_images(chosen.image_exposures, names, "image_exposures"),
-        _haze(chosen.haze, names), grid.frames, chosen.input_albedo is not None,
+        grid, names, height, known, albedo, np.stack([row.values for row in rows]),
+        np.stack([row.counts for row in rows]), grid.to_grid(suns), _towards(rows, told, grid),
+        _of_images(chosen.image_exposures, names, "image_exposures"), _haze(chosen.haze, names), grid.frames,
+        chosen.input_albedo is not None, views if any(v is not None for v in views) else (),
     )  # fmt: skip
+
+
+def _towards(rows: list[_Row], told: list[Light], grid: MapGrid) -> np.ndarray:
+    """Unit vectors to the cameras: (m, 3), or (m, 3, ny, nx) where one camera is so near that they differ."""
+    single = grid.to_grid(direction(*np.deg2rad([[t.view_azimuth, t.view_elevation] for t in told]).T))
+    near = [row for row in rows if row.towards is not None and float(row.towards.std((1, 2)).max()) > NEAR]
+    if not near:
+        return single
+    fields = [
+        np.broadcast_to(one[:, None, None], (3, *grid.shape)) if row.towards is None else row.towards
+        for row, one in zip(rows, single, strict=True)
+    ]
+    return np.stack(fields)
 
 
 def _of_images(given: Any, names: tuple[str, ...], what: str) -> np.ndarray | None:

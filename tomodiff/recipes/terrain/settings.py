@@ -56,6 +56,10 @@ class TerrainInput(Section):
     lights: fields.File | None = Field(
         default=None, description="lines [IMAGE] X Y Z towards the light: right, up, towards the camera"
     )
+    cameras: Files | None = Field(
+        default=None, description="cameras of the images, one each in their order: ISD of the Community Sensor Model "
+        "(else IMAGE.json beside one, its RPC, or tables in an ISIS cube, unless it lies on a map)"
+    )  # fmt: skip
     mask: fields.File | None = Field(default=None, description="image that is bright where elements count")
     input_albedo: fields.File | None = Field(default=None, description="albedo to start from")
     image_exposures: Exposures = Field(
@@ -122,6 +126,9 @@ class Light(Section):
     )
     low_light_threshold: NotNegative = Field(default=0.0, description="brightness below which an element never counts")
     saturation: Positive | None = Field(default=None, description="brightness from which an element never counts")
+    shading: fields.Switch = Field(
+        default=True, description="heights shade the ground (off: only cameras tell of heights, as in stereo)"
+    )
     psf_px: NotNegative = Field(default=0.0, description="standard deviation of the camera's blur, elements of the map")
     dtype: Literal["float32", "float64"] = Field(default="float32", description="precision of the computation")
     device: Literal["cpu", "cuda"] = Field(default="cpu", description="cpu, or cuda for an NVIDIA GPU")
@@ -136,10 +143,14 @@ class Fit(Section):
     float_haze: fields.Switch = Field(default=False, description="seek the haze of each image")
     float_reflectance_model: fields.Switch = Field(default=False, description="seek the parameters of the reflectance")
     float_sun: fields.Switch = Field(default=False, description="seek where the sun stood in each image")
+    float_cameras: Literal["no", "shift", "affine"] = Field(
+        default="no", description="seek where each image with a camera lies: no, shift, or affine (six numbers each)"
+    )
+    camera_sigma_px: Positive = Field(default=2.0, description="how far its pixels may be off where that is sought")
     sun_sigma_deg: Positive = Field(default=1.0, description="how far suns may be off where they are sought, degrees")
     noise: AutoPositive = Field(default="auto", description="standard deviation of the images' noise, in their unit")
     smoothness_weight: AutoNotNegative = Field(
-        default="auto", description="weight of curvatures (1/m) beside images with weight 1"
+        default="auto", description="weight of curvatures (1/m), less the DEM's, beside images with weight 1"
     )
     gradient_weight: NotNegative = Field(default=0.0, description="weight of slopes beside images with weight 1")
     initial_dem_constraint_weight: AutoNotNegative = Field(
@@ -171,7 +182,7 @@ class Fit(Section):
 
     @classmethod
     def conflicts(cls, given: dict[str, Any]) -> Iterator[tuple[str, str]]:
-        switches = ("float_exposure", "float_haze", "float_reflectance_model", "float_sun")
+        switches = ("float_exposure", "float_haze", "float_reflectance_model", "float_sun", "float_cameras")
         if given.get("fix_dem") and given.get("float_albedo", True) is False and not any(map(given.get, switches)):
             yield "fix_dem", "nothing is left to be sought: float the albedo or something else"
         bounds = separated(given.get("albedo_bounds"))
@@ -186,7 +197,7 @@ class TerrainFitSettings(Job):
         ("input", "dem"), ("input", "sun_angles"), ("input", "lights"), ("input", "mask"), ("input", "input_albedo"),
         ("input", "image_exposures"), ("input", "haze"), ("output", "path"),
     )  # fmt: skip
-    PATH_LISTS: ClassVar[tuple[tuple[str, str], ...]] = (("input", "images"),)
+    PATH_LISTS: ClassVar[tuple[tuple[str, str], ...]] = (("input", "images"), ("input", "cameras"))
     NO_PATHS: ClassVar[tuple[str, ...]] = ("auto",)
     INPUTS: ClassVar[Mapping[str, str]] = MappingProxyType(
         {"path": "DEM", "sun_angles": "sun angles", "lights": "lights"}
