@@ -87,16 +87,16 @@ def scan_isd(lines: int, samples: int, sun: tuple[float, float] = (90.0, 40.0)) 
     }  # fmt: skip
 
 
-def rational(size: int, tilt_east: float, tilt_north: float) -> Rational:
+def rational(size: int, tilt_east: float, tilt_north: float, body: Ellipsoid = MOON) -> Rational:
     """RPC over the site: a metre a pixel, and so many pixels to the east and north for each metre of height."""
-    scale = np.array([size / 2, size / 2, np.rad2deg(size / 2 / 1.7374e6), np.rad2deg(size / 2 / 1.7374e6), 500.0])
+    scale = np.array([size / 2, size / 2, np.rad2deg(size / 2 / body.a), np.rad2deg(size / 2 / body.a), 500.0])
     offset = np.array([(size - 1) / 2, (size - 1) / 2, 30.0, 20.0, 0.0])
     column, row, one = np.zeros(20), np.zeros(20), np.zeros(20)
     one[0] = 1
     column[[1, 3]] = np.cos(LAT), tilt_east * 1000 / size
     row[[2, 3]] = -1.0, tilt_north * 1000 / size
     column[[7, 13]], row[10] = 1e-4, -2e-4
-    return Rational((size, size), offset, scale, np.stack([column, one, row, one + 1e-4 * np.eye(20)[2]]), MOON)
+    return Rational((size, size), offset, scale, np.stack([column, one, row, one + 1e-4 * np.eye(20)[2]]), body)
 
 
 def write_isd(path: Path, told: dict[str, Any]) -> Path:

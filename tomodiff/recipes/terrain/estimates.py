@@ -20,9 +20,8 @@ DARK = 0.25
 """Of the median of an image: below lies shadow, as a first fit takes it."""
 BEND, PATCH = 0.02, 0.02
 """Deviations to start from: of slopes between neighbours, and of the albedo, relative."""
-MOST_CHANGE, STIFFER, LOOSER = 4.0, 16.0, 256.0
-"""By how much one estimate may change a precision, and all together raise and lower it: where images tell little, what
-is found is smoother than the ground, and would make the next estimate stiffer yet."""
+MOST_CHANGE, WIDEST = 4.0, 256.0
+"""By how much one estimate may change a precision, and all together."""
 DEM_SIGMA = 10.0
 """Elements that the DEM may be off: its errors are alike over many elements, which are taken one by one here."""
 LEVEL_SIGMA = 1e4
@@ -83,8 +82,12 @@ def first_precisions(settings: TerrainFitSettings, scene: Scene, noise: np.ndarr
     )
 
 
-def updated(p: Precisions, first: Precisions, problem: Problem, x: Element, settings: TerrainFitSettings) -> Precisions:
-    """The precisions of what is found so far, where they are to be found: one over the mean square."""
+def updated(
+    p: Precisions, first: Precisions, problem: Problem, x: Element, drawn: Element, settings: TerrainFitSettings
+) -> Precisions:
+    """The precisions where they are to be found: one over the mean square, over the posterior, of what is held small.
+    `drawn` is one draw, less x; without it smooth results would make for stiffer priors, and these for smoother results
+    (the step of expectation and maximisation, Dempster, Laird and Rubin 1977)."""
     fit, area = settings.fit, problem.factor**2
     like = (problem.scene.shape, problem.spacing, problem.dtype)
     seen = problem.scene.valid.any(0)
@@ -92,14 +95,17 @@ def updated(p: Precisions, first: Precisions, problem: Problem, x: Element, sett
     def next_one(now: float, start: float, squares: np.ndarray) -> float:
         found = 1 / (max(float(np.mean(squares[:, seen], dtype=np.float64)), 1e-300) * area)
         found = min(max(found, now / MOST_CHANGE), now * MOST_CHANGE)
-        return min(max(found, start / LOOSER), start * STIFFER)
+        return min(max(found, start / WIDEST), start * WIDEST)
 
     if "height" in x and fit.smoothness_weight == "auto":
         change = x["height"] - (problem.scene.height - problem.base).astype(x["height"].dtype)
-        p = replace(p, curvature=next_one(p.curvature, first.curvature, Curvatures(*like).forward(change) ** 2))
+        own = Curvatures(*like)
+        squares = own.forward(change) ** 2 + own.forward(drawn["height"]) ** 2
+        p = replace(p, curvature=next_one(p.curvature, first.curvature, squares))
     if "albedo" in x and fit.albedo_smoothness_weight == "auto":
-        slopes = Slopes(*like).forward(x["albedo"])
-        p = replace(p, albedo_slope=next_one(p.albedo_slope, first.albedo_slope, slopes**2))
+        slopes = Slopes(*like)
+        squares = slopes.forward(x["albedo"]) ** 2 + slopes.forward(drawn["albedo"]) ** 2
+        p = replace(p, albedo_slope=next_one(p.albedo_slope, first.albedo_slope, squares))
     return p
 
 

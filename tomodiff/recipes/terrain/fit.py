@@ -140,6 +140,18 @@ def _write(
     write_numbers(folder / f"{PREFIX}-haze.txt", scene.names, values["haze"].tolist())
     if "angles" in values and "angles" in problem.sought:
         _write_suns(run, fitting, values["angles"])
+    if "camera" in problem.sought:
+        _write_cameras(run, fitting, values["camera"])
+
+
+def _write_cameras(run: Run, fitting: Fitting, camera: np.ndarray) -> None:
+    """Corrections of the cameras, pixels: column c0 + c1 u + c2 v, row c3 + c4 u + c5 v, u and v from -1 to 1."""
+    from tomodiff.files.atomic import replacing
+
+    pairs = zip(fitting.scene.names, camera, strict=True)
+    lines = [" ".join([name, *(f"{c:.6g}" for c in own)]) + "\n" for name, own in pairs]
+    with replacing(run.path / f"{PREFIX}-cameras.txt", 80 * len(lines)) as temporary:
+        temporary.write_text("".join(lines), encoding="utf-8")
 
 
 def _write_suns(run: Run, fitting: Fitting, angles: np.ndarray) -> None:

@@ -16,6 +16,7 @@ from tomodiff.recipes.terrain.preconditioner import TerrainPreconditioner
 from tomodiff.recipes.terrain.problem import Precisions, Problem, first_values
 from tomodiff.recipes.terrain.scene import Scene, block_mean
 from tomodiff.recipes.terrain.settings import TerrainFitSettings
+from tomodiff.recipes.terrain.uncertainty import Posterior
 from tomodiff.solvers import GaussNewton, LbfgsB
 
 COARSEST = 48
@@ -142,7 +143,7 @@ class Fitting:
         state, found = solver.start(f, x), self.found
         while found.step < self.settings.fit.max_iterations and not found.settled:
             if found.step == FIRST_SHARE:
-                self._estimate(problem, state.x)
+                self._estimate(problem, state.x, stage)
                 problem.precisions = found.precisions or problem.precisions
                 solver, f = self._solver(problem, stage)
             state = solver.step(f, state)
@@ -151,13 +152,19 @@ class Fitting:
             self._keep(problem, state.x, number)
             found.last = value if found.step != FIRST_SHARE else np.inf
             self.each(found, stage, state.metrics)
-        self._estimate(problem, state.x)
+        self._estimate(problem, state.x, stage)
         found.stage, found.step, found.settled, found.last = number + 1, 0, False, np.inf
         return problem, state.x
 
-    def _estimate(self, problem: Problem, x: Element) -> None:
+    def _estimate(self, problem: Problem, x: Element, stage: Stage) -> None:
         assert self.found.precisions is not None
-        self.found.precisions = estimates.updated(self.found.precisions, self.first, problem, x, self.settings)
+        fit = self.settings.fit
+        if "auto" not in (fit.smoothness_weight, fit.albedo_smoothness_weight):
+            return
+        robust = fit.robust_threshold if stage.final else 0.0
+        rng = np.random.default_rng((self.settings.seed, self.found.total))
+        drawn = Posterior(problem, x, self.counted(stage), robust, rng, PRODUCTS).draw()
+        self.found.precisions = estimates.updated(self.found.precisions, self.first, problem, x, drawn, self.settings)
 
     def _solver(self, problem: Problem, stage: Stage) -> tuple[GaussNewton | LbfgsB, Functional]:
         inverse, f = TerrainPreconditioner(problem), self.objective(problem, stage)

@@ -18,29 +18,46 @@ SMOOTHED = 1.0
 PRODUCTS, TOLERANCE = 80, 0.03
 
 
+class Posterior:
+    """Draws from the posterior's normal approximation at x, less x (Papandreou and Yuille 2010: perturb and solve)."""
+
+    def __init__(
+        self, problem: Problem, x: Element, valid: np.ndarray, threshold: float, rng: np.random.Generator,
+        products: int = PRODUCTS,
+    ) -> None:  # fmt: skip
+        _, gradient, self.product = problem.objective(valid, threshold).quadratic(x)
+        self.perturbed = problem.perturbed(x, valid, threshold, rng)
+        self.inverse = TerrainPreconditioner(problem)(x, self.product)
+        self.free = GaussNewton(bounds=problem.bounds()).free(x, gradient)
+        self.products = products
+
+    def draw(self) -> Element:
+        """One draw."""
+        return self.solved(self.noise())
+
+    def noise(self, priors: bool = True) -> Element:
+        """A gradient as the noise of images and, unless told otherwise, priors make it."""
+        return tmap(lambda g, m: g * m, self.perturbed(priors), self.free)
+
+    def solved(self, b: Element) -> Element:
+        """The posterior's covariance times b."""
+        return solve_free(self.product, b, self.free, self.inverse, self.products, TOLERANCE)[0]
+
+
 def deviations(
     problem: Problem, x: Element, valid: np.ndarray, ground: np.ndarray, threshold: float, samples: int,
     rng: np.random.Generator, advance: Callable[[], None] = lambda: None,
 ) -> dict[str, np.ndarray]:  # fmt: skip
-    """name -> one standard deviation of each entry of x, from `samples` draws of the posterior's normal approximation
-    at x (Papandreou and Yuille 2010: perturb and solve).
+    """name -> one standard deviation of each entry of x, from `samples` draws of the posterior.
 
     It holds the noise of the images and what is known beforehand; not errors of the model itself.  Noise that was found
     from residuals is set right for what the fit absorbed, one product of the posterior with noise.  Heights are meant
     about the mean of the `ground` (ny, nx) that is lit well, as images say nothing of that mean.
     """
-    objective = problem.objective(valid, threshold)
-    _, gradient, product = objective.quadratic(x)
-    draw = problem.perturbed(x, valid, threshold, rng)
-    inverse = TerrainPreconditioner(problem)(x, product)
-    free = GaussNewton(bounds=problem.bounds()).free(x, gradient)
+    posterior = Posterior(problem, x, valid, threshold, rng)
     total = tmap(lambda a: np.zeros(a.shape), x)
-
-    def solved(b: Element) -> Element:
-        return solve_free(product, b, free, inverse, PRODUCTS, TOLERANCE)[0]
-
     for _ in range(samples):
-        d = solved(tmap(lambda g, m: g * m, draw(), free))
+        d = posterior.draw()
         if "height" in d:
             d["height"] = d["height"] - d["height"][ground].mean()
         total = tmap(lambda t, e: t + np.asarray(e, np.float64) ** 2, total, d)
@@ -49,7 +66,7 @@ def deviations(
     scale = 1.0
     assumed = estimates.part_left(x, valid)
     if problem.settings.fit.noise == "auto" and assumed is not None:
-        b = tmap(lambda g, m: g * m, draw(priors=False), free)
-        scale = assumed / max(1 - inner(b, solved(b)) / max(int(valid.sum()), 1), assumed)
+        b = posterior.noise(priors=False)
+        scale = assumed / max(1 - inner(b, posterior.solved(b)) / max(int(valid.sum()), 1), assumed)
     wide = {n: gaussian_filter(v, SMOOTHED) if v.shape == problem.scene.shape else v for n, v in variance.items()}
     return {n: np.sqrt(scale * v) for n, v in wide.items()}

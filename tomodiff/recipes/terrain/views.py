@@ -54,7 +54,7 @@ class ImageView:
 
     @property
     def smooth(self) -> np.ndarray:
-        """The pixels, averaged as over an element's area: by a Gaussian as wide as that square is wider than a pixel."""
+        """The pixels, averaged as over an element's area: by a Gaussian, as much as that is wider than a pixel."""
         sigma = np.sqrt(max((self.scale * self.factor) ** 2 - 1, 0) / 12)
         return gaussian_filter(self.pixels, sigma, mode="nearest") if sigma > 0.2 else self.pixels
 
@@ -110,8 +110,8 @@ def view_image(
         return None, view, seen
     nowhere = ~np.isfinite(parallax.path).all((0, 1))
     path_there = np.where(nowhere, 0.0, parallax.path)
-    kept = replace(parallax, start=np.where(nowhere, np.array([left, top])[:, None, None], parallax.start).astype(np.int32),
-                   path=path_there).less(left, top)  # fmt: skip
+    start = np.where(nowhere, np.array([left, top])[:, None, None], parallax.start).astype(np.int32)
+    kept = replace(parallax, start=start, path=path_there).less(left, top)
     made = ImageView(
         _filled(part),
         counts[top:bottom, left:right] & np.isfinite(part),
