@@ -106,6 +106,11 @@ def _say_gauges(fitting: Fitting, run: Run) -> None:
             f"heights and albedo are both sought from suns at most {np.rad2deg(apart):.1f} degrees apart: an image "
             "hardly tells a slope from a darker ground; fix the albedo (--no-float-albedo), or add images of other suns"
         )
+    if {"height", "tau"} <= set(names):
+        run.warn(
+            "heights and optical depths are both sought: air takes contrast from images as a flatter ground does, and "
+            "only the DEM and shadows tell them apart; find the depths on a DEM that is right (--fix-dem), then heights"
+        )
     if {"height", "angles"} <= set(names):
         run.warn(
             "heights and suns are both sought: a surface and its mirror image under mirrored suns look alike, and a "
@@ -140,6 +145,8 @@ def _write(
     write_numbers(folder / f"{PREFIX}-haze.txt", scene.names, values["haze"].tolist())
     if "angles" in values and "angles" in problem.sought:
         _write_suns(run, fitting, values["angles"])
+    if "tau" in problem.sought:
+        write_numbers(folder / f"{PREFIX}-tau.txt", scene.names, values["tau"].tolist())
     if "camera" in problem.sought:
         _write_cameras(run, fitting, values["camera"])
 

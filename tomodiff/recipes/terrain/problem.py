@@ -10,14 +10,16 @@ from typing import Any
 import numpy as np
 
 from tomodiff.array import Array, Element
-from tomodiff.core import Functional, LinearOperator, Operator
+from tomodiff.core import Functional, LinearOperator
 from tomodiff.errors import ConfigError
 from tomodiff.objective import Cauchy, Gaussian
 from tomodiff.objective.terrain import Curvatures, Of, Slopes
+from tomodiff.projectors.atmosphere import KINDS
 from tomodiff.projectors.photometry import model_named
 from tomodiff.projectors.sightings import SeenTerrain, Sightings
 from tomodiff.projectors.sun_angles import OfSunAngles, angles_of
 from tomodiff.projectors.terrain_images import TerrainImages
+from tomodiff.projectors.under_air import UnderAir
 from tomodiff.recipes.terrain.scene import Scene
 from tomodiff.recipes.terrain.settings import TerrainFitSettings
 
@@ -57,13 +59,14 @@ class Problem:
         blur = [light.psf_px / factor] * len(scene.names) if light.psf_px / factor > 0.2 else None
         self.spacing = scene.grid.spacing
         self.base = float(scene.height.mean())
-        operator: Operator
-        operator = TerrainImages(
+        operator: Any = TerrainImages(
             scene.shape, scene.view, light.reflectance_type, self.spacing, shadows=shadows,
             sun_radius=radians(sun_radius_deg), body_radius=scene.grid.body_radius,
             frames=None if scene.frames is None else scene.frames.astype(self.dtype), blur=blur, dtype=self.dtype,
         )  # fmt: skip
         self.data = scene.images.astype(self.dtype)
+        if light.atmosphere != "none":
+            operator = UnderAir(operator, light.atmosphere, scene.sun, scene.single_view, values["parameters"])
         if scene.views:
             operator = SeenTerrain(operator, self._sightings(), light.shading)
             self.data = np.zeros_like(self.data)
@@ -107,7 +110,7 @@ class Problem:
 
     def objective(self, valid: np.ndarray, threshold: float = 0.0) -> Functional:
         """Misfit to the images where they are valid, Cauchy's from `threshold` deviations on (0: squares); priors."""
-        weights = (valid * (self.factor / self.noise[:, None, None]) ** 2).astype(self.dtype)
+        weights = self.weights(valid)
         misfit = Cauchy(self.data, threshold, weights) if threshold else Gaussian(self.data, weights)
         total: Functional = misfit @ self.images
         if self.lone is not None:
@@ -115,6 +118,11 @@ class Problem:
         for prior in self.priors():
             total = total + prior
         return total
+
+    def weights(self, valid: np.ndarray) -> np.ndarray:
+        """1 / variance (m, ny, nx) of the images, 0 where they do not count."""
+        own = np.broadcast_to(self.scene.weights, self.noise.shape) * (self.factor / self.noise) ** 2
+        return np.asarray((valid * own[:, None, None]).astype(self.dtype))
 
     def priors(self) -> list[Functional]:
         """What is known beforehand of what is sought."""
@@ -147,6 +155,9 @@ class Problem:
             made += [("exposure", None, exposure, (EXPOSURE_SIGMA * exposure) ** -2.0)]
         if "angles" in self.sought:
             made += [("angles", None, angles_of(self.scene.sun), radians(self.settings.fit.sun_sigma_deg) ** -2.0)]
+        if "tau" in self.sought:
+            depths = _of_air(self.settings.light, "tau", len(self.scene.names))
+            made += [("tau", None, depths, self.settings.fit.tau_sigma**-2.0)]
         if "camera" in self.sought:
             fit = self.settings.fit
             held = [1.0, AFFINE[fit.float_cameras], AFFINE[fit.float_cameras]] * 2
@@ -160,7 +171,7 @@ class Problem:
         """A function that draws J' W^(1/2) n + sum of A' P^(1/2) n: gradients whose covariance is the second derivative
         of the objective at x, as noise of images and, but for draw(priors=False), of priors makes them."""
         y, J = self.images.linearize(x if self.lone is None else x[self.lone])
-        weights = (valid * (self.factor / self.noise[:, None, None]) ** 2).astype(self.dtype)
+        weights = self.weights(valid)
         if threshold:
             far = weights * (y - self.data) ** 2 / threshold**2
             weights = weights / (1 + far)
@@ -183,7 +194,7 @@ class Problem:
         """Lowest and highest values of what is sought."""
         low, high = self.settings.fit.albedo_bounds or (0.0, None)
         own: dict[str, tuple[float | None, float | None]] = {
-            "albedo": (low, high), "exposure": (LOWEST_EXPOSURE, None), "haze": (0.0, None),
+            "albedo": (low, high), "exposure": (LOWEST_EXPOSURE, None), "haze": (0.0, None), "tau": (0.0, None),
         }  # fmt: skip
         return {name: bound for name, bound in own.items() if name in self.sought}
 
@@ -194,6 +205,7 @@ def sought(settings: TerrainFitSettings) -> tuple[str, ...]:
     wanted = {
         "height": not fit.fix_dem, "albedo": fit.float_albedo, "exposure": fit.float_exposure, "haze": fit.float_haze,
         "parameters": fit.float_reflectance_model, "angles": fit.float_sun, "camera": fit.float_cameras != "no",
+        "tau": fit.float_tau and settings.light.atmosphere != "none",
     }  # fmt: skip
     return tuple(name for name, is_so in wanted.items() if is_so)
 
@@ -205,7 +217,7 @@ def first_values(scene: Scene, settings: TerrainFitSettings) -> tuple[Scene, dic
     given = settings.light.model_coeffs
     parameters = model_named(light.reflectance_type).vector() if given is None else _coefficients(light)
     m = len(scene.names)
-    A = TerrainImages(
+    A: Any = TerrainImages(
         scene.shape, scene.view, light.reflectance_type, scene.grid.spacing, shadows="none", frames=scene.frames,
         dtype="float64",
     )  # fmt: skip
@@ -213,20 +225,47 @@ def first_values(scene: Scene, settings: TerrainFitSettings) -> tuple[Scene, dic
         "height": scene.height, "albedo": scene.albedo, "parameters": parameters, "sun": scene.sun,
         "exposure": np.ones(m), "haze": scene.haze,
     }  # fmt: skip
-    shaded = A({name: values[name] for name in A.domain} | {"haze": np.zeros(m)})
+    if light.atmosphere != "none":
+        if scene.exposure is None:
+            raise ConfigError(
+                "input.image_exposures: expected numbers (1 for images in I/F), as there is an atmosphere"
+            )
+        A = UnderAir(A, light.atmosphere, scene.sun, scene.single_view, parameters)
+        values |= _air(light, m) | {"exposure": scene.exposure}
+    at = {name: values[name] for name in A.domain} | {"haze": np.zeros(m)}
+    dark = A(at | {"albedo": np.zeros(scene.shape)})  # what the air alone sends
+    shaded = A(at) - dark
     bright = np.array([
-        ((image - haze) * counts)[counts & (made > 0)].sum() / max(made[counts & (made > 0)].sum(), 1e-30)
-        for image, counts, made, haze in zip(scene.images, scene.valid, shaded, scene.haze, strict=True)
+        (image - haze - air)[counts & (made > 0)].sum() / max(made[counts & (made > 0)].sum(), 1e-30)
+        for image, counts, made, haze, air in zip(scene.images, scene.valid, shaded, scene.haze, dark, strict=True)
     ])  # fmt: skip
     bright = np.maximum(bright, LOWEST_EXPOSURE)
     if scene.exposure is None:
         scene = replace(scene, exposure=bright)
     elif not scene.albedo_given:
-        scene = replace(scene, albedo=scene.albedo * float(np.mean(bright / scene.exposure)))
+        over = 1.0 if light.atmosphere != "none" else scene.exposure  # which such images hold already
+        scene = replace(scene, albedo=scene.albedo * float(np.mean(bright / over)))
     assert scene.exposure is not None
     values |= {"albedo": scene.albedo, "exposure": scene.exposure, "angles": angles_of(scene.sun)}
     values["camera"] = np.zeros((m, 6))
     return scene, values
+
+
+def _air(light: Any, images: int) -> dict[str, np.ndarray]:
+    """The inputs of the atmosphere, one for each image; none where there is no air."""
+    return (
+        {} if light.atmosphere == "none" else {name: _of_air(light, name, images) for name in KINDS[light.atmosphere]}
+    )
+
+
+def _of_air(light: Any, name: str, images: int) -> np.ndarray:
+    given = np.array(getattr(light, name), np.float64)
+    if given.size not in (1, images):
+        raise ConfigError(f"light.{name}: expected one number, or one for each of {images} images, got {given.size}")
+    low, high = {"tau": (0.0, np.inf), "wha": (1e-6, 1 - 1e-6), "bha": (1e-6, 1.0), "hga": (-0.999, 0.999)}[name]
+    if not ((given >= low) & (given <= high)).all():
+        raise ConfigError(f"light.{name}: expected numbers from {low:g} to {high:g}, got {', '.join(map(str, given))}")
+    return np.broadcast_to(given, (images,)).copy()
 
 
 def _coefficients(light: Any) -> np.ndarray:

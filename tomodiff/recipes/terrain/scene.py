@@ -41,7 +41,7 @@ class Scene:
     """height (ny, nx) to start from, finite everywhere, and where it was told (known); albedo (ny, nx) to start from;
     images (m, ny, nx), 0 where they do not count (valid); sun (m, 3) in the grid's own axes, view (m, 3) in those of
     each element, or (m, 3, ny, nx); all float64.  views: of images that come with a camera; `images` is what they show
-    at the first heights.
+    at the first heights.  weights (m,): how much each counts.
     """
 
     grid: MapGrid
@@ -58,11 +58,18 @@ class Scene:
     frames: np.ndarray | None = None
     albedo_given: bool = False
     views: tuple[ImageView | None, ...] = ()
+    weights: np.ndarray | float = 1.0
 
     @property
     def shape(self) -> tuple[int, int]:
         """(ny, nx)."""
         return self.grid.shape
+
+    @property
+    def single_view(self) -> np.ndarray:
+        """(m, 3) towards the cameras, means where they are near."""
+        mean = self.view if self.view.ndim == 2 else self.view.mean((2, 3))
+        return np.asarray(mean / np.linalg.norm(mean, axis=1, keepdims=True))
 
     def binned(self, factor: int) -> Scene:
         """Means over blocks of factor x factor elements; of images, over what counts, where half of a block does."""
@@ -264,8 +271,9 @@ def _assembled(
     return Scene(
         grid, names, height, known, albedo, np.stack([row.values for row in rows]),
         np.stack([row.counts for row in rows]), grid.to_grid(suns), _towards(rows, told, grid),
-        _of_images(chosen.image_exposures, names, "image_exposures"), _haze(chosen.haze, names), grid.frames,
+        _of_images(chosen.image_exposures, names, "image_exposures"), _told(chosen.haze, names, "haze"), grid.frames,
         chosen.input_albedo is not None, views if any(v is not None for v in views) else (),
+        _told(chosen.image_weights, names, "image_weights"),
     )  # fmt: skip
 
 
@@ -295,8 +303,8 @@ def _of_images(given: Any, names: tuple[str, ...], what: str) -> np.ndarray | No
     return np.array([found[name][0] for name in names])
 
 
-def _haze(given: Any, names: tuple[str, ...]) -> np.ndarray:
-    found = _of_images(given, names, "haze")
+def _told(given: Any, names: tuple[str, ...], what: str) -> np.ndarray:
+    found = _of_images(given, names, what)
     assert found is not None
     return found
 

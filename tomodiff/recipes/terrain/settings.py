@@ -25,7 +25,9 @@ MODELS = (
 
 
 def separated(value: object) -> object:
-    """A text with commas as a list; anything else as it is."""
+    """A text with commas as a list, and a number as a list of one; anything else as it is."""
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return [value]
     return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
 
 
@@ -40,6 +42,7 @@ AutoNotNegative = Annotated[Literal["auto"] | _NotNegative, expected("auto or a 
 Exposures = Annotated[
     Literal["auto"] | _Positive | Path, expected("auto, a number above 0, or a file with a line IMAGE NUMBER each")
 ]
+Weights = Annotated[_Positive | Path, expected("a number above 0, or a file with a line IMAGE NUMBER each")]
 Haze = Annotated[_NotNegative | Path, expected("a number of at least 0, or a file with a line IMAGE NUMBER each")]
 
 
@@ -64,6 +67,9 @@ class TerrainInput(Section):
     input_albedo: fields.File | None = Field(default=None, description="albedo to start from")
     image_exposures: Exposures = Field(
         default="auto", description="auto, a number for all (1 for I/F), or lines IMAGE NUMBER"
+    )
+    image_weights: Weights = Field(
+        default=1.0, description="how much an image counts beside one with weight 1: a number, or lines IMAGE NUMBER"
     )
     haze: Haze = Field(default=0.0, description="brightness added to all of an image, or lines IMAGE NUMBER")
     crop_win: Numbers | None = Field(default=None, description="part of the DEM: column, row, width, height")
@@ -129,6 +135,14 @@ class Light(Section):
     shading: fields.Switch = Field(
         default=True, description="heights shade the ground (off: only cameras tell of heights, as in stereo)"
     )
+    atmosphere: Literal["none", "isotropic", "isotropic_2", "anisotropic", "anisotropic_2", "hapke", "hapke_2"] = Field(
+        default="none", description="none, or a model of ISIS over the ground (images and albedo in I/F): isotropic, "
+        "anisotropic, hapke, or one of these with _2 (in the second approximation)"
+    )  # fmt: skip
+    tau: Numbers = Field(default=(0.28,), description="optical depth, one for all images or one each")
+    wha: Numbers = Field(default=(0.95,), description="single scattering albedo of the air, one for all or one each")
+    bha: Numbers = Field(default=(0.85,), description="anisotropy of the anisotropic models, one for all or one each")
+    hga: Numbers = Field(default=(0.68,), description="asymmetry of the Hapke models, one for all or one each")
     psf_px: NotNegative = Field(default=0.0, description="standard deviation of the camera's blur, elements of the map")
     dtype: Literal["float32", "float64"] = Field(default="float32", description="precision of the computation")
     device: Literal["cpu", "cuda"] = Field(default="cpu", description="cpu, or cuda for an NVIDIA GPU")
@@ -143,6 +157,8 @@ class Fit(Section):
     float_haze: fields.Switch = Field(default=False, description="seek the haze of each image")
     float_reflectance_model: fields.Switch = Field(default=False, description="seek the parameters of the reflectance")
     float_sun: fields.Switch = Field(default=False, description="seek where the sun stood in each image")
+    float_tau: fields.Switch = Field(default=False, description="seek the optical depth of the air in each image")
+    tau_sigma: Positive = Field(default=0.2, description="how far depths may be off where they are sought")
     float_cameras: Literal["no", "shift", "affine"] = Field(
         default="no", description="seek where each image with a camera lies: no, shift, or affine (six numbers each)"
     )
@@ -182,8 +198,9 @@ class Fit(Section):
 
     @classmethod
     def conflicts(cls, given: dict[str, Any]) -> Iterator[tuple[str, str]]:
-        switches = ("float_exposure", "float_haze", "float_reflectance_model", "float_sun", "float_cameras")
-        if given.get("fix_dem") and given.get("float_albedo", True) is False and not any(map(given.get, switches)):
+        switches = ("float_exposure", "float_haze", "float_reflectance_model", "float_sun", "float_tau")
+        some = given.get("float_cameras", "no") != "no" or any(map(given.get, switches))
+        if given.get("fix_dem") and given.get("float_albedo", True) is False and not some:
             yield "fix_dem", "nothing is left to be sought: float the albedo or something else"
         bounds = separated(given.get("albedo_bounds"))
         if isinstance(bounds, list | tuple) and (len(bounds) != 2 or not float(bounds[0]) < float(bounds[1])):
@@ -195,7 +212,7 @@ class TerrainFitSettings(Job):
 
     PATHS: ClassVar[tuple[tuple[str, str], ...]] = (
         ("input", "dem"), ("input", "sun_angles"), ("input", "lights"), ("input", "mask"), ("input", "input_albedo"),
-        ("input", "image_exposures"), ("input", "haze"), ("output", "path"),
+        ("input", "image_exposures"), ("input", "haze"), ("input", "image_weights"), ("output", "path"),
     )  # fmt: skip
     PATH_LISTS: ClassVar[tuple[tuple[str, str], ...]] = (("input", "images"), ("input", "cameras"))
     NO_PATHS: ClassVar[tuple[str, ...]] = ("auto",)
