@@ -209,7 +209,7 @@ def test_a_sun_in_the_zenith_casts_no_shadows(folder: Path, tmp_path: Path) -> N
 
 def test_more_than_fits_is_refused(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tomodiff.recipes.terrain.fit.free_bytes", lambda: 1_000_000)
-    with pytest.raises(MemoryNeeded, match=r"4 images of 56 x 72 elements .* --crop-win"):
+    with pytest.raises(MemoryNeeded, match=r"4 images of 56 x 72 elements .* fit in tiles \(--tile-size 512\)"):
         job(folder, tmp_path)
 
 

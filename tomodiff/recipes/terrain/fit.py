@@ -16,14 +16,17 @@ from tomodiff.recipes.progress import Progress
 from tomodiff.recipes.run import Run
 from tomodiff.recipes.terrain.pictures import keep_pictures
 from tomodiff.recipes.terrain.problem import Problem, sought
-from tomodiff.recipes.terrain.scene import load_scene
+from tomodiff.recipes.terrain.scene import Scene, load_scene
 from tomodiff.recipes.terrain.schedule import Fitting, Found, Stage, as_arrays, from_arrays
 from tomodiff.recipes.terrain.settings import TerrainFitSettings
+from tomodiff.recipes.terrain.tiles import Mosaic, check_tiles, fit_tiles, tiles_of
 from tomodiff.recipes.terrain.uncertainty import deviations
 
 NAME = "terrain-fit"
 BYTES_OF_IMAGE, BYTES_OF_MAP = 100, 500
 """Of each element of an image, and of each element of the map: peaks of 512 x 512 elements and 2 and 4 images."""
+BYTES_KEPT, BYTES_KEPT_MAP = 30, 120
+"""Of the whole, where it is fitted in tiles."""
 PREFIX = "run"
 """Of the files in the folder of the run, as Ames Stereo Pipeline's `-o run/run` names them."""
 
@@ -34,35 +37,13 @@ def fit(settings: TerrainFitSettings, run: Run, progress: Progress) -> None:
         raise ConfigError("light.device: expected cpu: fits of terrains run on the CPU yet")
     with progress.stage("read"):
         scene = load_scene(settings.input, settings.light, run)
-    check_memory(run, scene.shape, len(scene.names))
+    tiled = settings.fit.tile_size is not None and max(scene.shape) > settings.fit.tile_size
+    check_memory(run, scene.shape, len(scene.names), settings)
     checkpoints = Checkpoints(run, NAME)
     earlier = checkpoints.resume(len(scene.names), "images")
-
-    def each(found: Found, stage: Stage, metrics: dict[str, float]) -> None:
-        counted = float(metrics["value"]) / max(int(fitting.counted(stage).sum()), 1)
-        run.log_metrics({"iteration": found.total, "grid": stage.factor, "misfit_per_datum": counted, **metrics})
-        bar.advance(misfit=counted, grid=str(stage))
-        arrays, numbers = as_arrays(found)
-        names = {"images": np.arange(len(scene.names))}
-        checkpoints.after(found.total, names | arrays, numbers)
-
-    fitting = Fitting(scene, settings, each)
-    _say_gauges(fitting, run)
-    if earlier is not None:
-        total, arrays, numbers = earlier
-        fitting.found = from_arrays(arrays, numbers, total)
-    most = len(fitting.stages) * settings.fit.max_iterations
-    with progress.stage("fit", total=most, unit="step", done=fitting.found.total) as bar, run.interruptible():
-        problem, x = fitting.run()
-    errors: dict[str, np.ndarray] = {}
-    final = fitting.stages[-1]
-    counted = fitting.counted(final)
-    if settings.fit.errors:
-        with progress.stage("errors", total=settings.fit.error_samples, unit="sample") as samples:
-            errors = deviations(
-                problem, x, counted, fitting.well_lit, settings.fit.robust_threshold, settings.fit.error_samples,
-                np.random.default_rng(settings.seed), samples.advance,
-            )  # fmt: skip
+    job = _Job(run, progress, checkpoints, settings, scene)
+    fitting, problem, x, errors = job.in_tiles(earlier) if tiled else job.at_once(earlier)
+    counted = fitting.counted(fitting.stages[-1])
     with progress.stage("write"):
         values = problem.values(x, problem_values(fitting))
         _write(run, fitting, problem, x, values, errors)
@@ -70,15 +51,97 @@ def fit(settings: TerrainFitSettings, run: Run, progress: Progress) -> None:
         keep_pictures(run, fitting, problem, x, values, errors)
 
 
-def check_memory(run: Run, shape: tuple[int, int], images: int) -> None:
+Result = tuple[Fitting, Problem, Element, dict[str, np.ndarray]]
+
+
+class _Job:
+    """A fit of the whole map, or of its tiles, that can be stopped and goes on."""
+
+    def __init__(
+        self, run: Run, progress: Progress, checkpoints: Checkpoints, settings: TerrainFitSettings, scene: Scene
+    ) -> None:
+        self.run, self.progress, self.checkpoints, self.settings = run, progress, checkpoints, settings
+        self.scene, self.names = scene, {"images": np.arange(len(scene.names))}
+
+    def at_once(self, earlier: Any) -> Result:
+        """All of the map; checkpoints hold every step."""
+        settings, progress, run = self.settings, self.progress, self.run
+
+        def each(found: Found, stage: Stage, metrics: dict[str, float]) -> None:
+            bar.advance(misfit=self.log(found, stage, metrics, int(fitting.counted(stage).sum())), grid=str(stage))
+            arrays, numbers = as_arrays(found)
+            self.checkpoints.after(found.total, self.names | arrays, numbers)
+
+        fitting = Fitting(self.scene, settings, each)
+        _say_gauges(fitting, self.run)
+        if earlier is not None:
+            total, arrays, numbers = earlier
+            fitting.found = from_arrays(arrays, numbers, total)
+        most = len(fitting.stages) * settings.fit.max_iterations
+        with progress.stage("fit", total=most, unit="step", done=fitting.found.total) as bar, run.interruptible():
+            problem, x = fitting.run()
+        errors: dict[str, np.ndarray] = {}
+        if settings.fit.errors:
+            with progress.stage("errors", total=settings.fit.error_samples, unit="sample") as samples:
+                errors = deviations(
+                    problem, x, fitting.counted(fitting.stages[-1]), fitting.well_lit, settings.fit.robust_threshold,
+                    settings.fit.error_samples, np.random.default_rng(settings.seed), samples.advance,
+                )  # fmt: skip
+        return fitting, problem, x, errors
+
+    def in_tiles(self, earlier: Any) -> Result:
+        """One tile after the other; checkpoints hold the tiles that are done."""
+        doubtful, run = check_tiles(self.scene, self.settings), self.run
+        if doubtful:
+            self.run.warn(doubtful)
+        fitting = Fitting(self.scene, self.settings, lambda *_: None)
+        _say_gauges(fitting, self.run)
+        mosaic = Mosaic.empty(self.scene.shape)
+        if earlier is not None:
+            total, arrays, numbers = earlier
+            mosaic = Mosaic.unpacked(arrays, numbers, total)
+        tiles = tiles_of(self.scene.shape, self.settings.fit.tile_size or 0, self.settings.fit.tile_halo)
+
+        def each(found: Found, stage: Stage, metrics: dict[str, float]) -> None:
+            self.log(found, stage, metrics, found.change.size * len(self.scene.names))
+            if self.run.stop_requested:  # the tile is lost, those before it are kept
+                self.keep(mosaic)
+
+        def after(mosaic: Mosaic, count: int) -> None:
+            bar.advance()
+            if mosaic.done < count:
+                self.keep(mosaic)
+
+        with self.progress.stage("fit", total=len(tiles), unit="tile", done=mosaic.done) as bar, run.interruptible():
+            problem, x, errors = fit_tiles(fitting, mosaic, each, after)
+        return fitting, problem, x, errors
+
+    def keep(self, mosaic: Mosaic) -> None:
+        """A checkpoint of the tiles that are done, if one is due."""
+        arrays, numbers = mosaic.packed()
+        self.checkpoints.after(mosaic.done, self.names | arrays, numbers)
+
+    def log(self, found: Found, stage: Stage, metrics: dict[str, float], data: int) -> float:
+        """The misfit for each datum, written down with the rest."""
+        counted = float(metrics["value"]) / max(data, 1)
+        self.run.log_metrics({"iteration": found.total, "grid": stage.factor, "misfit_per_datum": counted, **metrics})
+        return counted
+
+
+def check_memory(run: Run, shape: tuple[int, int], images: int, settings: TerrainFitSettings) -> None:
     """Say how much memory the job will take, and refuse it where that is more than there is."""
-    needed = (BYTES_OF_IMAGE * images + BYTES_OF_MAP) * shape[0] * shape[1]
+    worked = list(shape)
+    if settings.fit.tile_size is not None:
+        worked = [min(n, settings.fit.tile_size + 2 * settings.fit.tile_halo) for n in shape]
+    needed = (BYTES_OF_IMAGE * images + BYTES_OF_MAP) * worked[0] * worked[1]
+    if worked != list(shape):
+        needed += (BYTES_KEPT * images + BYTES_KEPT_MAP) * shape[0] * shape[1]
     free = free_bytes()
     run.record(memory_needed=in_units(needed), memory_free=in_units(free))
     if needed > USABLE * free:
         raise MemoryNeeded(
             f"{images} images of {shape[0]} x {shape[1]} elements take about {in_units(needed)}, {in_units(free)} are "
-            "free; take less at a time with --crop-win, fewer images, or a coarser DEM"
+            "free; fit in tiles (--tile-size 512), a part (--crop-win), fewer images, or a coarser DEM"
         )
 
 

@@ -71,6 +71,17 @@ class Scene:
         mean = self.view if self.view.ndim == 2 else self.view.mean((2, 3))
         return np.asarray(mean / np.linalg.norm(mean, axis=1, keepdims=True))
 
+    def cropped(self, rows: slice, columns: slice) -> Scene:
+        """The scene of some rows and columns."""
+        at = (..., rows, columns)
+        return replace(
+            self, grid=self.grid.cropped(rows, columns), height=self.height[at], known=self.known[at],
+            albedo=self.albedo[at], images=self.images[at], valid=self.valid[at],
+            frames=None if self.frames is None else self.frames[at],
+            view=self.view if self.view.ndim == 2 else self.view[at],
+            views=tuple(None if v is None else v.cropped(rows, columns) for v in self.views),
+        )  # fmt: skip
+
     def binned(self, factor: int) -> Scene:
         """Means over blocks of factor x factor elements; of images, over what counts, where half of a block does."""
         if factor == 1:

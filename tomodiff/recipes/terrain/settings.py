@@ -191,6 +191,10 @@ class Fit(Section):
     optimiser: Literal["gauss-newton", "l-bfgs"] = Field(
         default="gauss-newton", description="gauss-newton, or l-bfgs (20 of its iterations are a step)"
     )
+    tile_size: Annotated[int, Field(ge=64), expected("a whole number of at least 64")] | None = Field(
+        default=None, description="elements along a tile, in which large maps are fitted one after the other"
+    )
+    tile_halo: fields.Count = Field(default=64, description="elements that a tile sees beyond itself on each side")
     errors: fields.Switch = Field(default=True, description="maps of the standard deviation of heights and albedo")
     error_samples: Annotated[int, Field(ge=4), expected("a whole number of at least 4")] = Field(
         default=24, description="random fits behind these maps"

@@ -39,6 +39,12 @@ class ImageView:
     whole: tuple[int, int]
     factor: int = 1
 
+    def cropped(self, rows: slice, columns: slice) -> ImageView:
+        """For some rows and columns of elements."""
+        old = self.parallax
+        at = (..., rows, columns)
+        return replace(self, parallax=replace(old, start=old.start[at], path=old.path[at], view=old.view[at]))
+
     def binned(self, factor: int) -> ImageView:
         """For elements `factor` times as large."""
         from tomodiff.recipes.terrain.scene import block_mean
