@@ -16,6 +16,7 @@ from tomodiff.errors import ConfigError, DataError, MemoryNeeded
 from tomodiff.files.planetary import read_exposures, read_raster, write_raster
 from tomodiff.geometry.map_grid import MapGrid
 from tomodiff.projectors.photometry import model_named
+from tomodiff.projectors.sky_light import SkyLight
 from tomodiff.recipes.config_file import settings_from
 from tomodiff.recipes.progress import Progress
 from tomodiff.recipes.run import Run
@@ -410,6 +411,32 @@ def test_ground_through_an_atmosphere(folder: Path, tmp_path: Path) -> None:
     assert heights["ignored"] > 0.2 and albedo["ignored"] > 0.1
     depths = [float(line.split()[1]) for line in (tmp_path / "run-sought/run-tau.txt").read_text().splitlines()]
     assert albedo["sought"] < 0.02 and np.abs(np.array(depths) - 0.4).max() < 0.02, depths
+
+
+def test_ground_under_the_sky(folder: Path, tmp_path: Path) -> None:
+    """Images of the independent renderer with the light of the sky added, as its horizons leave it: on the true heights
+    the amount is found; known, heights and albedo come out, and ignored they do not."""
+    rho, height = (read_raster(folder / f"truth_{name}.tif") for name in ("albedo", "height"))
+    sky = SkyLight(rho.values.shape, height.grid.spacing, azimuths=48, dtype="float64")
+    light = rho.values * sky({"height": height.values, "sky": np.ones(1)})
+    files = []
+    for path in images(folder):
+        found = read_raster(Path(path))
+        files.append(str(tmp_path / Path(path).name))
+        write_raster(Path(files[-1]), found.values + 0.15 * light, found.grid)
+    told = ["--sun-angles", str(folder / "sun_angles.txt"), "--no-errors", "--image-exposures", "1", "--dem"]
+    left = {}
+    for name, dem, more in (
+        ("sought", "truth_height.tif", ["--float-ambient", "--fix-dem"]), ("known", "dem.tif", ["--ambient", "0.15"]),
+        ("ignored", "dem.tif", []),
+    ):  # fmt: skip
+        out = tmp_path / name
+        assert main(["--quiet", "terrain", "fit", *files, *told, str(folder / dem), "-o", str(out), *more]) == 0
+        albedo = read_raster(out / "run-albedo-final.tif").values
+        left[name] = off(folder, out / "run-DEM-final.tif"), float(np.abs(albedo / rho.values - 1)[EDGE].mean())
+    found = [float(line.split()[1]) for line in (tmp_path / "sought/run-ambient.txt").read_text().splitlines()]
+    assert np.abs(np.array(found) - 0.15).max() < 0.02, found
+    assert left["known"][0] < 0.03 and left["known"][1] < 0.01 and left["ignored"][1] > 0.12, left
 
 
 def test_air_needs_exposures_and_possible_numbers(

@@ -80,7 +80,7 @@ class Shadows(Operator):
         lit, slope, step, ray = self._seen(x)
         xp = namespace(lit)
         where = xp.flatnonzero(slope)
-        penumbra = _Penumbra.of(self, ray, x["height"], where, step.reshape(-1)[where], xp)
+        penumbra = Penumbra.of(self, ray, x["height"], where, step.reshape(-1)[where], xp)
         slope = slope.reshape(-1)[where].astype("float64")
         frame = self._frame(_host(x["sun"]))
 
@@ -104,7 +104,7 @@ class Shadows(Operator):
         xp, ray = namespace(height), Ray.towards(_host(x["sun"]), self.spacing)
         elevation = np.arctan(ray.tangent)
         low = float(np.tan(max(elevation - self.radius, 0.0)))
-        tangent, step = self._march(height, ray, low, xp)
+        tangent, step = self.march(height, ray, low, xp)
         if self.radius == 0:
             return (step == 0).astype(self.dtype), xp.zeros(self.shape, self.dtype), step, ray
         above = (elevation - xp.arctan(tangent.astype("float64"))) / self.radius
@@ -115,7 +115,9 @@ class Shadows(Operator):
         slope = xp.where(step == 0, 0.0, 2 / np.pi * root / self.radius)
         return lit.astype(self.dtype), slope, step, ray
 
-    def _march(self, height: Array, ray: Ray, low: float, xp: ModuleType) -> tuple[Array, Array]:
+    def march(self, height: Array, ray: Ray, low: float, xp: ModuleType) -> tuple[Array, Array]:
+        """The largest tangent of elevation (ny, nx) along a ray, at least `low`, and the step at which it stands, 0
+        where none is above `low`."""
         ny, nx = self.shape
         height = xp.ascontiguousarray(height)
         tangent, step = xp.empty(self.shape, self.dtype), xp.empty(self.shape, "int32")
@@ -145,7 +147,7 @@ class Shadows(Operator):
 
 
 @dataclass(frozen=True, eq=False)
-class _Penumbra:
+class Penumbra:
     """The elements of the penumbra, what stands at their horizons, and how the angle of the sun above it changes.
 
     where (k,) the elements; near, far (k,) the two between which the blocking height is; part (k,) how far from the
@@ -164,7 +166,7 @@ class _Penumbra:
     outward: Array
 
     @classmethod
-    def of(cls, model: Shadows, ray: Ray, height: Array, where: Array, step: Array, xp: Any) -> _Penumbra:
+    def of(cls, model: Shadows, ray: Ray, height: Array, where: Array, step: Array, xp: Any) -> Penumbra:
         nx, flat = model.shape[1], height.reshape(-1).astype("float64")
         t = step.astype("int64")
         lateral = xp.asarray(ray.drift, model.dtype) * t.astype(model.dtype)  # as the kernel rounds it

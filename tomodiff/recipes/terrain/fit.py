@@ -169,10 +169,11 @@ def _say_gauges(fitting: Fitting, run: Run) -> None:
             f"heights and albedo are both sought from suns at most {np.rad2deg(apart):.1f} degrees apart: an image "
             "hardly tells a slope from a darker ground; fix the albedo (--no-float-albedo), or add images of other suns"
         )
-    if {"height", "tau"} <= set(names):
+    diffuse = {"tau": "optical depths", "ambient": "the light of the sky"}
+    for name in diffuse.keys() & set(names if "height" in names else ()):
         run.warn(
-            "heights and optical depths are both sought: air takes contrast from images as a flatter ground does, and "
-            "only the DEM and shadows tell them apart; find the depths on a DEM that is right (--fix-dem), then heights"
+            f"heights and {diffuse[name]} are both sought: either takes contrast from images as a flatter ground does, "
+            "and only the DEM and shadows tell them apart; find it on a DEM that is right (--fix-dem), then heights"
         )
     if {"height", "angles"} <= set(names):
         run.warn(
@@ -208,8 +209,9 @@ def _write(
     write_numbers(folder / f"{PREFIX}-haze.txt", scene.names, values["haze"].tolist())
     if "angles" in values and "angles" in problem.sought:
         _write_suns(run, fitting, values["angles"])
-    if "tau" in problem.sought:
-        write_numbers(folder / f"{PREFIX}-tau.txt", scene.names, values["tau"].tolist())
+    for name in ("tau", "ambient"):
+        if name in problem.sought:
+            write_numbers(folder / f"{PREFIX}-{name}.txt", scene.names, values[name].tolist())
     if "camera" in problem.sought:
         _write_cameras(run, fitting, values["camera"])
 

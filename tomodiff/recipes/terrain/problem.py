@@ -17,9 +17,11 @@ from tomodiff.objective.terrain import Curvatures, Of, Slopes
 from tomodiff.projectors.atmosphere import KINDS
 from tomodiff.projectors.photometry import model_named
 from tomodiff.projectors.sightings import SeenTerrain, Sightings
+from tomodiff.projectors.sky_light import SkyLight
 from tomodiff.projectors.sun_angles import OfSunAngles, angles_of
 from tomodiff.projectors.terrain_images import TerrainImages
 from tomodiff.projectors.under_air import UnderAir
+from tomodiff.projectors.under_sky import UnderSky
 from tomodiff.recipes.terrain.scene import Scene
 from tomodiff.recipes.terrain.settings import TerrainFitSettings
 
@@ -67,6 +69,9 @@ class Problem:
         self.data = scene.images.astype(self.dtype)
         if light.atmosphere != "none":
             operator = UnderAir(operator, light.atmosphere, scene.sun, scene.single_view, values["parameters"])
+        if light.ambient > 0 or settings.fit.float_ambient:
+            sky = SkyLight(scene.shape, self.spacing, body_radius=scene.grid.body_radius, dtype=self.dtype)
+            operator = UnderSky(operator, sky)
         if scene.views:
             operator = SeenTerrain(operator, self._sightings(), light.shading)
             self.data = np.zeros_like(self.data)
@@ -195,6 +200,7 @@ class Problem:
         low, high = self.settings.fit.albedo_bounds or (0.0, None)
         own: dict[str, tuple[float | None, float | None]] = {
             "albedo": (low, high), "exposure": (LOWEST_EXPOSURE, None), "haze": (0.0, None), "tau": (0.0, None),
+            "ambient": (0.0, None),
         }  # fmt: skip
         return {name: bound for name, bound in own.items() if name in self.sought}
 
@@ -205,7 +211,7 @@ def sought(settings: TerrainFitSettings) -> tuple[str, ...]:
     wanted = {
         "height": not fit.fix_dem, "albedo": fit.float_albedo, "exposure": fit.float_exposure, "haze": fit.float_haze,
         "parameters": fit.float_reflectance_model, "angles": fit.float_sun, "camera": fit.float_cameras != "no",
-        "tau": fit.float_tau and settings.light.atmosphere != "none",
+        "ambient": fit.float_ambient, "tau": fit.float_tau and settings.light.atmosphere != "none",
     }  # fmt: skip
     return tuple(name for name, is_so in wanted.items() if is_so)
 
@@ -247,7 +253,7 @@ def first_values(scene: Scene, settings: TerrainFitSettings) -> tuple[Scene, dic
         scene = replace(scene, albedo=scene.albedo * float(np.mean(bright / over)))
     assert scene.exposure is not None
     values |= {"albedo": scene.albedo, "exposure": scene.exposure, "angles": angles_of(scene.sun)}
-    values["camera"] = np.zeros((m, 6))
+    values |= {"camera": np.zeros((m, 6)), "ambient": np.full(m, light.ambient)}
     return scene, values
 
 

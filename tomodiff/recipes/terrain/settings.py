@@ -132,6 +132,9 @@ class Light(Section):
     )
     low_light_threshold: NotNegative = Field(default=0.0, description="brightness below which an element never counts")
     saturation: Positive | None = Field(default=None, description="brightness from which an element never counts")
+    ambient: NotNegative = Field(
+        default=0.0, description="light of the sky, past the horizons of the ground, over that of a sun in the zenith"
+    )
     shading: fields.Switch = Field(
         default=True, description="heights shade the ground (off: only cameras tell of heights, as in stereo)"
     )
@@ -157,6 +160,7 @@ class Fit(Section):
     float_haze: fields.Switch = Field(default=False, description="seek the haze of each image")
     float_reflectance_model: fields.Switch = Field(default=False, description="seek the parameters of the reflectance")
     float_sun: fields.Switch = Field(default=False, description="seek where the sun stood in each image")
+    float_ambient: fields.Switch = Field(default=False, description="seek the light of the sky in each image")
     float_tau: fields.Switch = Field(default=False, description="seek the optical depth of the air in each image")
     tau_sigma: Positive = Field(default=0.2, description="how far depths may be off where they are sought")
     float_cameras: Literal["no", "shift", "affine"] = Field(
@@ -202,7 +206,14 @@ class Fit(Section):
 
     @classmethod
     def conflicts(cls, given: dict[str, Any]) -> Iterator[tuple[str, str]]:
-        switches = ("float_exposure", "float_haze", "float_reflectance_model", "float_sun", "float_tau")
+        switches = (
+            "float_exposure",
+            "float_haze",
+            "float_reflectance_model",
+            "float_sun",
+            "float_tau",
+            "float_ambient",
+        )
         some = given.get("float_cameras", "no") != "no" or any(map(given.get, switches))
         if given.get("fix_dem") and given.get("float_albedo", True) is False and not some:
             yield "fix_dem", "nothing is left to be sought: float the albedo or something else"

@@ -1,0 +1,256 @@
+"""Light from the sky and from facing slopes: what of both reaches each element of a height field past its horizons."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from tomodiff.array import Array, Element, namespace, to_numpy
+from tomodiff.core import LinearOperator, Operator, Space, check_element
+from tomodiff.core.operators import Linear
+from tomodiff.projectors.shadows import Penumbra, Ray, Shadows
+from tomodiff.projectors.surface import SurfaceGeometry
+
+DEGREE = 4
+"""Of the spherical harmonics of a sky, at most."""
+AXES = np.eye(3)
+EAST, NORTH, UP = 0, 1, 3
+"""Planes of the geometry under a sun in the east and a camera in the north: the normal's components."""
+
+
+class SkyLight(Operator):
+    """{"height" (ny, nx), "sky" (n,)} -> irradiance of the elements by the sky (ny, nx), 1 on level open ground under a
+    sky of radiance 1 all over.
+
+    sky: coefficients of real spherical harmonics (`harmonics`), of degree 0, 1, 2, 3 or 4 (n = 1, 4, 9, 16 or 25), of
+    the radiance in the axes east, north, up.  The sky ends at the horizon of the heights along each of `azimuths`
+    directions, and at the level beyond the map (Dozier and Frew 1990, for any sky).  bounce: the operator has an input
+    "radiosity" (ny, nx) as well, the light that each element sends: below the horizon of an azimuth it is that of what
+    stands there.  Exact derivatives in all inputs: of normals, and of what blocks.
+    """
+
+    def __init__(
+        self, shape: tuple[int, int], spacing: tuple[float, float] | float = 1.0, *, degree: int = 0,
+        azimuths: int = 16, bounce: bool = False, body_radius: float | None = None, dtype: str = "float32",
+    ) -> None:  # fmt: skip
+        if not 0 <= degree <= DEGREE:
+            raise ValueError(f"degree: expected 0 to {DEGREE}, got {degree}")
+        if azimuths < 4:
+            raise ValueError(f"azimuths: expected at least 4, got {azimuths}")
+        # radius 0 has no penumbra; the horizons are what is wanted here
+        self.shadows = Shadows(shape, spacing, radius=0.0, body_radius=body_radius, dtype=dtype)
+        self.surface = SurfaceGeometry(self.shadows.shape, spacing, dtype=dtype)
+        self.shape, self.dtype, self.bounce = self.shadows.shape, dtype, bounce
+        self.azimuths = 2 * np.pi * (np.arange(azimuths) + 0.5) / azimuths
+        self.waves = [_waves(phi, degree) for phi in self.azimuths]
+        self.domain = {"height": Space(self.shape, dtype), "sky": Space(((degree + 1) ** 2,), "float64")}
+        if bounce:
+            self.domain["radiosity"] = Space(self.shape, dtype)
+        self.range = Space(self.shape, dtype)
+
+    def __call__(self, x: Element) -> Array:
+        check_element(self.domain, x, "SkyLight: x")
+        xp, normal = namespace(x["height"]), self.surface(self._geometry(x["height"]))
+        total = xp.zeros(self.shape[0] * self.shape[1], self.dtype)
+        for part in self._parts(x, xp):
+            total += part.value(normal)
+        return total.reshape(self.shape)
+
+    def linearize(self, x: Element) -> tuple[Array, LinearOperator]:
+        check_element(self.domain, x, "SkyLight: x")
+        height, xp = x["height"], namespace(x["height"])
+        normal, N = self.surface.linearize(self._geometry(height))
+        parts = list(self._parts(x, xp))
+        zero = {"sun": np.zeros(3), "view": np.zeros(3)}
+
+        def push(d: Element) -> Array:
+            turned = N.forward({"height": d["height"], **{n: xp.asarray(v) for n, v in zero.items()}})
+            sky = to_numpy(d["sky"])
+            total = xp.zeros(self.shape[0] * self.shape[1], "float64")
+            for part in parts:
+                total += part.value(turned) + part.value(normal, part.waves @ sky, d.get("radiosity"))
+                blocked = part.penumbra()
+                total[blocked.where] += part.rate(normal)[blocked.where] * blocked.tangent_along(
+                    d["height"], np.zeros(3)
+                )
+            return total.astype(self.dtype).reshape(self.shape)
+
+        def pull(g: Array) -> Element:
+            own = g.reshape(-1).astype("float64")
+            of_normal = xp.zeros((4, own.size), "float64")
+            of_height = xp.zeros(self.shape, "float64")
+            sky = np.zeros(self.domain["sky"].shape)
+            radiosity = xp.zeros(own.size, "float64")
+            for part in parts:
+                up, level = part.weights()
+                of_normal[UP] += own * up
+                of_normal[EAST] += own * level * part.level[0]
+                of_normal[NORTH] += own * level * part.level[1]
+                sky += (part.waves.T @ part.of_waves(normal, own)).real
+                blocked = part.penumbra()
+                if self.bounce:
+                    radiosity += part.of_radiosity(normal, own, blocked)
+                of_height += blocked.gathered((own * part.rate(normal))[blocked.where], self.shape)[0]
+            back = N.adjoint(of_normal.astype(self.dtype))["height"] + of_height.astype(self.dtype)
+            made = {"height": back, "sky": xp.asarray(sky)}
+            return made | ({"radiosity": radiosity.astype(self.dtype).reshape(self.shape)} if self.bounce else {})
+
+        total = xp.zeros(self.shape[0] * self.shape[1], self.dtype)
+        for part in parts:
+            total += part.value(normal)
+        return total.reshape(self.shape), Linear(self.domain, self.range, push, pull, "Jacobian of SkyLight")
+
+    def _geometry(self, height: Array) -> dict[str, Array]:
+        xp = namespace(height)
+        return {"height": height, "sun": xp.asarray(AXES[0]), "view": xp.asarray(AXES[1])}
+
+    def _parts(self, x: Element, xp: Any) -> Any:
+        """What each azimuth contributes."""
+        sky, sent = to_numpy(x["sky"]), x["radiosity"].reshape(-1) if self.bounce else None
+        for phi, waves in zip(self.azimuths, self.waves, strict=True):
+            sun = np.array([np.sin(phi), np.cos(phi), 1.0])
+            ray = Ray.towards(sun, self.shadows.spacing)
+            tangent, step = self.shadows.march(x["height"], ray, 0.0, xp)
+            zenith = np.pi / 2 - xp.arctan(tangent.reshape(-1).astype("float64"))
+            zenith = xp.where(step.reshape(-1) == 0, np.pi / 2, zenith)
+            share = 2.0 / len(self.azimuths)
+            heights = self.shadows, x["height"]
+            yield _Azimuth(ray, step.reshape(-1), zenith, waves, waves @ sky, (sun[0], sun[1]), share, sent, heights)
+
+
+@dataclass(eq=False)
+class _Azimuth:
+    """One azimuth's part: the zenith angle (n,) at which the sky ends, and the step at which what ends it stands; waves
+    (2 w + 1, n) of the harmonics and of this sky, coefficients of exp(i k zenith)."""
+
+    ray: Ray
+    step: Array
+    zenith: Array
+    waves: np.ndarray
+    sky: np.ndarray
+    level: tuple[float, float]
+    share: float
+    sent: Array | None
+    heights: tuple[Shadows, Array]
+
+    def value(self, normal: Array, sky: np.ndarray | None = None, sent: Array | None = None) -> Array:
+        """The irradiance (n,) of surfaces with these normals; under another sky and with other radiosities, if told."""
+        up, level = self.weights(sky, sent) if sky is not None else self.weights()
+        return (normal[UP] * up + self._level(normal) * level).astype(normal.dtype)
+
+    def weights(self, sky: np.ndarray | None = None, sent: Array | None = None) -> tuple[Array, Array]:
+        """What the vertical and the horizontal component of a normal count."""
+        vertical, level = (part.real for part in self._integrals(self.sky if sky is None else sky))
+        facing = self._facing(sent.reshape(-1) if sent is not None else (self.sent if sky is None else None))
+        if facing is None:
+            return vertical, level
+        end_up, end_level = self._below()
+        return vertical + facing * end_up, level + facing * end_level
+
+    def of_waves(self, normal: Array, own: Array) -> np.ndarray:
+        """The transpose of what the sky's waves make."""
+        made = []
+        for one in np.eye(len(self.sky), dtype=np.complex128):
+            vertical, level = self._integrals(one)
+            made.append(complex((own * (normal[UP] * vertical + self._level(normal) * level)).sum()))
+        return np.array(made)
+
+    def of_radiosity(self, normal: Array, own: Array, blocked: Penumbra) -> Array:
+        """The transpose of what facing slopes send."""
+        xp = namespace(own)
+        end_up, end_level = self._below()
+        each = (own * (normal[UP] * end_up + self._level(normal) * end_level))[blocked.where]
+        place = xp.concatenate([blocked.near, blocked.far])
+        return xp.bincount(place, xp.concatenate([each * (1 - blocked.part), each * blocked.part]), own.size)
+
+    def rate(self, normal: Array) -> Array:
+        """How the irradiance changes with the zenith angle of the horizon."""
+        xp = namespace(self.zenith)
+        s, c = xp.sin(self.zenith), xp.cos(self.zenith)
+        radiance = self._radiance()
+        facing = self._facing(self.sent)
+        if facing is not None:
+            radiance = radiance - facing
+        return self.share * radiance * s * (normal[UP] * c + self._level(normal) * s)
+
+    def penumbra(self) -> Penumbra:
+        """What blocks, and how the horizon goes with it."""
+        model, height = self.heights
+        xp = namespace(height)
+        where = xp.flatnonzero(self.step)
+        return Penumbra.of(model, self.ray, height, where, self.step[where], xp)
+
+    def _level(self, normal: Array) -> Array:
+        return self.level[0] * normal[EAST] + self.level[1] * normal[NORTH]
+
+    def _radiance(self) -> Array:
+        """Of the sky at the horizon."""
+        xp = namespace(self.zenith)
+        w = len(self.sky) // 2
+        return sum(
+            complex(a) * xp.exp(1j * k * self.zenith) for k, a in zip(range(-w, w + 1), self.sky, strict=True)
+        ).real
+
+    def _integrals(self, sky: np.ndarray) -> tuple[Array, Array]:
+        """Of complex radiance sin cos and radiance sin^2, from the zenith to the horizon."""
+        made, xp = [], namespace(self.zenith)
+        for kernel in (SIN_COS, SIN_SIN):
+            wave = np.convolve(sky, kernel)
+            w, total = len(wave) // 2, 0 * self.zenith
+            for k, a in zip(range(-w, w + 1), wave, strict=True):
+                if a == 0:
+                    continue
+                total = total + complex(a) * (self.zenith if k == 0 else (xp.exp(1j * k * self.zenith) - 1) / (1j * k))
+            made.append(self.share * total)
+        return made[0], made[1]
+
+    def _below(self) -> tuple[Array, Array]:
+        """The same of radiance 1 from the horizon down to the level."""
+        xp = namespace(self.zenith)
+        s, c = xp.sin(self.zenith), xp.cos(self.zenith)
+        return self.share * (1 - s * s) / 2, self.share * ((np.pi / 2 - self.zenith) + s * c) / 2
+
+    def _facing(self, sent: Array | None) -> Array | None:
+        """The radiosity (n,) of what stands at the horizon; 0 where nothing does."""
+        if sent is None:
+            return None
+        blocked = self.penumbra()
+        made = namespace(sent).zeros(self.step.size, "float64")
+        made[blocked.where] = sent[blocked.near] * (1 - blocked.part) + sent[blocked.far] * blocked.part
+        return made
+
+
+def _kernel(values: dict[int, complex]) -> np.ndarray:
+    return np.array([values.get(k, 0) for k in range(-2, 3)], np.complex128)
+
+
+SIN_COS = _kernel({-2: 0.25j, 2: -0.25j})
+SIN_SIN = _kernel({-2: -0.25, 0: 0.5, 2: -0.25})
+
+
+def harmonics(direction: np.ndarray, degree: int) -> np.ndarray:
+    """Real spherical harmonics ((degree + 1)^2, ...) of unit vectors (3, ...), l rising and m from -l to l, orthonormal
+    times sqrt(4 pi), so that the first is 1."""
+    from scipy.special import gammaln, lpmv
+
+    x, y, z = direction
+    azimuth = np.arctan2(y, x)
+    made = []
+    for el in range(degree + 1):
+        for m in range(-el, el + 1):
+            k = abs(m)
+            size = np.sqrt((2 * el + 1) * np.exp(gammaln(el - k + 1) - gammaln(el + k + 1)) * (1 if m == 0 else 2))
+            turn = np.cos(k * azimuth) if m >= 0 else np.sin(k * azimuth)
+            made.append((-1.0) ** k * size * lpmv(k, el, np.clip(z, -1, 1)) * turn)
+    return np.stack(made)
+
+
+def _waves(phi: float, degree: int) -> np.ndarray:
+    """(2 degree + 1, (degree + 1)^2) coefficients of exp(i k zenith) of each harmonic along an azimuth."""
+    n = 4 * degree + 4
+    zenith = 2 * np.pi * np.arange(n) / n  # around the whole circle, through the nadir
+    direction = np.stack([np.sin(phi) * np.sin(zenith), np.cos(phi) * np.sin(zenith), np.cos(zenith)])
+    found = np.fft.fft(harmonics(direction, degree), axis=1) / n
+    return np.stack([found[:, k % n] for k in range(-degree, degree + 1)])
