@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from tomodiff.cli import terrain_maps, terrain_render
+from tomodiff.cli import terrain_maps, terrain_mesh, terrain_render
 from tomodiff.cli.options import Overrides, names_of, with_settings
 
 app = typer.Typer(
@@ -40,3 +40,4 @@ def fit(images: Images, given: Overrides) -> None:
 app.command()(terrain_maps.shade)
 app.command()(terrain_maps.photometry)
 app.command()(terrain_render.render)
+app.command()(terrain_mesh.mesh)
