@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -59,48 +60,59 @@ class SkyLight(Operator):
         return total.reshape(self.shape)
 
     def linearize(self, x: Element) -> tuple[Array, LinearOperator]:
+        return self.linearize_in(x, self.domain)
+
+    def linearize_in(self, x: Element, names: Collection[str]) -> tuple[Array, LinearOperator]:
         check_element(self.domain, x, "SkyLight: x")
         height, xp = x["height"], namespace(x["height"])
         normal, N = self.surface.linearize(self._geometry(height))
-        parts = list(self._parts(x, xp))
-        zero = {"sun": np.zeros(3), "view": np.zeros(3)}
+        size = self.shape[0] * self.shape[1]
+        value, weights = xp.zeros(size, self.dtype), xp.zeros((3, size), "float64")
+        of_sky = xp.zeros((size, len(self.waves[0].T)), "float64") if "sky" in names else None
+        horizons, facing = _Taps(size, xp), _Taps(size, xp)
+        for part in self._parts(x, xp):
+            value += part.value(normal)
+            up, level = part.weights()
+            weights[0] += up
+            weights[1] += level * part.level[0]
+            weights[2] += level * part.level[1]
+            if of_sky is not None:
+                of_sky += part.of_sky(normal)
+            blocked = part.penumbra()
+            # of the horizon's zenith angle, by what stands there and by the element itself
+            rate = part.rate(normal)[blocked.where] * -blocked.scale / blocked.away
+            horizons.add(blocked.where, blocked.near, rate * (1 - blocked.part))
+            horizons.add(blocked.where, blocked.far, rate * blocked.part)
+            horizons.add(blocked.where, blocked.where, -rate)
+            if self.bounce and "radiosity" in names:
+                sent = part.of_facing(normal)[blocked.where]
+                facing.add(blocked.where, blocked.near, sent * (1 - blocked.part))
+                facing.add(blocked.where, blocked.far, sent * blocked.part)
+        by_height, by_radiosity = horizons.matrix(), facing.matrix()
+        still = {name: xp.zeros(3) for name in ("sun", "view")}
+        planes = [UP, EAST, NORTH]
 
         def push(d: Element) -> Array:
-            turned = N.forward({"height": d["height"], **{n: xp.asarray(v) for n, v in zero.items()}})
-            sky = to_numpy(d["sky"])
-            total = xp.zeros(self.shape[0] * self.shape[1], "float64")
-            for part in parts:
-                total += part.value(turned) + part.value(normal, part.waves @ sky, d.get("radiosity"))
-                blocked = part.penumbra()
-                total[blocked.where] += part.rate(normal)[blocked.where] * blocked.tangent_along(
-                    d["height"], np.zeros(3)
-                )
+            turned = N.forward({"height": d["height"], **still})[planes]
+            total = (weights * turned).sum(0) + by_height @ d["height"].reshape(-1)
+            if of_sky is not None:
+                total += of_sky @ d["sky"]
+            if self.bounce:
+                total += by_radiosity @ d["radiosity"].reshape(-1)
             return total.astype(self.dtype).reshape(self.shape)
 
         def pull(g: Array) -> Element:
             own = g.reshape(-1).astype("float64")
-            of_normal = xp.zeros((4, own.size), "float64")
-            of_height = xp.zeros(self.shape, "float64")
-            sky = np.zeros(self.domain["sky"].shape)
-            radiosity = xp.zeros(own.size, "float64")
-            for part in parts:
-                up, level = part.weights()
-                of_normal[UP] += own * up
-                of_normal[EAST] += own * level * part.level[0]
-                of_normal[NORTH] += own * level * part.level[1]
-                sky += (part.waves.T @ part.of_waves(normal, own)).real
-                blocked = part.penumbra()
-                if self.bounce:
-                    radiosity += part.of_radiosity(normal, own, blocked)
-                of_height += blocked.gathered((own * part.rate(normal))[blocked.where], self.shape)[0]
-            back = N.adjoint(of_normal.astype(self.dtype))["height"] + of_height.astype(self.dtype)
-            made = {"height": back, "sky": xp.asarray(sky)}
-            return made | ({"radiosity": radiosity.astype(self.dtype).reshape(self.shape)} if self.bounce else {})
+            of_normal = xp.zeros((4, size), self.dtype)
+            of_normal[planes] = weights * own
+            moved = (by_height.T @ own).reshape(self.shape)
+            made = {"height": N.adjoint(of_normal)["height"] + moved.astype(self.dtype)}
+            made["sky"] = xp.zeros(self.domain["sky"].shape) if of_sky is None else of_sky.T @ own
+            if self.bounce:
+                made["radiosity"] = (by_radiosity.T @ own).astype(self.dtype).reshape(self.shape)
+            return made
 
-        total = xp.zeros(self.shape[0] * self.shape[1], self.dtype)
-        for part in parts:
-            total += part.value(normal)
-        return total.reshape(self.shape), Linear(self.domain, self.range, push, pull, "Jacobian of SkyLight")
+        return value.reshape(self.shape), Linear(self.domain, self.range, push, pull, "Jacobian of SkyLight")
 
     def _geometry(self, height: Array) -> dict[str, Array]:
         xp = namespace(height)
@@ -135,42 +147,40 @@ class _Azimuth:
     sent: Array | None
     heights: tuple[Shadows, Array]
 
-    def value(self, normal: Array, sky: np.ndarray | None = None, sent: Array | None = None) -> Array:
-        """The irradiance (n,) of surfaces with these normals; under another sky and with other radiosities, if told."""
-        up, level = self.weights(sky, sent) if sky is not None else self.weights()
+    def value(self, normal: Array) -> Array:
+        """The irradiance (n,) of surfaces with these normals."""
+        up, level = self.weights()
         return (normal[UP] * up + self._level(normal) * level).astype(normal.dtype)
 
-    def weights(self, sky: np.ndarray | None = None, sent: Array | None = None) -> tuple[Array, Array]:
+    def weights(self) -> tuple[Array, Array]:
         """What the vertical and the horizontal component of a normal count."""
-        vertical, level = (part.real for part in self._integrals(self.sky if sky is None else sky))
-        facing = self._facing(sent.reshape(-1) if sent is not None else (self.sent if sky is None else None))
+        vertical, level = (part.real for part in self._integrals(self.sky))
+        facing = self._facing()
         if facing is None:
             return vertical, level
         end_up, end_level = self._below()
         return vertical + facing * end_up, level + facing * end_level
 
-    def of_waves(self, normal: Array, own: Array) -> np.ndarray:
-        """The transpose of what the sky's waves make."""
+    def of_sky(self, normal: Array) -> Array:
+        """(n, harmonics) the irradiance by each harmonic."""
         made = []
         for one in np.eye(len(self.sky), dtype=np.complex128):
             vertical, level = self._integrals(one)
-            made.append(complex((own * (normal[UP] * vertical + self._level(normal) * level)).sum()))
-        return np.array(made)
+            made.append(normal[UP] * vertical + self._level(normal) * level)
+        xp = namespace(normal)
+        return (xp.stack(made, 1) @ xp.asarray(self.waves)).real
 
-    def of_radiosity(self, normal: Array, own: Array, blocked: Penumbra) -> Array:
-        """The transpose of what facing slopes send."""
-        xp = namespace(own)
+    def of_facing(self, normal: Array) -> Array:
+        """(n,) the irradiance by what stands at the horizon, were its radiosity 1."""
         end_up, end_level = self._below()
-        each = (own * (normal[UP] * end_up + self._level(normal) * end_level))[blocked.where]
-        place = xp.concatenate([blocked.near, blocked.far])
-        return xp.bincount(place, xp.concatenate([each * (1 - blocked.part), each * blocked.part]), own.size)
+        return normal[UP] * end_up + self._level(normal) * end_level
 
     def rate(self, normal: Array) -> Array:
         """How the irradiance changes with the zenith angle of the horizon."""
         xp = namespace(self.zenith)
         s, c = xp.sin(self.zenith), xp.cos(self.zenith)
         radiance = self._radiance()
-        facing = self._facing(self.sent)
+        facing = self._facing()
         if facing is not None:
             radiance = radiance - facing
         return self.share * radiance * s * (normal[UP] * c + self._level(normal) * s)
@@ -212,14 +222,42 @@ class _Azimuth:
         s, c = xp.sin(self.zenith), xp.cos(self.zenith)
         return self.share * (1 - s * s) / 2, self.share * ((np.pi / 2 - self.zenith) + s * c) / 2
 
-    def _facing(self, sent: Array | None) -> Array | None:
+    def _facing(self) -> Array | None:
         """The radiosity (n,) of what stands at the horizon; 0 where nothing does."""
-        if sent is None:
+        if self.sent is None:
             return None
-        blocked = self.penumbra()
+        sent, blocked = self.sent, self.penumbra()
         made = namespace(sent).zeros(self.step.size, "float64")
         made[blocked.where] = sent[blocked.near] * (1 - blocked.part) + sent[blocked.far] * blocked.part
         return made
+
+
+class _Taps:
+    """A sparse matrix (n, n), put together from its entries."""
+
+    def __init__(self, size: int, xp: Any) -> None:
+        self.size, self.xp = size, xp
+        self.rows: list[Array] = []
+        self.columns: list[Array] = []
+        self.values: list[Array] = []
+
+    def add(self, rows: Array, columns: Array, values: Array) -> None:
+        """Entries, of which those at one place add up."""
+        self.rows.append(rows.astype("int32"))
+        self.columns.append(columns.astype("int32"))
+        self.values.append(values)
+
+    def matrix(self) -> Any:
+        """Compressed rows."""
+        if self.xp is np:
+            from scipy.sparse import coo_matrix
+        else:
+            from cupyx.scipy.sparse import coo_matrix
+        joined = self.xp.concatenate
+        if not self.values:
+            return coo_matrix((self.size, self.size)).tocsr()
+        places = joined(self.rows), joined(self.columns)
+        return coo_matrix((joined(self.values), places), shape=(self.size, self.size)).tocsr()
 
 
 def _kernel(values: dict[int, complex]) -> np.ndarray:

@@ -41,7 +41,7 @@ class UnderSky(Operator):
         xp, rho = namespace(x["height"]), x["albedo"]
         images, J = self.terrain.linearize_in(self._of_terrain(x), [n for n in names if n != "ambient"])
         at = {"height": x["height"], "sky": xp.asarray(UNIFORM)}
-        E, S = self.sky.linearize(at) if "height" in names else (self.sky(at), None)
+        E, S = self.sky.linearize_in(at, ("height",)) if "height" in names else (self.sky(at), None)
         exposure, ambient = ([float(v) for v in to_numpy(x[n])] for n in ("exposure", "ambient"))
 
         def push(d: Element) -> Array:
