@@ -53,7 +53,8 @@ TERRAIN_EXAMPLES = {
     "images": "[a.tif, b.tif]", "dem": "DEM.tif", "sun_angles": "sun_angles.txt", "lights": "lights.txt",
     "mask": "mask.png", "input_albedo": "albedo.tif",
     "crop_win": "[0, 0, 512, 512]", "format": "tif", "checkpoint_every": "5", "model_coeffs": "[0.5]",
-    "saturation": "0.5", "levels": "3", "albedo_bounds": "[0.01, 2]",
+    "saturation": "0.5", "levels": "3", "albedo_bounds": "[0.01, 2]", "cameras": "[a.json, b.json]",
+    "tile_size": "512",
 }  # fmt: skip
 """The same of terrain jobs."""
 

@@ -35,6 +35,9 @@ _Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 _NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Files = Annotated[tuple[fields.File, ...], BeforeValidator(separated), expected("files, separated by commas")]
 Numbers = Annotated[tuple[float, ...], BeforeValidator(separated), expected("numbers, separated by commas")]
+OneOrMore = Annotated[
+    float | tuple[float, ...], BeforeValidator(separated), expected("a number, or one for each image, with commas")
+]
 Positive = Annotated[_Positive, expected("a number above 0")]
 NotNegative = Annotated[_NotNegative, expected("a number of at least 0")]
 AutoPositive = Annotated[Literal["auto"] | _Positive, expected("auto or a number above 0")]
@@ -142,10 +145,10 @@ class Light(Section):
         default="none", description="none, or a model of ISIS over the ground (images and albedo in I/F): isotropic, "
         "anisotropic, hapke, or one of these with _2 (in the second approximation)"
     )  # fmt: skip
-    tau: Numbers = Field(default=(0.28,), description="optical depth, one for all images or one each")
-    wha: Numbers = Field(default=(0.95,), description="single scattering albedo of the air, one for all or one each")
-    bha: Numbers = Field(default=(0.85,), description="anisotropy of the anisotropic models, one for all or one each")
-    hga: Numbers = Field(default=(0.68,), description="asymmetry of the Hapke models, one for all or one each")
+    tau: OneOrMore = Field(default=0.28, description="optical depth, one for all images or one each")
+    wha: OneOrMore = Field(default=0.95, description="single scattering albedo of the air, one for all or one each")
+    bha: OneOrMore = Field(default=0.85, description="anisotropy of the anisotropic models, one for all or one each")
+    hga: OneOrMore = Field(default=0.68, description="asymmetry of the Hapke models, one for all or one each")
     psf_px: NotNegative = Field(default=0.0, description="standard deviation of the camera's blur, elements of the map")
     dtype: Literal["float32", "float64"] = Field(default="float32", description="precision of the computation")
     device: Literal["cpu", "cuda"] = Field(default="cpu", description="cpu, or cuda for an NVIDIA GPU")
