@@ -30,7 +30,7 @@ SANITIZE = (
     "-fno-sanitize-recover=all",
 )
 BEST, *OTHERS = runnable_isas()
-WHERE = [(BEST, "float32"), (BEST, "float64")]
+WHERE = [(BEST, "float32"), pytest.param(BEST, "float64", marks=pytest.mark.slow)]
 EVERYWHERE = [*WHERE, *(pytest.param(isa, p, marks=pytest.mark.slow) for isa in OTHERS for p in build.PRECISIONS)]
 
 
