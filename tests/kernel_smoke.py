@@ -17,14 +17,14 @@ from tomodiff.geometry import ConeBeam, FanBeam, Grid, Helix, Laminography, Para
 from tomodiff.kernels import signatures
 from tomodiff.objective.tv import HuberTotalVariation, TotalVariation
 from tomodiff.projectors import XRay
-from tomodiff.projectors.camera_image import CameraImage
 from tomodiff.projectors.fourier_slice import FourierSlice
 from tomodiff.projectors.gaussians import GaussianProjection
-from tomodiff.projectors.photometry import MODELS, Photometry
 from tomodiff.projectors.records import NAMES
-from tomodiff.projectors.reflectance import Reflectance, direction
-from tomodiff.projectors.shadows import Shadows
-from tomodiff.projectors.sightings import Sighting, Sightings, coefficients_of
+from tomodiff.projectors.terrain.camera_image import CameraImage
+from tomodiff.projectors.terrain.photometry import MODELS, Photometry
+from tomodiff.projectors.terrain.reflectance import Reflectance, direction
+from tomodiff.projectors.terrain.shadows import Shadows
+from tomodiff.projectors.terrain.sightings import Sighting, Sightings, coefficients_of
 
 ADJOINTS = {
     "planes": {"column_adjoint": "xray_column_adjoint_planes", "ray_adjoint": "xray_ray_adjoint_planes"},

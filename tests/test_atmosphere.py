@@ -11,8 +11,8 @@ import pytest
 
 from tests.toys import exact_slope
 from tomodiff.core import check_adjoint, check_gradient
-from tomodiff.projectors.atmosphere import KINDS, TERMS, Atmosphere
-from tomodiff.projectors.forward_scattering import phase_function, transmitted
+from tomodiff.projectors.terrain.atmosphere import KINDS, TERMS, Atmosphere
+from tomodiff.projectors.terrain.forward_scattering import phase_function, transmitted
 
 ISIS = {
     "Isotropic1": "isotropic", "Anisotropic1": "anisotropic", "Isotropic2": "isotropic_2",

@@ -14,8 +14,8 @@ from tomodiff.errors import ConfigError, DataError
 from tomodiff.files.planetary import read_raster
 from tomodiff.files.planetary.mesh import read_mesh
 from tomodiff.objective import Gaussian
-from tomodiff.projectors.mesh_shading import MeshShading
-from tomodiff.projectors.photometry import model_named
+from tomodiff.projectors.terrain.mesh_shading import MeshShading
+from tomodiff.projectors.terrain.photometry import model_named
 
 trimesh = pytest.importorskip("trimesh", reason="the extra `meshes` is not installed")
 

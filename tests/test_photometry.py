@@ -12,7 +12,7 @@ import pytest
 
 from tests.toys import exact_slope
 from tomodiff.core import check_gradient
-from tomodiff.projectors.photometry import MODELS, Photometry, geometry_of_angles, model_named
+from tomodiff.projectors.terrain.photometry import MODELS, Photometry, geometry_of_angles, model_named
 
 Shared = Callable[[str], Path]
 REFERENCE = "reference/planetary/"

@@ -9,9 +9,9 @@ import pytest
 
 from tests.toys import exact_slope
 from tomodiff.core import check_adjoint, check_gradient
-from tomodiff.projectors.photometry import MODELS
-from tomodiff.projectors.reflectance import Reflectance, direction
-from tomodiff.projectors.surface import SurfaceGeometry
+from tomodiff.projectors.terrain.photometry import MODELS
+from tomodiff.projectors.terrain.reflectance import Reflectance, direction
+from tomodiff.projectors.terrain.surface import SurfaceGeometry
 
 SUNS = direction(np.deg2rad([90.0, 200.0]), np.deg2rad([35.0, 50.0]))
 VIEWS = direction(np.deg2rad([10.0, 140.0]), np.deg2rad([80.0, 65.0]))

@@ -6,7 +6,7 @@ import numpy as np
 from scipy.ndimage import gaussian_filter
 from scipy.optimize import minimize
 
-from tomodiff.projectors.reflectance import Reflectance, direction
+from tomodiff.projectors.terrain.reflectance import Reflectance, direction
 
 N, FINE, EDGE = 96, 4, 6
 SUNS = direction(np.deg2rad([0.0, 90.0, 180.0, 270.0]), np.deg2rad(35.0))

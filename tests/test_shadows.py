@@ -9,8 +9,8 @@ import pytest
 
 from tests.toys import exact_slope
 from tomodiff.core import check_adjoint, check_gradient
-from tomodiff.projectors.reflectance import direction
-from tomodiff.projectors.shadows import SUN_RADIUS, Ray, Shadows
+from tomodiff.projectors.terrain.reflectance import direction
+from tomodiff.projectors.terrain.shadows import SUN_RADIUS, Ray, Shadows
 
 WIDE = np.deg2rad(4.0)
 """Radius of a sun that has broad penumbras."""

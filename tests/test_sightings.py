@@ -9,10 +9,10 @@ from scipy.ndimage import gaussian_filter, map_coordinates
 from tests.toys import exact_slope
 from tomodiff.core import check_adjoint, check_gradient
 from tomodiff.objective import Gaussian
-from tomodiff.projectors.camera_image import CameraImage
-from tomodiff.projectors.reflectance import direction
-from tomodiff.projectors.sightings import SeenTerrain, Sighting, Sightings, coefficients_of
-from tomodiff.projectors.terrain_images import TerrainImages
+from tomodiff.projectors.terrain.camera_image import CameraImage
+from tomodiff.projectors.terrain.images import TerrainImages
+from tomodiff.projectors.terrain.reflectance import direction
+from tomodiff.projectors.terrain.sightings import SeenTerrain, Sighting, Sightings, coefficients_of
 
 SHAPE = (11, 14)
 ROWS, COLUMNS = 40, 50

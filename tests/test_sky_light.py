@@ -7,10 +7,10 @@ import pytest
 
 from tomodiff.core import check_adjoint, check_gradient
 from tomodiff.objective import Gaussian
-from tomodiff.projectors.reflectance import direction
-from tomodiff.projectors.sky_light import SkyLight, harmonics
-from tomodiff.projectors.terrain_images import TerrainImages
-from tomodiff.projectors.under_sky import UnderSky
+from tomodiff.projectors.terrain.images import TerrainImages
+from tomodiff.projectors.terrain.reflectance import direction
+from tomodiff.projectors.terrain.sky_light import SkyLight, harmonics
+from tomodiff.projectors.terrain.under_sky import UnderSky
 
 SHAPE = (13, 17)
 
@@ -56,7 +56,7 @@ def test_tilted_plane_in_closed_form() -> None:
 
 def test_against_a_brute_force_sky(rng: np.random.Generator) -> None:
     """Directions all over the sky, each a hard shadow: the same light within what both leave between directions."""
-    from tomodiff.projectors.shadows import Shadows
+    from tomodiff.projectors.terrain.shadows import Shadows
 
     height, sky = relief(rng), np.array([1.0, 0.3, 0.5, -0.2, 0.1, 0.2, -0.3, 0.15, 0.05])
     A = SkyLight(SHAPE, degree=2, azimuths=32, dtype="float64")

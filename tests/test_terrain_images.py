@@ -7,9 +7,9 @@ import pytest
 
 from tests.toys import exact_slope
 from tomodiff.core import check_adjoint, check_gradient
-from tomodiff.projectors.reflectance import Reflectance, direction
-from tomodiff.projectors.shadows import Shadows
-from tomodiff.projectors.terrain_images import TerrainImages
+from tomodiff.projectors.terrain.images import TerrainImages
+from tomodiff.projectors.terrain.reflectance import Reflectance, direction
+from tomodiff.projectors.terrain.shadows import Shadows
 
 SHAPE, SPACING = (11, 13), (2.0, 3.0)
 SUNS = direction(np.deg2rad([100.0, 215.0]), np.deg2rad([24.0, 28.0]))

@@ -10,10 +10,10 @@ import pytest
 from tests.test_terrain_fit import EDGE, SMALL, command, images, off
 from tomodiff.cli.main import main
 from tomodiff.files.planetary import read_raster, write_raster
-from tomodiff.projectors.atmosphere import Atmosphere
-from tomodiff.projectors.photometry import model_named
-from tomodiff.projectors.sky_light import SkyLight
-from tomodiff.projectors.under_air import hemispheric_albedos
+from tomodiff.projectors.terrain.atmosphere import Atmosphere
+from tomodiff.projectors.terrain.photometry import model_named
+from tomodiff.projectors.terrain.sky_light import SkyLight
+from tomodiff.projectors.terrain.under_air import hemispheric_albedos
 from tomodiff.simulate.terrain_set import write_terrain
 
 

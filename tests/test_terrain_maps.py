@@ -10,7 +10,7 @@ import pytest
 from tomodiff.cli.main import main
 from tomodiff.files.planetary import read_raster, write_raster
 from tomodiff.geometry.map_grid import MapGrid
-from tomodiff.projectors.reflectance import direction
+from tomodiff.projectors.terrain.reflectance import direction
 
 GRID = MapGrid((40, 50), (5.0, 0, 700000, 0, -5.0, 10000), "IAU_2015:30110")
 SUN = ("--sun-azimuth", "140", "--sun-elevation", "35")

@@ -8,11 +8,11 @@ import pytest
 from tests.toys import exact_slope
 from tomodiff.core import check_adjoint, check_gradient
 from tomodiff.objective.terrain import Curvatures, Slopes
-from tomodiff.projectors.photometry import MODELS
-from tomodiff.projectors.reflectance import direction
-from tomodiff.projectors.shadows import Shadows
-from tomodiff.projectors.sun_angles import OfSunAngles, angles_of
-from tomodiff.projectors.terrain_images import TerrainImages
+from tomodiff.projectors.terrain.images import TerrainImages
+from tomodiff.projectors.terrain.photometry import MODELS
+from tomodiff.projectors.terrain.reflectance import direction
+from tomodiff.projectors.terrain.shadows import Shadows
+from tomodiff.projectors.terrain.sun_angles import OfSunAngles, angles_of
 from tomodiff.recipes.terrain import settings
 from tomodiff.recipes.terrain.scene import block_mean
 from tomodiff.recipes.terrain.schedule import resized

@@ -9,11 +9,11 @@ from scipy.optimize import least_squares
 from tests.toys import exact_slope
 from tomodiff.core import check_adjoint, check_gradient
 from tomodiff.objective import Gaussian
-from tomodiff.projectors.atmosphere import Atmosphere
-from tomodiff.projectors.photometry import model_named
-from tomodiff.projectors.reflectance import direction
-from tomodiff.projectors.terrain_images import TerrainImages
-from tomodiff.projectors.under_air import Mixture, UnderAir, hemispheric_albedos
+from tomodiff.projectors.terrain.atmosphere import Atmosphere
+from tomodiff.projectors.terrain.images import TerrainImages
+from tomodiff.projectors.terrain.photometry import model_named
+from tomodiff.projectors.terrain.reflectance import direction
+from tomodiff.projectors.terrain.under_air import Mixture, UnderAir, hemispheric_albedos
 
 SHAPE = (9, 11)
 SUN = np.stack([direction(0.4, 0.8), direction(2.5, 0.6)])

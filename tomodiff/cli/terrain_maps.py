@@ -76,7 +76,7 @@ def photometry(
     import numpy as np
 
     from tomodiff.files.planetary import Light, onto_grid, read_raster, write_raster
-    from tomodiff.projectors.photometry import Photometry, geometry_of_angles
+    from tomodiff.projectors.terrain.photometry import Photometry, geometry_of_angles
 
     free_to_write(out, overwrite)
     light = Light(sun_azimuth, sun_elevation, view_azimuth, view_elevation)
@@ -102,8 +102,8 @@ def reflectance_of(
     import numpy as np
 
     from tomodiff.errors import ConfigError, DataError
-    from tomodiff.projectors.reflectance import direction
-    from tomodiff.projectors.terrain_images import SHADOWS, TerrainImages
+    from tomodiff.projectors.terrain.images import SHADOWS, TerrainImages
+    from tomodiff.projectors.terrain.reflectance import direction
 
     if shadows not in SHADOWS:
         raise ConfigError(f"--shadows: expected {', '.join(SHADOWS)}, got {shadows!r}")
@@ -136,7 +136,7 @@ def model_of(name: str, coefficients: str | None) -> tuple[str, np.ndarray]:
     import numpy as np
 
     from tomodiff.errors import ConfigError
-    from tomodiff.projectors.photometry import model_named
+    from tomodiff.projectors.terrain.photometry import model_named
 
     try:
         model = model_named(name)

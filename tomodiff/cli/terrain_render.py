@@ -139,7 +139,7 @@ def _taken(
     import numpy as np
 
     from tomodiff.geometry.cameras.footprint import footprint_of
-    from tomodiff.projectors.camera_image import CameraImage
+    from tomodiff.projectors.terrain.camera_image import CameraImage
 
     column, row, width, height = window
     holes = ~np.isfinite(raster.values)

@@ -49,7 +49,7 @@ def terrain_of(chosen: TerrainSet) -> Terrain:
 
 def write_terrain(folder: Path, chosen: TerrainSet) -> Iterator[Path]:
     """Write dem.tif, sun*.tif, sun_angles.txt, truth_height.tif and truth_albedo.tif; the paths as they are done."""
-    from tomodiff.projectors.reflectance import direction
+    from tomodiff.projectors.terrain.reflectance import direction
 
     folder.mkdir(parents=True, exist_ok=True)
     terrain, grid, rng = terrain_of(chosen), chosen.grid, np.random.default_rng([chosen.seed, 1])

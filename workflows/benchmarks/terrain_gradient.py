@@ -25,8 +25,8 @@ import numpy as np
 
 from tomodiff.core import Operator
 from tomodiff.kernels import cpu_isa
-from tomodiff.projectors.reflectance import direction
-from tomodiff.projectors.terrain_images import TerrainImages
+from tomodiff.projectors.terrain.images import TerrainImages
+from tomodiff.projectors.terrain.reflectance import direction
 from workflows.benchmarks import record
 from workflows.benchmarks.stopwatch import Seconds, on_host
 

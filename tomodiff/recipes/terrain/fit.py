@@ -9,7 +9,7 @@ import numpy as np
 from tomodiff.array import Element
 from tomodiff.errors import ConfigError, MemoryNeeded
 from tomodiff.files.planetary import write_numbers, write_raster
-from tomodiff.projectors.sun_angles import angles_of
+from tomodiff.projectors.terrain.sun_angles import angles_of
 from tomodiff.recipes.checkpoints import Checkpoints
 from tomodiff.recipes.memory import USABLE, free_bytes, in_units
 from tomodiff.recipes.progress import Progress
@@ -229,7 +229,7 @@ def _write_cameras(run: Run, fitting: Fitting, camera: np.ndarray) -> None:
 def _write_suns(run: Run, fitting: Fitting, angles: np.ndarray) -> None:
     """The suns that were found, in a file that a next fit takes."""
     from tomodiff.files.atomic import replacing
-    from tomodiff.projectors.reflectance import direction
+    from tomodiff.projectors.terrain.reflectance import direction
 
     told = np.rad2deg(angles_of(direction(*angles.T) @ fitting.scene.grid.site))
     lines = [f"{n} {a % 360:.6f} {e:.6f}\n" for n, (a, e) in zip(fitting.scene.names, told, strict=True)]
@@ -263,6 +263,6 @@ def _record(
 
 
 def _model(problem: Problem) -> Any:
-    from tomodiff.projectors.photometry import model_named
+    from tomodiff.projectors.terrain.photometry import model_named
 
     return model_named(problem.settings.light.reflectance_type)

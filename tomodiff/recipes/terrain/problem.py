@@ -14,14 +14,14 @@ from tomodiff.core import Functional, LinearOperator
 from tomodiff.errors import ConfigError
 from tomodiff.objective import Cauchy, Gaussian
 from tomodiff.objective.terrain import Curvatures, Of, Slopes
-from tomodiff.projectors.atmosphere import KINDS
-from tomodiff.projectors.photometry import model_named
-from tomodiff.projectors.sightings import SeenTerrain, Sightings
-from tomodiff.projectors.sky_light import SkyLight
-from tomodiff.projectors.sun_angles import OfSunAngles, angles_of
-from tomodiff.projectors.terrain_images import TerrainImages
-from tomodiff.projectors.under_air import UnderAir
-from tomodiff.projectors.under_sky import UnderSky
+from tomodiff.projectors.terrain.atmosphere import KINDS
+from tomodiff.projectors.terrain.images import TerrainImages
+from tomodiff.projectors.terrain.photometry import model_named
+from tomodiff.projectors.terrain.sightings import SeenTerrain, Sightings
+from tomodiff.projectors.terrain.sky_light import SkyLight
+from tomodiff.projectors.terrain.sun_angles import OfSunAngles, angles_of
+from tomodiff.projectors.terrain.under_air import UnderAir
+from tomodiff.projectors.terrain.under_sky import UnderSky
 from tomodiff.recipes.terrain.scene import Scene
 from tomodiff.recipes.terrain.settings import TerrainFitSettings
 

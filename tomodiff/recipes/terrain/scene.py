@@ -23,8 +23,8 @@ from tomodiff.files.planetary import (
 )
 from tomodiff.files.planetary.sun_angles import light_of_tags
 from tomodiff.geometry.map_grid import MapGrid
-from tomodiff.projectors.reflectance import direction
-from tomodiff.projectors.sightings import Sightings
+from tomodiff.projectors.terrain.reflectance import direction
+from tomodiff.projectors.terrain.sightings import Sightings
 from tomodiff.recipes.run import Run
 from tomodiff.recipes.terrain.views import ImageView, light_of, view_image
 

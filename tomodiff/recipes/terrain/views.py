@@ -12,8 +12,8 @@ from tomodiff.errors import DataError
 from tomodiff.files.planetary import Light, Observation, Raster
 from tomodiff.geometry.cameras.parallax import Parallax, parallax_of
 from tomodiff.geometry.map_grid import MapGrid
-from tomodiff.projectors.shadows import Shadows
-from tomodiff.projectors.sightings import Sighting, coefficients_of
+from tomodiff.projectors.terrain.shadows import Shadows
+from tomodiff.projectors.terrain.sightings import Sighting, coefficients_of
 
 MARGIN = 16
 """Pixels kept around what the map needs of an image."""

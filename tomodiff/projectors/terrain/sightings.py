@@ -12,7 +12,7 @@ from tomodiff.array import Array, Element, namespace, to_numpy
 from tomodiff.core import LinearOperator, Operator, Space, check_element
 from tomodiff.core.operators import Linear
 from tomodiff.kernels import kernel, lanes
-from tomodiff.projectors.terrain_images import TerrainImages
+from tomodiff.projectors.terrain.images import TerrainImages
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,9 +10,9 @@ import numpy as np
 from tomodiff.array import Array, Element, namespace, to_numpy
 from tomodiff.core import LinearOperator, Operator, Space, check_element
 from tomodiff.core.operators import Linear
-from tomodiff.projectors.atmosphere import KINDS, SCALE_HEIGHT, Atmosphere
-from tomodiff.projectors.photometry import Photometry, ReflectanceModel, model_named
-from tomodiff.projectors.terrain_images import TerrainImages
+from tomodiff.projectors.terrain.atmosphere import KINDS, SCALE_HEIGHT, Atmosphere
+from tomodiff.projectors.terrain.images import TerrainImages
+from tomodiff.projectors.terrain.photometry import Photometry, ReflectanceModel, model_named
 
 NODES = 24
 """Of the quadratures over the sky of a reflectance, for each of three angles."""

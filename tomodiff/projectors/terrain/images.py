@@ -9,9 +9,9 @@ import numpy as np
 from tomodiff.array import Array, Element, namespace
 from tomodiff.core import LinearOperator, Operator, Space, check_element
 from tomodiff.core.operators import Linear
-from tomodiff.projectors.photometry import ReflectanceModel
-from tomodiff.projectors.reflectance import Reflectance
-from tomodiff.projectors.shadows import SUN_RADIUS, Shadows
+from tomodiff.projectors.terrain.photometry import ReflectanceModel
+from tomodiff.projectors.terrain.reflectance import Reflectance
+from tomodiff.projectors.terrain.shadows import SUN_RADIUS, Shadows
 
 OWN = ("height", "albedo", "parameters", "exposure", "haze")
 SHADOWS = ("none", "hard", "penumbra")

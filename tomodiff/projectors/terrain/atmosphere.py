@@ -17,8 +17,8 @@ import numpy as np
 from tomodiff.array import Array, Element
 from tomodiff.core import LinearOperator, Operator, Space, check_element
 from tomodiff.core.operators import Linear
-from tomodiff.projectors.atmosphere_series import Depth
-from tomodiff.projectors.forward_scattering import phase_function, sky_albedo, transmitted
+from tomodiff.projectors.terrain.atmosphere_series import Depth
+from tomodiff.projectors.terrain.forward_scattering import phase_function, sky_albedo, transmitted
 
 TERMS = ("path", "total", "direct", "sky")
 """Radiance of the air; transmission with and without scattered light; albedo of the sky as the ground sees it."""

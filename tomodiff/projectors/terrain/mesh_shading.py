@@ -7,7 +7,7 @@ import numpy as np
 from tomodiff.array import Array, Element, namespace
 from tomodiff.core import LinearOperator, Operator, Space, check_element
 from tomodiff.core.operators import Linear
-from tomodiff.projectors.photometry import Photometry, ReflectanceModel
+from tomodiff.projectors.terrain.photometry import Photometry, ReflectanceModel
 
 
 class MeshShading(Operator):

@@ -9,7 +9,7 @@ import numpy as np
 from tomodiff.array import Array, Element, namespace, to_numpy
 from tomodiff.core import LinearOperator, Operator, Space, check_element
 from tomodiff.core.operators import Linear
-from tomodiff.projectors.sky_light import SkyLight
+from tomodiff.projectors.terrain.sky_light import SkyLight
 
 UNIFORM = np.ones(1)
 

@@ -11,9 +11,9 @@ import numpy as np
 from tomodiff.array import Array, Element, namespace
 from tomodiff.core import LinearOperator, Operator, Space, check_element
 from tomodiff.core.operators import Linear
-from tomodiff.projectors.photometry import Photometry, ReflectanceModel
-from tomodiff.projectors.shading import Shading
-from tomodiff.projectors.surface import SurfaceGeometry
+from tomodiff.projectors.terrain.photometry import Photometry, ReflectanceModel
+from tomodiff.projectors.terrain.shading import Shading
+from tomodiff.projectors.terrain.surface import SurfaceGeometry
 
 
 @dataclass(frozen=True, eq=False)

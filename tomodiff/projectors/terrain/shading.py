@@ -8,8 +8,8 @@ import numpy as np
 
 from tomodiff.array import Array, Element, namespace
 from tomodiff.kernels import kernel, lanes
-from tomodiff.projectors.photometry import Photometry
-from tomodiff.projectors.surface import SurfaceGeometry
+from tomodiff.projectors.terrain.photometry import Photometry
+from tomodiff.projectors.terrain.surface import SurfaceGeometry
 
 
 class Shading:

@@ -11,8 +11,8 @@ import numpy as np
 from tomodiff.array import Array, Element, namespace, to_numpy
 from tomodiff.core import LinearOperator, Operator, Space, check_element
 from tomodiff.core.operators import Linear
-from tomodiff.projectors.shadows import Penumbra, Ray, Shadows
-from tomodiff.projectors.surface import SurfaceGeometry
+from tomodiff.projectors.terrain.shadows import Penumbra, Ray, Shadows
+from tomodiff.projectors.terrain.surface import SurfaceGeometry
 
 DEGREE = 4
 """Of the spherical harmonics of a sky, at most."""
