@@ -332,18 +332,24 @@ class TestLaboratory:
                   shadows="none", crop_win="120,20,250,250", **given)  # fmt: skip
         height = read_raster(run.volume_path).values
         mask = read_raster(folder / "gray.mask.png").values[20:270, 120:370] > 128
-        rows, columns = np.nonzero(mask)
-        middle = [(v.min() + v.max()) / 2 for v in (rows, columns)]
-        radius = (np.ptp(rows) + np.ptp(columns) + 2) / 4
-        y, x = np.mgrid[: mask.shape[0], : mask.shape[1]]
-        x, y = (x - middle[1]) / radius, (middle[0] - y) / radius
-        normal = np.stack([x, y, np.sqrt(np.maximum(1 - x**2 - y**2, 0))])
-        south, east = np.gradient(height)
-        found = np.stack([-east, south, np.ones_like(height)]) / np.sqrt(1 + east**2 + south**2)
-        off = np.rad2deg(np.arccos(np.clip((found * normal).sum(0), -1, 1)))
-        within = {f"r_{r:g}": float(off[mask & (np.hypot(x, y) < r)].mean()) for r in (0.8, 0.9)}
+        off, r = sphere_errors(height, mask)
+        within = {f"r_{most:g}": float(off[mask & (r < most)].mean()) for most in (0.8, 0.9)}
         measured("grey sphere, mean error of normals, degrees, given lights", "<= 5", **within)
         assert max(within.values()) <= 5
+
+
+def sphere_errors(height: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Angles (degrees) between the normals of heights and of the sphere that a mask shows, and distances from its
+    middle, over its radius."""
+    rows, columns = np.nonzero(mask)
+    middle = [(v.min() + v.max()) / 2 for v in (rows, columns)]
+    radius = (np.ptp(rows) + np.ptp(columns) + 2) / 4
+    y, x = np.mgrid[: mask.shape[0], : mask.shape[1]]
+    x, y = (x - middle[1]) / radius, (middle[0] - y) / radius
+    normal = np.stack([x, y, np.sqrt(np.maximum(1 - x**2 - y**2, 0))])
+    south, east = np.gradient(height)
+    found = np.stack([-east, south, np.ones_like(height)]) / np.sqrt(1 + east**2 + south**2)
+    return np.rad2deg(np.arccos(np.clip((found * normal).sum(0), -1, 1))), np.hypot(x, y)
 
 
 def flat_grid(n: int) -> MapGrid:

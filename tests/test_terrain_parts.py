@@ -14,7 +14,7 @@ from tomodiff.projectors.terrain.reflectance import direction
 from tomodiff.projectors.terrain.shadows import Shadows
 from tomodiff.projectors.terrain.sun_angles import OfSunAngles, angles_of
 from tomodiff.recipes.terrain import settings
-from tomodiff.recipes.terrain.scene import block_mean
+from tomodiff.recipes.terrain.blocks import block_mean
 from tomodiff.recipes.terrain.schedule import resized
 from tomodiff.simulate.terrain import Terrain, fractal_terrain, lit_part, rendered
 

@@ -10,6 +10,7 @@ import pytest
 from scipy.ndimage import gaussian_filter
 
 from tests.conftest import Measured
+from tests.test_terrain_fit import sphere_errors
 from tomodiff.cli.main import main
 from tomodiff.files.planetary import Raster, read_raster, write_raster
 from tomodiff.geometry.map_grid import MapGrid
@@ -129,13 +130,7 @@ def test_a_grey_sphere_with_lights_that_are_sought(shared: Shared, tmp_path: Pat
         fitted([folder / f"gray.{k}.png" for k in range(12)], tmp_path / "run", *told) / "run-DEM-final.tif"
     )
     mask = read_raster(folder / "gray.mask.png").values[20:270, 120:370] > 128
-    rows, columns = np.nonzero(mask)
-    middle, radius = [(v.min() + v.max()) / 2 for v in (rows, columns)], (np.ptp(rows) + np.ptp(columns) + 2) / 4
-    y, x = np.mgrid[: mask.shape[0], : mask.shape[1]]
-    x, y = (x - middle[1]) / radius, (middle[0] - y) / radius
-    normal = np.stack([x, y, np.sqrt(np.maximum(1 - x**2 - y**2, 0))])
-    south, east = np.gradient(height.values)
-    found = np.stack([-east, south, np.ones_like(x)]) / np.sqrt(1 + east**2 + south**2)
-    off = np.rad2deg(np.arccos(np.clip((found * normal).sum(0), -1, 1)))[mask & (np.hypot(x, y) < 0.8)]
+    every, r = sphere_errors(height.values, mask)
+    off = every[mask & (r < 0.8)]
     measured("grey sphere, mean error of normals, degrees, lights and ambient sought", "<= 3", off=float(off.mean()))
     assert off.mean() <= 12

@@ -114,7 +114,7 @@ def _shaded(
     from tomodiff.errors import ConfigError
     from tomodiff.files.planetary import Light
     from tomodiff.geometry.cameras.parallax import parallax_of
-    from tomodiff.recipes.terrain.views import light_of
+    from tomodiff.recipes.terrain.views import light_of, towards_camera
 
     grid = raster.grid
     if (azimuth is None) != (elevation is None):
@@ -122,8 +122,7 @@ def _shaded(
     told = None if azimuth is None or elevation is None else Light(azimuth, elevation, 0.0, 90.0)
     low, high = float(np.nanmin(raster.values)), float(np.nanmax(raster.values))
     parallax = parallax_of(seen.camera, grid.ellipsoid, *grid.geodetic, low, high, str(raster.path))
-    axes = grid.axes
-    view = np.einsum("abij,bij->aij", axes, np.where(np.isfinite(parallax.view), parallax.view, axes[2]))
+    view = towards_camera(parallax, grid)
     light = light_of(seen, grid, view, told)
     if light is None:
         raise ConfigError("--sun-azimuth, --sun-elevation: expected both, as the camera's file does not tell the sun")

@@ -58,9 +58,9 @@ class _Isd:
         radii = self.get("radii")
         unit = UNITS.get(radii.get("unit", "km"), 1000.0)
         body = Ellipsoid(float(radii["semimajor"]) * unit, float(radii["semiminor"]) * unit)
-        spin = _Turns(self, "body_rotation")
+        spin = self.turns("body_rotation")
         times, positions = self.places("instrument_position", spin)
-        turns = _Turns(self, "instrument_pointing")
+        turns = self.turns("instrument_pointing")
         centre = float(self.told.get("center_ephemeris_time", turns.times[0]))
         camera: Camera
         if model == FRAME:
@@ -111,7 +111,7 @@ class _Isd:
             raise DataError(self.path, f"{table}.ephemeris_times", f"{count} times, one for each row", str(len(times)))
         return times[:count]
 
-    def places(self, table: str, spin: _Turns) -> tuple[np.ndarray, np.ndarray]:
+    def places(self, table: str, spin: Turns) -> tuple[np.ndarray, np.ndarray]:
         """Times and body-fixed positions (n, 3) in metres."""
         told = self.get(table)
         positions = self.array(table, "positions", 3)
@@ -120,19 +120,17 @@ class _Isd:
         unit = UNITS.get(told.get("unit", "km"), 1000.0)
         return times[:count], spin.at(times[:count]).apply(positions[:count]) * unit
 
-    def speeds(self, spin: _Turns, times: np.ndarray, positions: np.ndarray) -> np.ndarray | None:
-        """Body-fixed velocities (n, 3) in m/s, those of the body's turning taken off; None where none are told."""
+    def speeds(self, spin: Turns, times: np.ndarray, positions: np.ndarray) -> np.ndarray | None:
+        """Body-fixed velocities (n, 3) in m/s; None where none are told."""
         told = self.get("instrument_position")
         if len(told.get("velocities", ())) < len(times):
             return None
         unit = UNITS.get(told.get("unit", "km"), 1000.0)
-        own = spin.at(times).apply(np.array(told["velocities"], np.float64)[: len(times)]) * unit
-        if len(spin.times) == 1:
-            return own
-        late = 1e-3 * float(spin.times[-1] - spin.times[0])
-        ends = np.clip(times, spin.times[0], spin.times[-1] - late)
-        turn = (spin.at(ends + late) * spin.at(ends).inv()).as_rotvec() / late
-        return own + np.cross(turn, positions)
+        return spin.speeds(times, np.array(told["velocities"], np.float64)[: len(times)] * unit, positions)
+
+    def turns(self, table: str) -> Turns:
+        q = self.array(table, "quaternions", 4)
+        return Turns.of(self.times(table, len(q)), q, self.get(table).get("constant_rotation"))
 
     def detector(self) -> Detector:
         centre = self.get("detector_center")
@@ -165,21 +163,34 @@ class _Isd:
         return Distortion(kind, np.array(k, np.float64))
 
 
-class _Turns:
-    """Rotations from J2000 to a frame at times: of a table's quaternions and the constant turn after them."""
+@dataclass(frozen=True, eq=False)
+class Turns:
+    """Rotations from J2000 to a frame at times."""
 
-    def __init__(self, isd: _Isd, table: str) -> None:
-        q = isd.array(table, "quaternions", 4)
-        self.times = isd.times(table, len(q))
-        constant = isd.get(table).get("constant_rotation")
+    times: np.ndarray
+    rotations: Rotation
+
+    @classmethod
+    def of(cls, times: np.ndarray, quaternions: np.ndarray, constant: Any) -> Turns:
+        """Of quaternions (n, 4), scalar first, and the constant turn (nine numbers, or None) after them."""
         fixed = Rotation.identity()
         if constant is not None:
             fixed = Rotation.from_matrix(np.array(constant, np.float64).reshape(3, 3))
-        self.rotations = fixed * Rotation.from_quat(q[:, [1, 2, 3, 0]])
+        return cls(times, fixed * Rotation.from_quat(quaternions[:, [1, 2, 3, 0]]))
 
     def at(self, times: np.ndarray) -> Rotation:
         """The rotations at times, those of the ends beyond them."""
         return between(self.times, self.rotations, times)
+
+    def speeds(self, times: np.ndarray, own: np.ndarray, positions: np.ndarray) -> np.ndarray:
+        """Velocities (n, 3) in the frame of `own` in J2000, of `positions` in the frame: less the frame's turning."""
+        seen = self.at(times).apply(own)
+        if len(self.times) == 1:
+            return seen
+        late = 1e-3 * float(self.times[-1] - self.times[0])
+        ends = np.clip(times, self.times[0], self.times[-1] - late)
+        turn = (self.at(ends + late) * self.at(ends).inv()).as_rotvec() / late
+        return seen + np.cross(turn, positions)
 
 
 def between(known: np.ndarray, rotations: Rotation, times: np.ndarray) -> Rotation:

@@ -11,10 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy.spatial.transform import Rotation
 
 from tomodiff.errors import DataError
-from tomodiff.files.planetary.isd import Observation, between, even_track, even_turns
+from tomodiff.files.planetary.isd import Observation, Turns, even_track, even_turns
 from tomodiff.geometry.cameras import Detector, Distortion, Ellipsoid, LineScan
 
 INSTRUMENTS = {"NACL": -85600, "NACR": -85610}
@@ -58,26 +57,25 @@ class _Cube:
         start = self._clock() + self.keyword(f"INS{self.code}_CONSTANT_TIME_OFFSET", 0.0)
         start += line * (self.keyword(f"INS{self.code}_ADDITIONAL_PREROLL", 1024.0) + first_line - 0.5)
 
-        spin_times, spin = self.turns("BodyRotation")
-        aim_times, aim = self.turns("InstrumentPointing")
-        where = self.table("InstrumentPosition")
-        positions = between(spin_times, spin, where[:, -1]).apply(where[:, :3]) * 1e3
+        spin, aim, where = (
+            self.turns("BodyRotation"),
+            self.turns("InstrumentPointing"),
+            self.table("InstrumentPosition"),
+        )
+        when = where[:, -1]
+        positions = spin.at(when).apply(where[:, :3]) * 1e3
         speeds = None
         if where.shape[1] >= 7 and len(where) > 1:
-            turn = (spin[-1] * spin[0].inv()).as_rotvec() / max(float(spin_times[-1] - spin_times[0]), 1e-9)
-            own = between(spin_times, spin, where[:, -1]).apply(where[:, 3:6]) * 1e3
-            speeds = own + np.cross(turn if len(spin_times) > 1 else np.zeros(3), positions)
+            speeds = spin.speeds(when, where[:, 3:6] * 1e3, positions)
         middle = start + line * shape[0] / 2
         sun = self.table("SunPosition")
-        nearest = int(np.argmin(np.abs(sun[:, -1] - middle)))
+        nearest = sun[np.argmin(np.abs(sun[:, -1] - middle))]
         camera = LineScan(
             shape, body, self.detector(first_sample), np.array([[0.5, start - middle, line]]),
-            even_track(where[:, -1] - middle, positions, speeds),
-            even_turns(aim_times - middle, between(spin_times, spin, aim_times) * aim.inv()),
+            even_track(when - middle, positions, speeds),
+            even_turns(aim.times - middle, spin.at(aim.times) * aim.rotations.inv()),
         )  # fmt: skip
-        return Observation(
-            camera, between(spin_times, spin, sun[nearest, -1:]).apply(sun[nearest : nearest + 1, :3])[0] * 1e3
-        )
+        return Observation(camera, spin.at(nearest[-1:]).apply(nearest[None, :3])[0] * 1e3)
 
     def detector(self, first_sample: float) -> Detector:
         code, summing = self.code, float(self.cube["Instrument"].get("SpatialSumming", 1))
@@ -107,14 +105,9 @@ class _Cube:
             raise DataError(self.path, f"table {name}", "finite numbers", "NaN or infinities")
         return values
 
-    def turns(self, name: str) -> tuple[np.ndarray, Rotation]:
-        """Times and rotations from J2000."""
+    def turns(self, name: str) -> Turns:
         rows = self.table(name)
-        constant = self.label[f"Table_{name}"].get("ConstantRotation")
-        fixed = Rotation.identity()
-        if constant is not None:
-            fixed = Rotation.from_matrix(np.array(constant, np.float64).reshape(3, 3))
-        return rows[:, -1], fixed * Rotation.from_quat(rows[:, [1, 2, 3, 0]])
+        return Turns.of(rows[:, -1], rows, self.label[f"Table_{name}"].get("ConstantRotation"))
 
     def keyword(self, name: str, default: Any = None) -> Any:
         value = self.label.get("NaifKeywords", {}).get(name, default)

@@ -9,7 +9,7 @@ from scipy.interpolate import RectBivariateSpline
 
 from tomodiff.errors import DataError
 from tomodiff.geometry.cameras import Camera, LineScan
-from tomodiff.geometry.cameras.parallax import BLOCK, NODES, WORST
+from tomodiff.geometry.cameras.parallax import BLOCK, NODES, TO_POWERS, WORST
 from tomodiff.geometry.map_grid import MapGrid
 
 APART = 16
@@ -34,7 +34,6 @@ def footprint_of(
     Raises DataError where the cubics in the height, or those between pixels, are off by 0.01 element halfway.
     """
     middle, half = (low + high) / 2, max((high - low) / 2, 1.0)
-    to_powers = np.linalg.inv(np.vander(NODES, 4, increasing=True))
 
     def over(pixels: np.ndarray, t: float) -> np.ndarray:
         return grid.elements_of(*camera.ground_of(pixels, middle + half * t))
@@ -44,7 +43,7 @@ def footprint_of(
         path, off = np.empty((2, 4, flat.shape[1])), 0.0
         for first in range(0, flat.shape[1], BLOCK):
             part = flat[:, first : first + BLOCK]
-            made = np.einsum("kn,nap->akp", to_powers, np.stack([over(part, t) for t in NODES]))
+            made = np.einsum("kn,nap->akp", TO_POWERS, np.stack([over(part, t) for t in NODES]))
             miss = np.abs(made[:, 0] - over(part, 0.0))
             off = max(off, float(np.max(miss, initial=0, where=np.isfinite(miss))))
             path[:, :, first : first + BLOCK] = made

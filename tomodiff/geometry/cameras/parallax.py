@@ -13,6 +13,8 @@ from tomodiff.geometry.cameras.ellipsoid import Ellipsoid
 BLOCK = 1 << 15
 """Elements taken at a time."""
 NODES = np.cos(np.pi * (np.arange(4) + 0.5) / 4)
+TO_POWERS = np.linalg.inv(np.vander(NODES, 4, increasing=True))
+"""Heights at which cameras are asked, -1 to 1, and from values there to the coefficients of a cubic."""
 WORST = 0.01
 """Pixels that the cubic may be off."""
 
@@ -50,7 +52,6 @@ def parallax_of(
     middle, half = (low + high) / 2, max((high - low) / 2, 1.0)
     shape, size = lon.shape, lon.size
     start, path, view = np.zeros((2, size), np.int32), np.zeros((2, 4, size)), np.zeros((3, size))
-    to_powers = np.linalg.inv(np.vander(NODES, 4, increasing=True))
     worst = 0.0
     for first in range(0, size, BLOCK):
         part = slice(first, first + BLOCK)
@@ -63,7 +64,7 @@ def parallax_of(
 
         at, slopes = seen(0.0)
         whole = np.where(np.isfinite(at), np.round(at), 0)
-        made = np.einsum("kn,nap->akp", to_powers, np.stack([seen(t)[0] - whole for t in NODES]))
+        made = np.einsum("kn,nap->akp", TO_POWERS, np.stack([seen(t)[0] - whole for t in NODES]))
         with np.errstate(invalid="ignore"):
             off = np.abs(made[:, 0] + whole - at)
         worst = max(worst, float(np.nanmax(off, initial=0)))

@@ -45,7 +45,9 @@ class UnderAir(Operator):
     def __call__(self, x: Element) -> Array:
         check_element(self.domain, x, "UnderAir: x")
         ground = self.terrain(self._dry(x))
-        return self._composed(ground, x, self.air(self._of_air(x)))
+        terms = self.air(self._of_air(x))
+        parts = [self._parts(k, x["albedo"], own) for k, own in enumerate(terms)]
+        return self._composed(ground, x, terms, parts)
 
     def linearize(self, x: Element) -> tuple[Array, LinearOperator]:
         return self.linearize_in(x, self.domain)
@@ -88,7 +90,9 @@ class UnderAir(Operator):
             back |= {"albedo": albedo, "exposure": back["exposure"] + xp.asarray(more), "haze": xp.asarray(haze)}
             return back | {n: xp.asarray(v) for n, v in T.adjoint(of_terms).items()}
 
-        return self._composed(ground, x, terms), Linear(self.domain, self.range, push, pull, "Jacobian of UnderAir")
+        return self._composed(ground, x, terms, parts), Linear(
+            self.domain, self.range, push, pull, "Jacobian of UnderAir"
+        )
 
     def _dry(self, x: Element) -> dict[str, Array]:
         """The inputs of the terrain, without haze, which comes after the air."""
@@ -97,15 +101,14 @@ class UnderAir(Operator):
     def _of_air(self, x: Element) -> dict[str, np.ndarray]:
         return {n: to_numpy(x[n]) for n in self.names}
 
-    def _composed(self, ground: Array, x: Element, terms: np.ndarray) -> Array:
+    def _composed(self, ground: Array, x: Element, terms: np.ndarray, parts: list[tuple[Array, ...]]) -> Array:
         exposure, haze = to_numpy(x["exposure"]), to_numpy(x["haze"])
         made = namespace(ground).empty_like(ground)
-        for k in range(len(terms)):
-            bright = self._parts(k, x["albedo"], terms[k])[0]
+        for k, (bright, *_) in enumerate(parts):
             made[k] = float(terms[k, 2]) * ground[k] + float(exposure[k]) * bright + float(haze[k])
         return made
 
-    def _parts(self, k: int, rho: Array, terms: np.ndarray) -> tuple[Array, Array, Array, Array]:
+    def _parts(self, k: int, rho: Array, terms: np.ndarray) -> tuple[Array, ...]:
         """What the air adds to the direct light, over the exposure, and its derivatives by albedo, total and sky."""
         path, total, direct, sky = (float(t) for t in terms)
         lost = 1 / (1 - rho * (self.bond * sky))

@@ -6,8 +6,8 @@ import numpy as np
 
 from tomodiff.array import Element
 from tomodiff.recipes.run import Run
+from tomodiff.recipes.terrain.blocks import block_mean
 from tomodiff.recipes.terrain.problem import Problem
-from tomodiff.recipes.terrain.scene import block_mean
 from tomodiff.recipes.terrain.schedule import Fitting
 
 WIDEST = 600

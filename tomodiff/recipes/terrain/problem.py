@@ -73,7 +73,8 @@ class Problem:
             sky = SkyLight(scene.shape, self.spacing, body_radius=scene.grid.body_radius, dtype=self.dtype)
             operator = UnderSky(operator, sky)
         if scene.views:
-            operator = SeenTerrain(operator, self._sightings(), light.shading)
+            self.sightings = self._sightings()
+            operator = SeenTerrain(operator, self.sightings, light.shading)
             self.data = np.zeros_like(self.data)
         if "angles" in self.sought:
             operator = OfSunAngles(operator)
@@ -111,7 +112,7 @@ class Problem:
             return self.data
         camera = x["camera"] if "camera" in x else self.known["camera"]
         height = x["height"] if "height" in x else self.known["height"]
-        return self._sightings()({"height": height, "camera": camera})
+        return self.sightings({"height": height, "camera": camera})
 
     def objective(self, valid: np.ndarray, threshold: float = 0.0) -> Functional:
         """Misfit to the images where they are valid, Cauchy's from `threshold` deviations on (0: squares); priors."""

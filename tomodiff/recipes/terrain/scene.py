@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy.ndimage import distance_transform_edt
 
 from tomodiff.errors import ConfigError, DataError
 from tomodiff.files.planetary import (
@@ -26,6 +25,7 @@ from tomodiff.geometry.map_grid import MapGrid
 from tomodiff.projectors.terrain.reflectance import direction
 from tomodiff.projectors.terrain.sightings import Sightings
 from tomodiff.recipes.run import Run
+from tomodiff.recipes.terrain.blocks import block_mean, filled
 from tomodiff.recipes.terrain.views import ImageView, light_of, view_image
 
 HIGHEST = 89.95
@@ -99,13 +99,6 @@ class Scene:
         )  # fmt: skip
 
 
-def block_mean(values: np.ndarray, factor: int) -> np.ndarray:
-    """Means over the last two axes; what does not fill a block at their ends is left out."""
-    ny, nx = (n // factor * factor for n in values.shape[-2:])
-    blocks = values[..., :ny, :nx].reshape(*values.shape[:-2], ny // factor, factor, nx // factor, factor)
-    return np.asarray(blocks.mean((-3, -1)))
-
-
 def read_dem(settings: Any) -> Raster:
     """The DEM, or level ground of unknown height on the map of the first image; the part of it that is wanted.  Raises
     DataError where its unit is none that is known."""
@@ -132,9 +125,8 @@ def read_dem(settings: Any) -> Raster:
 def look_at(settings: Any) -> None:
     """What cannot be read should cost no run directory: the DEM, the first image, the table of suns."""
     grid = read_dem(settings.input).grid
-    first, isd = settings.input.images[0], _isds(settings.input)[0]
-    found = read_raster(first)
-    if (isd is None and found.projected) or read_camera(first, isd) is None:
+    found = read_raster(settings.input.images[0])
+    if _camera(found, _isds(settings.input)[0]) is None:
         onto_grid(found, grid)
     _lights(settings.input)
 
@@ -151,10 +143,8 @@ def load_scene(settings: Any, light: Any, run: Run | None = None) -> Scene:
     used: dict[str, dict[str, Any]] = {}
     rows: list[_Row] = []
     for path, isd in zip(chosen.images, _isds(chosen), strict=True):
-        found, camera = read_raster(path), None
-        told = lights.get(path.name) or light_of_tags(found.tags)
-        if isd is not None or not found.projected:
-            camera = read_camera(path, isd)
+        found = read_raster(path)
+        told, camera = lights.get(path.name) or light_of_tags(found.tags), _camera(found, isd)
         if camera is None:
             row, about, why = _mapped(path, found, dem.grid, inside, light, told)
         else:
@@ -225,6 +215,11 @@ def _sighted(
         path.name, np.where(counts, values, 0.0), counts, light_of(observation, grid, towards, told), view, towards
     )
     return row, about, _refused(values, counts)
+
+
+def _camera(found: Raster, isd: Path | None) -> Observation | None:
+    """The camera that counts: none for an image that lies on a map, unless one is told."""
+    return read_camera(found.path, isd) if isd is not None or not found.projected else None
 
 
 def _isds(chosen: Any) -> list[Path | None]:
@@ -321,11 +316,7 @@ def _told(given: Any, names: tuple[str, ...], what: str) -> np.ndarray:
 
 
 def _filled(values: np.ndarray) -> np.ndarray:
-    """The values, holes with that of their nearest neighbour."""
-    holes = ~np.isfinite(values)
-    if not holes.any():
-        return values
-    if holes.all():
+    """The values without holes; there must be some."""
+    if not np.isfinite(values).any():
         raise ConfigError("a map that holds nothing where the DEM lies")
-    nearest = distance_transform_edt(holes, return_distances=False, return_indices=True)
-    return np.asarray(values[tuple(nearest)])
+    return filled(values)

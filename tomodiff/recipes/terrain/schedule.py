@@ -12,9 +12,10 @@ from scipy.ndimage import zoom
 from tomodiff.array import Element
 from tomodiff.core import Functional
 from tomodiff.recipes.terrain import estimates
+from tomodiff.recipes.terrain.blocks import block_mean
 from tomodiff.recipes.terrain.preconditioner import TerrainPreconditioner
 from tomodiff.recipes.terrain.problem import Precisions, Problem, first_values
-from tomodiff.recipes.terrain.scene import Scene, block_mean
+from tomodiff.recipes.terrain.scene import Scene
 from tomodiff.recipes.terrain.settings import TerrainFitSettings
 from tomodiff.recipes.terrain.uncertainty import Posterior
 from tomodiff.solvers import GaussNewton, LbfgsB

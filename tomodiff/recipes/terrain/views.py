@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from scipy.ndimage import binary_dilation, distance_transform_edt, gaussian_filter
+from scipy.ndimage import binary_dilation, gaussian_filter
 
 from tomodiff.errors import DataError
 from tomodiff.files.planetary import Light, Observation, Raster
@@ -14,6 +14,8 @@ from tomodiff.geometry.cameras.parallax import Parallax, parallax_of
 from tomodiff.geometry.map_grid import MapGrid
 from tomodiff.projectors.terrain.shadows import Shadows
 from tomodiff.projectors.terrain.sightings import Sighting, coefficients_of
+from tomodiff.projectors.terrain.sun_angles import angles_of
+from tomodiff.recipes.terrain.blocks import block_mean, filled
 
 MARGIN = 16
 """Pixels kept around what the map needs of an image."""
@@ -47,8 +49,6 @@ class ImageView:
 
     def binned(self, factor: int) -> ImageView:
         """For elements `factor` times as large."""
-        from tomodiff.recipes.terrain.scene import block_mean
-
         old = self.parallax
         total = old.path.copy()
         total[:, 0] += old.start
@@ -104,8 +104,7 @@ def view_image(
     at = parallax.at(height)
     rows, columns = found.values.shape
     seen = (at[0] >= EDGE) & (at[0] <= columns - 1 - EDGE) & (at[1] >= EDGE) & (at[1] <= rows - 1 - EDGE)
-    axes = grid.axes
-    view = np.einsum("abij,bij->aij", axes, np.where(np.isfinite(parallax.view), parallax.view, axes[2]))
+    view = towards_camera(parallax, grid)
     if not seen.any():
         return None, view, seen
     column, row = at[0][seen], at[1][seen]
@@ -119,7 +118,7 @@ def view_image(
     start = np.where(nowhere, np.array([left, top])[:, None, None], parallax.start).astype(np.int32)
     kept = replace(parallax, start=start, path=path_there).less(left, top)
     made = ImageView(
-        _filled(part),
+        filled(part),
         counts[top:bottom, left:right] & np.isfinite(part),
         kept,
         _scale(at),
@@ -129,15 +128,20 @@ def view_image(
     return made, view, seen & ~_hidden(height, view, grid) & made.counted(height)
 
 
+def towards_camera(parallax: Parallax, grid: MapGrid) -> np.ndarray:
+    """Unit vectors (3, ny, nx) from elements to the camera in their own axes; up where it does not see them."""
+    axes = grid.axes
+    return np.einsum("abij,bij->aij", axes, np.where(np.isfinite(parallax.view), parallax.view, axes[2]))
+
+
 def light_of(observation: Observation, grid: MapGrid, view: np.ndarray, told: Light | None) -> Light | None:
     """Where sun and camera stand over the middle of the map, as the camera's file tells it; a sun that is told
     elsewhere goes before it.  None where neither tells of a sun."""
     middle = (grid.shape[0] // 2, grid.shape[1] // 2)
-    north_up = np.linalg.inv(grid.site)
 
     def angles(own: np.ndarray) -> tuple[float, float]:
-        east, north, up = north_up @ own
-        return float(np.rad2deg(np.arctan2(east, north)) % 360), float(np.rad2deg(np.arcsin(np.clip(up, -1, 1))))
+        azimuth, elevation = np.rad2deg(angles_of((own @ grid.site)[None])[0])
+        return float(azimuth % 360), float(elevation)
 
     camera = angles(view[:, middle[0], middle[1]])
     if told is not None:
@@ -162,11 +166,3 @@ def _scale(at: np.ndarray) -> float:
     """Pixels along an element's side: the root of the area that one covers."""
     down, along = np.gradient(at, axis=1), np.gradient(at, axis=2)
     return float(np.sqrt(np.nanmedian(np.abs(along[0] * down[1] - along[1] * down[0]))))
-
-
-def _filled(values: np.ndarray) -> np.ndarray:
-    holes = ~np.isfinite(values)
-    if not holes.any() or holes.all():
-        return np.where(holes, 0.0, values)
-    nearest = distance_transform_edt(holes, return_distances=False, return_indices=True)
-    return np.asarray(values[tuple(nearest)])
