@@ -38,7 +38,7 @@ bench: $(VENV)/.ready-medical peers ## speed, beside other programs where they i
 
 # Installs nothing, as test-gpu; needs numpy and CuPy with a working GPU.
 bench-gpu: ## speed on a GPU
-	PYTHONPATH=. python3 -m workflows.benchmarks.ct_projectors --device cuda $(BENCH_ARGS)
+	PYTHONPATH=.$${PYTHONPATH:+:$$PYTHONPATH} python3 -m workflows.benchmarks.ct_projectors --device cuda $(BENCH_ARGS)
 
 quality: $(VENV)/.ready-test ## the tests behind the numbers of quality; prints them and keeps them
 	$(ONE_THREAD) PYTHONPATH=. $(BIN)/python -m workflows.benchmarks.quality $(BENCH_ARGS)
@@ -49,7 +49,7 @@ peers:
 # Installs nothing: the tree, and whatever this python3 has. Needs numpy, pytest and CuPy with a working GPU.
 test-gpu: ## the kernel and projector tests on CuPy arrays
 	@python3 -c 'import sys, cupy; sys.exit(0 if cupy.cuda.is_available() else "make test-gpu: CuPy finds no GPU here")'
-	PYTHONPATH=. TOMODIFF_TEST_GPU=1 python3 -m pytest -m "not slow" -k gpu $(PYTEST_ARGS) $$(grep -lw xp tests/test_*.py)
+	PYTHONPATH=.$${PYTHONPATH:+:$$PYTHONPATH} TOMODIFF_TEST_GPU=1 python3 -m pytest -m "not slow" -k gpu $(PYTEST_ARGS) $$(grep -lw xp tests/test_*.py)
 
 docs: $(VENV)/.ready-test ## run the Python and check the commands and links of all pages (they are read as they are)
 	$(BIN)/python -m pytest tests/test_docs.py $(PYTEST_ARGS)

@@ -14,3 +14,10 @@ static __device__ __forceinline__ Box box_along(int axis, int nx, int ny, int nz
     x.nb = axis == 1 ? nx : ny, x.nc = axis == 2 ? nx : nz;
     return x;
 }
+
+/* Add to a voxel that this thread owns, or that others may add to at the same time. */
+template <bool Atomic>
+static __device__ __forceinline__ void add(real* p, real value) {
+    if constexpr (Atomic) atomicAdd(p, value);
+    else *p += value;
+}

@@ -92,7 +92,7 @@ static __device__ void add_fan(real* plane, const Box& x, Strip& s, int rows, co
     const real slack = (real)0.02, reach = fabs(estimate[4]) / lowest_of(s0 * s0, s1 * s1) + slack;
     const bool windowed = reach < (real)MARGIN && reach * (real)(WIDE - 1) + (real)2 * reach + (real)3 <= (real)(2 * WIDE - 1);
     if (rows == 1 || !(s0 * s1 > (real)0) || !windowed) {
-        for (int l = 0; l < rows; ++l) add_to_plane(plane, x, b[l], z[l], value[l]);
+        for (int l = 0; l < rows; ++l) add_to_plane<false>(plane, x, b[l], z[l], value[l]);
         return;
     }
     const int taps = (int)((real)2 * reach) + 1;

@@ -54,6 +54,15 @@ static __device__ __forceinline__ real held(real low, real high, int j) {
     return to > from ? to - from : (real)0;
 }
 
+/* Give a value to the voxels of a plane that a rectangle covers. */
+template <bool Atomic>
+static __device__ __forceinline__ void give(real* plane, const Box& x, const Rectangle& r, real value) {
+    for (int j = r.j0; j <= r.j1; ++j) {
+        const real share = r.density * held(r.b0, r.b1, j) * value;
+        for (int i = r.i0; i <= r.i1; ++i) add<Atomic>(plane + j * x.b_step + i * x.c_step, share * held(r.c0, r.c1, i));
+    }
+}
+
 /* One thread: LANES rays of one detector column. */
 extern "C" __global__ void xray_footprint_forward(const real* __restrict__ volume, real* __restrict__ projections,
                                                   const real* __restrict__ lines, const real* __restrict__ steps,
@@ -86,11 +95,11 @@ extern "C" __global__ void xray_footprint_forward(const real* __restrict__ volum
 }
 
 /* The transpose, one thread owning `owned` grid planes of the major axis `axis`.  Adds to volume; launched for each axis. */
-extern "C" __global__ void xray_footprint_adjoint(real* __restrict__ volume, const real* __restrict__ projections,
-                                                  const real* __restrict__ lines, const real* __restrict__ steps,
-                                                  const real* __restrict__ views, int nx, int ny, int nz, int nu, int nv,
-                                                  int n_views, int width, int row_step, real sx, real sy, real sz, int cone,
-                                                  int axis, int owned) {
+extern "C" __global__ void xray_footprint_adjoint_planes(real* __restrict__ volume, const real* __restrict__ projections,
+                                                         const real* __restrict__ lines, const real* __restrict__ steps,
+                                                         const real* __restrict__ views, int nx, int ny, int nz, int nu,
+                                                         int nv, int n_views, int width, int row_step, real sx, real sy,
+                                                         real sz, int cone, int axis, int owned) {
     const int k0 = THREAD_X * owned, planes = axis == 0 ? nx : axis == 1 ? ny : nz;
     if (k0 >= planes) return;
     const int k1 = k0 + owned - 1 < planes ? k0 + owned - 1 : planes - 1;
@@ -106,12 +115,32 @@ extern "C" __global__ void xray_footprint_adjoint(real* __restrict__ volume, con
                 for (int k = k0; k <= k1; ++k) {
                     Rectangle r;
                     if (behind(m, axis, f.ray.sign, k) || !rectangle(f, x, (real)k - middle_of(m, axis), r)) continue;
-                    real* plane = volume + PAD + k * x.plane_step;
-                    for (int j = r.j0; j <= r.j1; ++j) {
-                        const real share = r.density * held(r.b0, r.b1, j) * value;
-                        for (int i = r.i0; i <= r.i1; ++i) plane[j * x.b_step + i * x.c_step] += share * held(r.c0, r.c1, i);
-                    }
+                    give<false>(volume + PAD + k * x.plane_step, x, r, value);
                 }
             }
         }
+}
+
+/* The same, one thread owning one ray, for devices where adding atomically is cheap; the order of the sums varies. */
+extern "C" __global__ void xray_footprint_adjoint_atomic(real* __restrict__ volume, const real* __restrict__ projections,
+                                                         const real* __restrict__ lines, const real* __restrict__ steps,
+                                                         const real* __restrict__ views, int nx, int ny, int nz, int nu,
+                                                         int nv, int n_views, int width, int row_step, real sx, real sy,
+                                                         real sz, int cone) {
+    const int v0 = THREAD_X * LANES, u = THREAD_Y, w = THREAD_Z;
+    if (v0 >= nv || u >= nu || w >= n_views) return;
+    const Beam m = read_beam(lines, views, w, u, nu, cone, nx, ny, nz, sx, sy, sz);
+    const real* step = steps + 6 * ((long long)w * nu + u);
+    const int end = v0 + LANES < nv ? v0 + LANES : nv;
+    for (int v = v0; v < end; ++v) {
+        const int axis = ray_axis(m, v);
+        const Footprint f = spread(m, step, axis, v);
+        const Box x = box_along(axis, nx, ny, nz, width, row_step);
+        const real value = projections[((long long)w * nu + u) * nv + v];
+        for (int k = 0; k < entry(m.n, axis); ++k) {
+            Rectangle r;
+            if (behind(m, axis, f.ray.sign, k) || !rectangle(f, x, (real)k - middle_of(m, axis), r)) continue;
+            give<true>(volume + PAD + k * x.plane_step, x, r, value);
+        }
+    }
 }

@@ -19,6 +19,7 @@ static __device__ __forceinline__ real plane_value(const real* __restrict__ plan
 }
 
 /* Its transpose. */
+template <bool Atomic>
 static __device__ __forceinline__ void add_to_plane(real* plane, const Box& x, real b, real c, real value) {
     if (!(b > (real)-1 && b < (real)x.nb && c > (real)-1 && c < (real)x.nc)) return;
     const int j = floor_index(b), i = floor_index(c);
@@ -26,10 +27,10 @@ static __device__ __forceinline__ void add_to_plane(real* plane, const Box& x, r
     real* p = plane + j * x.b_step + i * x.c_step;
     const bool i0 = i >= 0, i1 = i + 1 < x.nc;
     const real low = ((real)1 - f) * value, high = f * value;
-    if (j >= 0 && i0) p[0] += ((real)1 - h) * low;
-    if (j >= 0 && i1) p[x.c_step] += h * low;
-    if (j + 1 < x.nb && i0) p[x.b_step] += ((real)1 - h) * high;
-    if (j + 1 < x.nb && i1) p[x.b_step + x.c_step] += h * high;
+    if (j >= 0 && i0) add<Atomic>(p, ((real)1 - h) * low);
+    if (j >= 0 && i1) add<Atomic>(p + x.c_step, h * low);
+    if (j + 1 < x.nb && i0) add<Atomic>(p + x.b_step, ((real)1 - h) * high);
+    if (j + 1 < x.nb && i1) add<Atomic>(p + x.b_step + x.c_step, h * high);
 }
 
 #if LANES > 1
@@ -88,11 +89,33 @@ extern "C" __global__ void xray_ray_adjoint_planes(real* __restrict__ volume, co
                     const Ray r = trace(m, axis, v0 + l);
                     for (int k = k0; k <= k1; ++k)
                         if (!behind(m, axis, r.sign, k))
-                            add_to_plane(volume + PAD + k * x.plane_step, x, madd(r.gb, (real)k - middle, r.bc),
-                                         madd(r.gc, (real)k - middle, r.cc), p[l] * r.length);
+                            add_to_plane<false>(volume + PAD + k * x.plane_step, x, madd(r.gb, (real)k - middle, r.bc),
+                                                madd(r.gc, (real)k - middle, r.cc), p[l] * r.length);
                 }
             }
         }
+}
+
+/* The same, one thread owning one ray, for devices where adding atomically is cheap; the order of the sums varies. */
+extern "C" __global__ void xray_ray_adjoint_atomic(real* __restrict__ volume, const real* __restrict__ projections,
+                                                   const real* __restrict__ lines, const real* __restrict__ views, int nx, int ny,
+                                                   int nz, int nu, int nv, int n_views, int width, int row_step, real sx, real sy,
+                                                   real sz, int cone) {
+    const int v0 = THREAD_X * LANES, u = THREAD_Y, w = THREAD_Z;
+    if (v0 >= nv || u >= nu || w >= n_views) return;
+    const Beam m = read_beam(lines, views, w, u, nu, cone, nx, ny, nz, sx, sy, sz);
+    const real* p = projections + ((long long)w * nu + u) * nv;
+    const int end = v0 + LANES < nv ? v0 + LANES : nv;
+    for (int v = v0; v < end; ++v) {
+        const int axis = ray_axis(m, v);
+        const Ray r = trace(m, axis, v);
+        const Box x = box_along(axis, nx, ny, nz, width, row_step);
+        const real middle = middle_of(m, axis);
+        for (int k = 0; k < entry(m.n, axis); ++k)
+            if (!behind(m, axis, r.sign, k))
+                add_to_plane<true>(volume + PAD + k * x.plane_step, x, madd(r.gb, (real)k - middle, r.bc),
+                                   madd(r.gc, (real)k - middle, r.cc), p[v] * r.length);
+    }
 }
 
 /* Where point (x, y, z), in voxels, lands on a flat detector: the matrix m (12) gives (u, v, 1) up to a positive factor. */

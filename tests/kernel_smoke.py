@@ -1,18 +1,22 @@
 """Launch every kernel on small and awkward problems: `python kernel_smoke.py float32 OUT.npz`.
 
-The sanitizer, packaging and instruction-set tests run this in processes of their own. It needs the installed package
-and NumPy only, writes what the kernels computed, and fails if a kernel of `cuda_kernels/` was never launched.
+The sanitizer, packaging and instruction-set tests run this in processes of their own; test_kernel_devices.py compares
+what a GPU computes with it. It needs the installed package and NumPy only, writes what the kernels computed, and fails
+if a kernel of `cuda_kernels/` that the device prefers was never launched.
 """
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from types import ModuleType
+from typing import Any
 
 import numpy as np
 
 from tomodiff import kernels
 from tomodiff.analytic.fbp import fbp, fdk
+from tomodiff.array import tmap, to_numpy
 from tomodiff.geometry import ConeBeam, FanBeam, Grid, Helix, Laminography, ParallelBeam, Scan, Vectors
 from tomodiff.kernels import signatures
 from tomodiff.objective.tv import HuberTotalVariation, TotalVariation
@@ -27,12 +31,13 @@ from tomodiff.projectors.terrain.shadows import Shadows
 from tomodiff.projectors.terrain.sightings import Sighting, Sightings, coefficients_of
 
 ADJOINTS = {
-    "planes": {"column_adjoint": "xray_column_adjoint_planes", "ray_adjoint": "xray_ray_adjoint_planes"},
-    "gather": {"column_adjoint": "xray_column_adjoint_gather", "ray_adjoint": "xray_ray_adjoint_gather"},
+    "planes": ("column", "ray", "curved", "footprint"),
+    "gather": ("column", "ray"),
+    "atomic": ("ray", "curved", "footprint"),
 }
-"""Both walks of each adjoint, whichever the CPU prefers."""
+"""The walks that there are of each adjoint, whichever the device prefers."""
 
-Results = Iterator[tuple[str, np.ndarray]]
+Results = Iterator[tuple[str, Any]]
 LANES = kernels.lanes(np)
 
 
@@ -78,19 +83,21 @@ def problems() -> Iterator[tuple[str, Grid, Scan]]:
     yield "vectors", small, Vectors(ConeBeam(angles, 40.0, 80.0, (7, 8), 2.0).frames() + 0.01, (7, 8), "cone")
 
 
-def project(name: str, grid: Grid, scan: Scan, precision: str, rng: np.random.Generator) -> Results:
+def project(name: str, grid: Grid, scan: Scan, precision: str, rng: np.random.Generator, xp: ModuleType) -> Results:
     """Forward and adjoint by every model, path and walk."""
-    x = rng.random(grid.shape).astype(precision)
-    y = rng.random((len(scan), *scan.detector_shape)).astype(precision)
+    x = xp.asarray(rng.random(grid.shape).astype(precision))
+    y = xp.asarray(rng.random((len(scan), *scan.detector_shape)).astype(precision))
     for model, path in (("joseph", "auto"), ("joseph", "general"), ("footprint", "auto")):
         operator = XRay(grid, scan, model=model, path=path, dtype=precision)
         yield f"{name}: {model} {path} forward", operator.forward(x)
-        for walk, choice in ADJOINTS.items() if model == "joseph" else [("planes", ADJOINTS["planes"])]:
-            kernels.PREFERRED.update({(role, True): kernel_name for role, kernel_name in choice.items()})
+        for walk, roles in ADJOINTS.items():
+            for role in roles:
+                of = "ray" if role == "curved" else role
+                kernels.PREFERRED[f"{role}_adjoint", xp is np] = f"xray_{of}_adjoint_{walk}"
             yield f"{name}: {model} {path} adjoint, {walk}", operator.adjoint(y)
 
 
-def invert(precision: str, rng: np.random.Generator) -> Results:
+def invert(precision: str, rng: np.random.Generator, xp: ModuleType) -> Results:
     """Filtered back projection into upright and turned grids, small and longer than a thread's lanes."""
     angles = np.linspace(0.0, 2 * np.pi, 8, endpoint=False)
     turned = [[1.0, 0.0, 0.0], [0.0, 0.8, -0.6], [0.0, 0.6, 0.8]]
@@ -104,17 +111,17 @@ def invert(precision: str, rng: np.random.Generator) -> Results:
     shapes = ((12, 15), (LANES + 5, 6), (1, 1), (3, LANES + 5))
     for name, grid in grids.items():
         for shape in shapes:
-            data = rng.random((len(angles), *shape)).astype(precision)
+            data = xp.asarray(rng.random((len(angles), *shape)).astype(precision))
             yield f"fbp {name} {shape}", fbp(data, ParallelBeam(angles, shape, 1.1, axis_offset=0.2), grid)
             yield f"fdk {name} {shape}", fdk(data, ConeBeam(angles, 900.0, 1800.0, shape, 2.1, axis_offset=0.2), grid)
             if max(grid.shape) < LANES:  # from inside of the grid, 1/depth^2 would blow every rounding up
                 yield f"near fdk {name} {shape}", fdk(data, ConeBeam(angles, 30.0, 90.0, shape, 2.1), grid)
 
 
-def total_variation(precision: str, rng: np.random.Generator) -> Results:
+def total_variation(precision: str, rng: np.random.Generator, xp: ModuleType) -> Results:
     """Every kernel of tv.cu, on volumes of one voxel, one row, several threads' rows and several slabs."""
     for shape in ((1, 1, 1), (1, 1, LANES + 3), (3, 4, 5), (37, 2, 3), (2, 3, 2 * LANES)):
-        x = rng.random(shape).astype(precision)
+        x = xp.asarray(rng.random(shape).astype(precision))
         yield f"tv {shape}", np.array(TotalVariation(spacing=(0.5, 1.0, 2.0))(x))
         yield f"tv prox {shape}", TotalVariation(low=0.2, high=0.7, iterations=7).prox(x, 0.3)
         value, gradient = HuberTotalVariation(0.1).value_and_grad(x)
@@ -122,7 +129,7 @@ def total_variation(precision: str, rng: np.random.Generator) -> Results:
         yield f"tv gradient {shape}", gradient
 
 
-def gaussian_images(precision: str, rng: np.random.Generator) -> Results:
+def gaussian_images(precision: str, rng: np.random.Generator, xp: ModuleType) -> Results:
     """Every kernel of gaussians.cu: Gaussians within an image, across its edges, beside it and over many lanes."""
     for n, views, box in ((1, 1, 1), (7, 3, 12), (5, 2, LANES + 9)):
         operator = GaussianProjection(n, views, box, 2.0, dtype=precision)
@@ -130,6 +137,7 @@ def gaussian_images(precision: str, rng: np.random.Generator) -> Results:
         x = {"rotation": turns, "shift": rng.normal(0, 9, (views, 2))}
         x |= {"position": rng.normal(0, 0.9 * box, (n, 3)).astype(precision)}
         x |= {name: rng.uniform(1, 4, n).astype(precision) for name in ("amplitude", "sigma")}
+        x = tmap(xp.asarray, x)
         images, jacobian = operator.linearize(x)
         yield f"gaussians {box}", images
         yield f"gaussians {box} push", jacobian.forward(x)
@@ -137,11 +145,11 @@ def gaussian_images(precision: str, rng: np.random.Generator) -> Results:
             yield f"gaussians {box} pull, {name}", gradient
 
 
-def central_slices(precision: str, rng: np.random.Generator) -> Results:
+def central_slices(precision: str, rng: np.random.Generator, xp: ModuleType) -> Results:
     """Every kernel of slice_linear.cu and slice_wide.cu: both walks, all CTF modes, Ewald."""
     n = 3
-    weights = rng.random((2, 4)).astype(precision)
-    groups, image_of = np.array([0, 1, 0], np.int32), np.array([2, 0, 1], np.int32)
+    weights = xp.asarray(rng.random((2, 4)).astype(precision))
+    groups, image_of = xp.asarray([0, 1, 0], np.int32), xp.asarray([2, 0, 1], np.int32)
     pixel, voltage = np.array([1.0, 1.5, 2.0]), np.array([300.0, 200.0, 100.0])
     cases = ((5, 6, 2.0, "none", 0), (10, 6, 1.0, "ctf", 0), (8, 8, 1.5, "phase-flipped", 0), (6, 4, 2.0, "ctf", 1))
     for kernel in ("linear", "kaiser-bessel"):
@@ -151,23 +159,23 @@ def central_slices(precision: str, rng: np.random.Generator) -> Results:
                 size, box, pixel, voltage, kernel=kernel, padding=padding, ctf=ctf, ewald=ewald, r_max=box / 2,
                 dose=np.array([0.0, 10.0, 0.0]), dtype=precision,
             )  # fmt: skip
-            x = slice_inputs(n, rng) | {"volume": rng.random((size,) * 3).astype(precision)}
+            x = tmap(xp.asarray, slice_inputs(n, rng) | {"volume": rng.random((size,) * 3).astype(precision)})
             y, jacobian = A.linearize(x)
             yield name, y.view(precision)
             yield f"{name} push", jacobian.forward(x).view(precision)
             yield from (
-                (f"{name} pull {k}", g) for k, g in jacobian.adjoint(np.ascontiguousarray(y[::-1] + 0.5j * y)).items()
+                (f"{name} pull {k}", g) for k, g in jacobian.adjoint(xp.ascontiguousarray(y[::-1] + 0.5j * y)).items()
             )
             slicer, spectrum = A.slicer, A.spectrum.forward(x["volume"])
-            records = np.ascontiguousarray(A.records(x), precision)
+            records = xp.asarray(np.ascontiguousarray(A.records(tmap(to_numpy, x)), precision))
             data = (y[::-1] + 0.5 * y).astype(y.dtype)  # far from the model, whose residual would be rounding alone
             arguments = (spectrum, data, records, weights, groups, image_of)
             for growing in ("planes", "atomic"):
                 slicer._growing = lambda kind, xp, growing=growing: f"{kind}_{growing}"  # type: ignore[method-assign]
                 slicer._slabs = lambda xp, growing=growing: 1 if growing == "atomic" else 3  # type: ignore[method-assign]
-                sums = np.zeros((*spectrum.shape, 4), precision)
+                sums = xp.zeros((*spectrum.shape, 4), precision)
                 slicer.insert(sums, y, records, groups, weights)
-                grown = np.zeros_like(spectrum)
+                grown = xp.zeros_like(spectrum)
                 misfit = slicer.residual(*arguments, grown)[0]
                 yield f"{name} {growing} insert", sums
                 yield f"{name} {growing} adjoint", slicer.adjoint(y, records).view(precision)
@@ -188,7 +196,7 @@ def slice_inputs(n: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
     return made | {"cs": np.full(n, 2.7), "magnification": np.tile(np.eye(2), (n, 1, 1))}
 
 
-def reflectances(precision: str, rng: np.random.Generator) -> Results:
+def reflectances(precision: str, rng: np.random.Generator, xp: ModuleType) -> Results:
     """Every model, elements that end in mid-vector, sun and camera well above their horizons, and at awkward places."""
     d = rng.normal(size=(3, LANES + 7, 3))
     d[..., 2] = np.abs(d[..., 2]) + 0.8
@@ -198,17 +206,17 @@ def reflectances(precision: str, rng: np.random.Generator) -> Results:
     for name, model in MODELS.items():
         A = Photometry(model, at.shape[1], precision)
         values = {"theta": 0.4, "phi": 0.3, "bc0": 0.2} if name.startswith("hapke") else {}
-        x = {"geometry": at.astype(precision), "parameters": model.vector(**values)}
+        x = tmap(xp.asarray, {"geometry": at.astype(precision), "parameters": model.vector(**values)})
         value, jacobian = A.linearize(x)
         yield f"reflectance {name}", value
         yield f"reflectance {name} alone", A(x)
-        pulled = jacobian.adjoint(np.ones_like(value))
+        pulled = jacobian.adjoint(xp.ones_like(value))
         yield f"reflectance {name} slopes", pulled["geometry"]
         if len(model.parameters):
             yield f"reflectance {name} parameters", pulled["parameters"]
 
 
-def surfaces(precision: str, rng: np.random.Generator) -> Results:
+def surfaces(precision: str, rng: np.random.Generator, xp: ModuleType) -> Results:
     """Slopes at edges, a row that ends in mid-vector, vectors of all elements and of each."""
     for shape, field in (((3, LANES + 5), False), ((2, 2), True), ((7, 4), False)):
         A = Reflectance(shape, 2, spacing=(1.5, 2.0), sun_field=field, view_field=field, lit=True, dtype=precision)
@@ -217,6 +225,7 @@ def surfaces(precision: str, rng: np.random.Generator) -> Results:
         x["height"] *= 0.2
         for name in ("sun", "view"):
             x[name] = (0.1 * x[name] + direction(0.3, 1.0).reshape(3, *[1] * (x[name].ndim - 2))).astype(x[name].dtype)
+        x = tmap(xp.asarray, x)
         value, jacobian = A.linearize(x)
         yield f"surface {shape}", value
         yield f"surface {shape} push", jacobian.forward(x)
@@ -227,61 +236,62 @@ def surfaces(precision: str, rng: np.random.Generator) -> Results:
         yield f"surface {shape} short pull", short.adjoint(value)["height"]
 
 
-def shadows(precision: str, rng: np.random.Generator) -> Results:
+def shadows(precision: str, rng: np.random.Generator, xp: ModuleType) -> Results:
     """Rays along both axes in both senses, straight and aslant, from a row that ends in mid-vector."""
     y, x = np.mgrid[:9, : LANES + 5]
     height = (3 * np.sin(0.7 * x + 0.4 * y) + 0.2 * rng.normal(size=x.shape)).astype(precision)
     for azimuth in (0.0, 0.4, 1.3, 2.0, 2.9, 3.6, 4.4, 5.1, 6.0):
         A = Shadows(height.shape, radius=0.2, body_radius=1e4, dtype=precision)
-        value, jacobian = A.linearize({"height": height, "sun": direction(azimuth, 0.7)})
+        value, jacobian = A.linearize({"height": xp.asarray(height), "sun": xp.asarray(direction(azimuth, 0.7))})
         yield f"shadows {azimuth}", value
-        yield f"shadows {azimuth} pull", jacobian.adjoint(np.ones_like(value))["height"]
+        yield f"shadows {azimuth} pull", jacobian.adjoint(xp.ones_like(value))["height"]
 
 
-def sightings(precision: str, rng: np.random.Generator) -> Results:
+def sightings(precision: str, rng: np.random.Generator, xp: ModuleType) -> Results:
     """Places in an image and beyond its edges, sights that meet the ground, miss it and are none."""
     shape = (3, LANES + 5)
     n = shape[0] * shape[1]
     start = rng.integers(-4, 16, (2, n)).astype("int32")
     path = rng.normal(size=(2, 4, n)).astype(precision)
     image = coefficients_of(rng.normal(size=(9, 12)), precision)
+    image, start, path = (xp.asarray(a) for a in (image, start, path))
     A = Sightings(shape, [Sighting(image, start, path, 0.0, 1.0, (5.5, 4.0), (6.0, 4.5))], precision)
     x = {"height": rng.normal(size=shape).astype(precision), "camera": 0.3 * rng.normal(size=(1, 6))}
-    value, jacobian = A.linearize(x)
+    value, jacobian = A.linearize(tmap(xp.asarray, x))
     yield "sightings", value
     yield "sightings pull", jacobian.adjoint(value)["height"]
     path = np.zeros((2, 4, *shape), precision)
     path[0, 0], path[1, 0] = np.arange(shape[1]) - 1.2, np.arange(3)[:, None] + 0.3
     path[0, 1], path[:, :, 0, 2] = 6.0, np.nan
-    B = CameraImage(shape, path, 0.0, 4.0, dtype=precision)
+    B = CameraImage(shape, xp.asarray(path), 0.0, 4.0, dtype=precision)
     x = {"height": (0.3 * rng.normal(size=shape)).astype(precision), "shade": rng.normal(size=shape).astype(precision)}
-    value, jacobian = B.linearize(x)
+    value, jacobian = B.linearize(tmap(xp.asarray, x))
     yield "camera image", value
     yield "camera image pull", jacobian.adjoint(value)["height"]
 
 
-def run_all(precision: str) -> dict[str, np.ndarray]:
-    """What every kernel computes, by name of the problem; fails for a kernel that no problem launches."""
+def run_all(precision: str, xp: ModuleType = np) -> dict[str, np.ndarray]:
+    """What every kernel computes on a device, by name of the problem; fails for a kernel that no problem launches."""
     launched: set[str] = set()
-    launch = kernels.HostKernel.__call__
+    device: Any = kernels.HostKernel if xp is np else kernels.DeviceKernel
+    launch, preferred = device.__call__, dict(kernels.PREFERRED)
 
-    def watched(self: kernels.HostKernel, *args: object) -> None:
+    def watched(self: Any, *args: Any) -> None:
         launched.add(self.name)
-        launch(self, *args)  # type: ignore[arg-type]
+        launch(self, *args)
 
-    kernels.HostKernel.__call__ = watched  # type: ignore[method-assign]
     rng = np.random.default_rng(11)
     results: dict[str, np.ndarray] = {}
-    for name, grid, scan in problems():
-        results.update(project(name, grid, scan, precision, rng))
-    results.update(invert(precision, rng))
-    results.update(total_variation(precision, rng))
-    results.update(central_slices(precision, rng))
-    results.update(gaussian_images(precision, rng))
-    results.update(reflectances(precision, rng))
-    results.update(surfaces(precision, rng))
-    results.update(shadows(precision, rng))
-    results.update(sightings(precision, rng))
+    parts = [invert, total_variation, central_slices, gaussian_images, reflectances, surfaces, shadows, sightings]
+    device.__call__ = watched
+    try:
+        for name, grid, scan in problems():
+            results.update((k, to_numpy(v)) for k, v in project(name, grid, scan, precision, rng, xp))
+        for part in parts:
+            results.update((k, to_numpy(v)) for k, v in part(precision, rng, xp))
+    finally:
+        device.__call__ = launch
+        kernels.PREFERRED.update(preferred)
     missed = set(signatures(precision)) - launched
     assert not missed, f"no problem of {__file__} launches {sorted(missed)}"
     return results

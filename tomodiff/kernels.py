@@ -297,6 +297,10 @@ PREFERRED = {
     ("column_adjoint", False): "xray_column_adjoint_gather",
     ("ray_adjoint", True): "xray_ray_adjoint_planes",
     ("ray_adjoint", False): "xray_ray_adjoint_gather",
+    ("curved_adjoint", True): "xray_ray_adjoint_planes",
+    ("curved_adjoint", False): "xray_ray_adjoint_atomic",
+    ("footprint_adjoint", True): "xray_footprint_adjoint_planes",
+    ("footprint_adjoint", False): "xray_footprint_adjoint_atomic",
 }
 
 

@@ -217,8 +217,8 @@ class RayWalk(Walk):
     def _pair(self, xp: ModuleType) -> tuple[str, str, tuple[Array, ...]]:
         """The names of the forward and adjoint kernels, and the tables both take."""
         t = self._on(xp)
-        name = preferred("ray_adjoint", xp) if self.flat else "xray_ray_adjoint_planes"
-        return "xray_ray_forward", name, (t["lines"], t["views"])
+        adjoint = preferred("ray_adjoint" if self.flat else "curved_adjoint", xp)
+        return "xray_ray_forward", adjoint, (t["lines"], t["views"])
 
     def forward(self, x: Array, out: Array, xp: ModuleType) -> None:
         name, _, tables = self._pair(xp)
@@ -233,6 +233,8 @@ class RayWalk(Walk):
         arrays = (volume, gather(y, self.stack, xp, True), *tables)
         if name.endswith("gather"):
             kernel(name, xp, self.dtype)(*self._voxel_grid(xp), (*arrays, self._on(xp)["matrices"], *self._arguments()))
+        elif name.endswith("atomic"):
+            kernel(name, xp, self.dtype)(*self._ray_grid(xp), (*arrays, *self._arguments()))
         else:
             for axis in range(3):
                 self._walk_planes(name, axis, (*arrays, *self._arguments()), xp)
@@ -248,4 +250,4 @@ class FootprintWalk(RayWalk):
 
     def _pair(self, xp: ModuleType) -> tuple[str, str, tuple[Array, ...]]:
         t = self._on(xp)
-        return "xray_footprint_forward", "xray_footprint_adjoint", (t["lines"], t["steps"], t["views"])
+        return "xray_footprint_forward", preferred("footprint_adjoint", xp), (t["lines"], t["steps"], t["views"])
