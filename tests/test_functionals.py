@@ -6,7 +6,6 @@ import contextlib
 import itertools
 import pickle
 from collections.abc import Callable
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -14,26 +13,56 @@ import pytest
 
 import tomodiff.objective
 from tests.toys import dense, subclasses
-from tomodiff.array import tmap, to_numpy
+from tomodiff.array import tmap
 from tomodiff.core import Functional, Space, check_gradient, zeros
 from tomodiff.objective import (
     L1,
     L2,
     Box,
     Cauchy,
+    Centred,
+    Correlated,
+    Differences,
     Gaussian,
+    GroupL1,
     Huber,
     HuberTotalVariation,
     NonNegative,
+    NuclearNorm,
+    Of,
+    PlugAndPlay,
+    Poisson,
+    PoissonGaussian,
     PoissonTransmission,
+    Red,
+    ScoreDistillation,
+    Simplex,
+    TotalGeneralizedVariation,
     TotalVariation,
+    Wavelet,
+    Wiener,
+    student_t,
 )
 
 SHAPE = (2, 3, 2)
 GRADIENT = ["Gaussian", "Gaussian weighted", "Huber", "PoissonTransmission", "Poisson with scatter", "L2", "L2 centred"]
-GRADIENT += ["HuberTotalVariation", "sum", "scaled", "pulled", "Cauchy"]
-PROX = ["Gaussian", "Gaussian weighted", "Huber", "L2", "L2 centred", "L1", "NonNegative", "Box", "TotalVariation"]
-PROX += ["TotalVariation in a box", "scaled"]
+GRADIENT += ["HuberTotalVariation", "sum", "scaled", "pulled", "Cauchy", "Correlated", "Huber weighted", "student_t"]
+GRADIENT += ["Poisson", "PoissonGaussian", "GroupL1 rounded", "Centred", "Red"]
+SEPARABLE = ["Gaussian", "Gaussian weighted", "Huber", "Huber weighted", "L2", "L2 centred", "L1", "NonNegative", "Box"]
+SEPARABLE += ["Poisson", "scaled", "Centred"]
+PROX = [*SEPARABLE, "TotalVariation", "TotalVariation in a box", "Simplex", "GroupL1", "GroupL1 rounded", "NuclearNorm"]
+PROX += ["Wavelet"]
+CONVEX = ["L1", "NonNegative", "Box", "L2", "Huber", "Huber weighted", "Gaussian", "Poisson", "Simplex", "GroupL1"]
+CONVEX += ["GroupL1 rounded", "NuclearNorm", "Wavelet"]
+ELSEWHERE = {
+    "Of": "takes dicts: test_functionals_of_parts",
+    "PlugAndPlay": "has no value: test_denoisers.py",
+    "ScoreDistillation": "its gradient is that of a value with the denoiser held still: test_denoisers.py",
+    "TotalGeneralizedVariation": "its value is a minimum of its own: test_tgv.py",
+    "_Distilled": "likewise",
+    "Restricted": "takes parts of dicts: test_functionals_of_parts",
+}
+"""Functionals outside of this battery, and why."""
 
 
 def _examples() -> dict[str, Functional]:
@@ -44,7 +73,19 @@ def _examples() -> dict[str, Functional]:
         "Gaussian": Gaussian(data),
         "Gaussian weighted": Gaussian(data, weights),
         "Huber": Huber(data, 0.8),
+        "Huber weighted": Huber(data, 0.8, weights),
         "Cauchy": Cauchy(data, 0.8, weights),
+        "student_t": student_t(data, 3.0, weights),
+        "Correlated": Correlated(data, dense(rng, SHAPE, (5,))),
+        "Poisson": Poisson(counts, 10 * weights + 5),
+        "PoissonGaussian": PoissonGaussian(counts + data, 0.7, 10 * weights + 5),
+        "Simplex": Simplex(1.5, axis=1, tolerance=1e-13),
+        "GroupL1": GroupL1((0, 2)),
+        "GroupL1 rounded": GroupL1((0, 2), eps=0.4),
+        "NuclearNorm": NuclearNorm(),
+        "Wavelet": Wavelet("haar", 1, axes=(0, 2)),
+        "Centred": Centred(Huber(data, 0.8), data),
+        "Red": Red(Wiener(2.0), 0.5),
         "PoissonTransmission": PoissonTransmission(counts, 30.0),
         "Poisson with scatter": PoissonTransmission(counts, 10 + 30 * weights[0], np.full(SHAPE, 3.0)),
         "L1": L1(),
@@ -65,13 +106,15 @@ EXAMPLES = _examples()
 
 
 def test_every_functional_is_tested() -> None:
-    public = {n for n in tomodiff.objective.__all__ if issubclass(getattr(tomodiff.objective, n), Functional)}
-    tested = {type(f).__name__ for f in EXAMPLES.values()}
+    named = {n: getattr(tomodiff.objective, n) for n in tomodiff.objective.__all__}
+    public = {n for n, made in named.items() if isinstance(made, type) and issubclass(made, Functional)}
+    tested = {type(f).__name__ for f in EXAMPLES.values()} | set(ELSEWHERE)
     assert public <= tested
+    assert {c.__name__ for c in subclasses(Functional, "tomodiff.objective")} <= tested
     assert {c.__name__ for c in subclasses(Functional, "tomodiff.core")} <= tested
-    for name, f in EXAMPLES.items():
-        has = {method for method in ("value_and_grad", "prox") if method in vars(type(f))}
-        assert ("value_and_grad" not in has or name in GRADIENT) and ("prox" not in has or name in PROX)
+    for listed, method in ((GRADIENT, "value_and_grad"), (PROX, "prox")):
+        has = {type(f).__name__ for f in EXAMPLES.values() if method in vars(type(f))}
+        assert has <= {type(EXAMPLES[name]).__name__ for name in listed}
 
 
 @pytest.mark.parametrize("name", GRADIENT)
@@ -96,14 +139,16 @@ def test_functional_contract(name: str, rng: np.random.Generator) -> None:
         gradient.fill(np.nan)
         np.testing.assert_array_equal(f.value_and_grad(x)[1], again)
     else:
-        with pytest.raises(NotImplementedError, match=f"{type(f).__name__} has no gradient"):
+        with pytest.raises(NotImplementedError, match=f"{type(getattr(f, 'f', f)).__name__} has no gradient"):
             f.value_and_grad(x)
     if name in PROX:
         z = f.prox(x, 0.3)
         assert z.shape == x.shape and z.dtype == x.dtype and not np.shares_memory(z, x)
         assert np.abs(f.prox(z, 0.0) - z).max() < 1e-15  # only the constraint is left, and z fulfils it
     else:
-        with pytest.raises(NotImplementedError, match=f"{type(f).__name__} has no prox"):
+        with pytest.raises(
+            NotImplementedError, match=f"{type(getattr(f, 'f', f) if name == 'student_t' else f).__name__} has no prox"
+        ):
             f.prox(x, 0.3)
     np.testing.assert_array_equal(x, before)
     assert pickle.loads(pickle.dumps(f))(x) == f(x)
@@ -144,6 +189,20 @@ def test_single_precision_stays_single(number: Any, rng: np.random.Generator) ->
         TotalVariation(number, 0 * number, number, iterations=2),
         HuberTotalVariation(number, number),
         number * L2(x),
+        Correlated(x, 2.0 * Differences(SHAPE)),
+        student_t(x, number, number),
+        Poisson(x, number),
+        PoissonGaussian(x, number, number),
+        Simplex(number),
+        GroupL1(0),
+        GroupL1(0, number),
+        NuclearNorm(),
+        TotalGeneralizedVariation(number, number, 3),
+        Wavelet("haar", 1, (0, 2)),
+        Centred(L1(), x),
+        Red(Wiener(number), number),
+        PlugAndPlay(Wiener(np.full(SHAPE, number)), number),
+        ScoreDistillation(Wiener(number), (number,)),
     ):
         results = []
         for method in (lambda f: f.value_and_grad(x)[1], lambda f: f.prox(x, number)):
@@ -152,7 +211,20 @@ def test_single_precision_stays_single(number: Any, rng: np.random.Generator) ->
         assert results and all(r.dtype == "float32" for r in results)
 
 
-@pytest.mark.parametrize("name", ["L1", "NonNegative", "Box", "L2", "Huber", "Gaussian"])
+@pytest.mark.parametrize("name", SEPARABLE)
+def test_separable_functionals_take_a_step_for_each_entry(name: str, rng: np.random.Generator) -> None:
+    f, x, steps = EXAMPLES[name], rng.standard_normal(SHAPE), rng.random(SHAPE)
+    made = f.prox(x, steps)
+    for place in np.ndindex(SHAPE):
+        assert made[place] == f.prox(x, steps[place])[place]
+
+
+def test_what_is_separable_says_so() -> None:
+    for name in PROX:
+        assert EXAMPLES[name].separable == (name in SEPARABLE), name
+
+
+@pytest.mark.parametrize("name", CONVEX)
 def test_prox_is_firmly_nonexpansive(name: str, rng: np.random.Generator) -> None:
     f = EXAMPLES[name]
     for _ in range(20):
@@ -171,28 +243,6 @@ def test_constraints_are_infinite_outside() -> None:
     assert (
         Box(0, 1)(np.array([1.0])) == 0 and Box(0, 1)(np.array([1.1])) == np.inf and Box(None, 1)(np.array([-9.0])) == 0
     )
-
-
-def test_poisson_is_the_deviance(rng: np.random.Generator) -> None:
-    counts, y = rng.poisson(50, (4, 5)).astype(float), rng.random((4, 5))
-    counts[0, 0] = 0
-    for background in (None, 7.0):
-        mean = 90 * np.exp(-y) + (background or 0)
-        log = np.where(counts > 0, counts * np.log(np.where(counts > 0, counts, 1) / mean), 0)
-        f = PoissonTransmission(counts, 90.0, background)
-        assert f(y) == pytest.approx((mean - counts + log).sum(), rel=1e-12)
-    exact = -np.log(np.maximum(counts, 1) / 90)
-    f = PoissonTransmission(np.maximum(counts, 1), 90.0)
-    assert abs(f(exact)) < 1e-12 and np.abs(f.value_and_grad(exact)[1]).max() < 1e-12
-
-
-def test_poisson_in_single_precision_near_its_minimum() -> None:
-    """c log(c/m) - c + m loses all digits in float32 when m is near c; the value must not."""
-    counts = np.full((64, 64), 1e5, "float32")
-    y = np.full((64, 64), np.log(1.2) + 1e-3)
-    exact = PoissonTransmission(counts.astype(float), 1.2e5)(y)
-    assert PoissonTransmission(counts, 1.2e5)(y.astype("float32")) == pytest.approx(exact, rel=1e-3)
-    assert PoissonTransmission(counts, 1.2e5)(np.full((64, 64), -1e3, "float32")) == np.inf
 
 
 @pytest.mark.parametrize(
@@ -264,128 +314,15 @@ def test_dicts_of_data(rng: np.random.Generator) -> None:
     assert NonNegative().prox(data, 1.0)["a"].min() >= 0
 
 
-# ---- total variation -----------------------------------------------------------------------------------
-
-
-def differences(x: np.ndarray, spacing: tuple[float, ...]) -> np.ndarray:
-    """D x as the docstring says it: forward differences over the spacing, zero at the end of each axis."""
-    parts = []
-    for axis, step in enumerate(spacing):
-        last = x.take([-1], axis)
-        parts.append(np.diff(x, axis=axis, append=last) / step)
-    return np.stack(parts)
-
-
-def adjoint(p: np.ndarray, spacing: tuple[float, ...]) -> np.ndarray:
-    """D' p, by the matrix of D."""
-    shape = p.shape[1:]
-    n = int(np.prod(shape))
-    D = np.stack([differences(e.reshape(shape), spacing).reshape(-1) for e in np.eye(n)], axis=1)
-    return (D.T @ p.reshape(-1)).reshape(shape)
-
-
-SHAPES = [(4, 5, 6), (1, 4, 3), (3, 1, 4), (5, 3, 1), (2, 2, 301), (17, 2, 3), (6, 7), (9,), (1, 1, 1)]
-"""Odd ones: single planes, rows and columns, rows longer than a thread's lanes, more planes than a thread sums."""
-
-
-@pytest.mark.parametrize("shape", SHAPES)
-def test_tv_value_and_smoothed_gradient_against_numpy(shape: tuple[int, ...], xp: ModuleType) -> None:
-    rng = np.random.default_rng(4)
-    x, spacing, eps = rng.standard_normal(shape), (2.0, 0.5, 1.5)[-len(shape) :], 0.9
-    length = np.sqrt((differences(x, spacing) ** 2).sum(0))
-    assert TotalVariation(spacing)(xp.asarray(x)) == pytest.approx(length.sum(), rel=1e-12)
-    huber = np.where(length > eps, length - eps / 2, length**2 / (2 * eps)).sum()
-    f = HuberTotalVariation(eps, spacing)
-    value, gradient = f.value_and_grad(xp.asarray(x))
-    assert value == f(xp.asarray(x)) == pytest.approx(huber, rel=1e-12)
-    if x.size < 500:
-        flow = adjoint(differences(x, spacing) / np.maximum(length, eps), spacing)
-        np.testing.assert_allclose(to_numpy(gradient), flow, atol=1e-12)
-    moved, h = rng.standard_normal(shape), 1e-5
-    slope = (f(xp.asarray(x + h * moved)) - f(xp.asarray(x - h * moved))) / (2 * h)
-    assert slope == pytest.approx((to_numpy(gradient) * moved).sum(), rel=1e-5, abs=1e-8)
-
-
-@pytest.mark.parametrize("bounds", [(None, None), (0.0, None), (-0.3, 0.5)])
-@pytest.mark.parametrize("shape", [(3, 4, 5), (5, 6), (8,), (2, 1, 258)])
-def test_tv_prox_has_the_duality_gap_it_claims(
-    shape: tuple[int, ...], bounds: tuple[float | None, float | None], xp: ModuleType
-) -> None:
-    """Weak duality, computed without our kernels: the pair (z, p) proves how far z is from the minimum."""
-    rng = np.random.default_rng(5)
-    x, step, spacing = rng.standard_normal(shape), 0.6, (1.5, 1.0, 0.8)[-len(shape) :]
-    f = TotalVariation(spacing, *bounds, iterations=1500, accuracy=1e-4)
-    z, memory = f.prox_warm(xp.asarray(x), step, {})
-    z, p = to_numpy(z), to_numpy(memory["dual"])[3 - len(shape) :].reshape(len(shape), *shape)
-    assert np.sqrt((p**2).sum(0)).max() <= 1 + 1e-12
-    d = differences(z, spacing)
-    primal = step * np.sqrt((d**2).sum(0)).sum() + 0.5 * ((z - x) ** 2).sum()
-    best = np.clip(x - step * adjoint(p, spacing), *bounds)
-    dual = step * (differences(best, spacing) * p).sum() + 0.5 * ((best - x) ** 2).sum()
-    assert primal - dual == pytest.approx(memory["gap"], abs=1e-10)
-    assert memory["iterations"] < 1500 and primal - dual <= 0.5e-8 * (x**2).sum() + 1e-10
-    np.testing.assert_allclose(z, best, atol=1e-10)
-
-
-def test_tv_prox_against_an_independent_solver(rng: np.random.Generator) -> None:
-    """The same minimum from SciPy's SLSQP on the dual problem with explicit matrices."""
-    optimize = pytest.importorskip("scipy.optimize", reason="SciPy is not installed")
-    shape, spacing, step = (3, 3), (1.0, 2.0), 0.5
-    x = rng.standard_normal(shape)
-    D = np.stack([differences(e.reshape(shape), spacing).reshape(-1) for e in np.eye(9)], axis=1)
-
-    def dual(p: np.ndarray) -> tuple[float, np.ndarray]:
-        z = x.reshape(-1) - step * D.T @ p
-        return 0.5 * float(z @ z), -step * D @ z
-
-    inside = {
-        "type": "ineq",
-        "fun": lambda p: 1 - (p.reshape(2, -1) ** 2).sum(0),
-        "jac": lambda p: np.hstack([np.diag(-2 * p[:9]), np.diag(-2 * p[9:])]),
-    }
-    options = {"maxiter": 500, "ftol": 1e-15}
-    found = optimize.minimize(dual, np.zeros(18), jac=True, constraints=inside, method="SLSQP", options=options)
-    expected = (x.reshape(-1) - step * D.T @ found.x).reshape(shape)
-    z = TotalVariation(spacing, iterations=2000, accuracy=1e-6).prox(x, step)
-    np.testing.assert_allclose(z, expected, atol=2e-5)
-
-
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_tv_of_a_step_has_a_closed_form(dtype: str, xp: ModuleType) -> None:
-    """In one dimension two plateaus of n and m samples move towards each other by step/n and step/m."""
-    n, m, step = 60, 20, 2.0
-    x = np.concatenate([np.zeros(n), np.ones(m)]).astype(dtype)
-    z = to_numpy(TotalVariation(iterations=3000, accuracy=1e-5).prox(xp.asarray(x), step))
-    expected = np.concatenate([np.full(n, step / n), np.full(m, 1 - step / m)])
-    # dual steps below the rounding of p = 1 are lost: a slope of eps * |D|^2 * step per sample stays, over n samples
-    stays = n * np.finfo(dtype).eps * 4 * step * (n + m) ** 0.5
-    assert z.dtype == dtype and np.linalg.norm(z - expected) <= 1e-5 * np.linalg.norm(x) + stays
-
-
-def test_tv_decouples_axes_of_infinite_spacing(rng: np.random.Generator) -> None:
-    x = rng.standard_normal((3, 6, 7))
-    f = TotalVariation((np.inf, 1.0, 1.0), low=0.0, iterations=200, accuracy=0)
-    slices = [TotalVariation(low=0.0, iterations=200, accuracy=0).prox(s, 0.3) for s in x]
-    np.testing.assert_allclose(f.prox(x, 0.3), slices, atol=1e-12)  # the same iteration, slice by slice
-
-
-def test_tv_prox_warm_start_saves_iterations_and_accuracy_is_proved(rng: np.random.Generator) -> None:
-    x = np.pad(np.ones((10, 10)), 5) + 0.1 * rng.standard_normal((20, 20))
-    f = TotalVariation(iterations=5000, accuracy=1e-2)
-    z, memory = f.prox_warm(x, 0.2, {})
-    exact = TotalVariation(iterations=2000, accuracy=1e-6).prox(x, 0.2)
-    assert memory["iterations"] < 5000 and np.linalg.norm(z - exact) <= 1e-2 * np.linalg.norm(x)
-    kept = memory["dual"].copy()
-    near = x + 1e-4 * rng.standard_normal(x.shape)
-    again = f.prox_warm(near, 0.2, memory)[1]
-    assert again["iterations"] < f.prox_warm(near, 0.2, {})[1]["iterations"]
-    np.testing.assert_array_equal(memory["dual"], kept)
-
-
-def test_tv_prox_agrees_with_scikit_image(rng: np.random.Generator) -> None:
-    """Another program's Chambolle (2004) iteration, with the same discretisation and border."""
-    restoration = pytest.importorskip("skimage.restoration", reason="scikit-image is not installed")
-    x = np.pad(np.ones((12, 12)), 4) + 0.1 * rng.standard_normal((20, 20))
-    theirs = restoration.denoise_tv_chambolle(x, weight=0.3, eps=1e-12, max_num_iter=3000)
-    ours = TotalVariation(iterations=1000, accuracy=1e-5).prox(x, 0.3)
-    assert np.linalg.norm(ours - theirs) < 3e-3 * np.linalg.norm(x)
+def test_functionals_of_parts(rng: np.random.Generator) -> None:
+    x = {name: rng.standard_normal(3) for name in "abc"}
+    f = Of("a", L2()) + Gaussian({name: np.zeros(3) for name in "abc"}) + 2.0 * Of("b", Huber(np.ones(3), 0.1))
+    value, gradient = f.value_and_grad(x)
+    alone, pair = f.restrict(x, ["b"]), f.restrict(x, ["a", "c"])
+    assert alone(x["b"]) == pytest.approx(value) == pytest.approx(pair({"a": x["a"], "c": x["c"]}))
+    np.testing.assert_allclose(alone.value_and_grad(x["b"])[1], gradient["b"])
+    np.testing.assert_allclose(pair.value_and_grad({"a": x["a"], "c": x["c"]})[1]["c"], gradient["c"])
+    np.testing.assert_allclose(alone.quadratic(x["b"])[1], gradient["b"])
+    product = alone.quadratic(x["b"])[2](np.ones(3))
+    far = np.abs(x["b"] - 1)
+    np.testing.assert_allclose(product, 1 + 2 * 0.1 / np.maximum(far, 0.1))

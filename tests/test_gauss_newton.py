@@ -11,7 +11,7 @@ from tomodiff.array import inner, tmap
 from tomodiff.core import Functional, check_gradient
 from tomodiff.errors import Diverged
 from tomodiff.objective import L1, Cauchy, Gaussian
-from tomodiff.objective.terrain import Of
+from tomodiff.objective.of import Of
 from tomodiff.solvers import GaussNewton, LbfgsB, iterate, solve
 from tomodiff.solvers.gauss_newton import solve_free
 

@@ -10,7 +10,7 @@ import pytest
 from tests.kernel_smoke import run_all
 
 NEAR = {"float32": 2e-4, "float64": 1e-9}
-"""Largest difference allowed, of the largest number of a result: rounding in another order, of sums and of functions."""
+"""Largest difference allowed, of the largest number of a result: other orders of sums, other functions."""
 
 
 @pytest.mark.parametrize("precision", ["float64", "float32"])

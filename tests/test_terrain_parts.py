@@ -7,7 +7,7 @@ import pytest
 
 from tests.toys import exact_slope
 from tomodiff.core import check_adjoint, check_gradient
-from tomodiff.objective.terrain import Curvatures, Slopes
+from tomodiff.objective.terrain import Curvatures
 from tomodiff.projectors.terrain.images import TerrainImages
 from tomodiff.projectors.terrain.photometry import MODELS
 from tomodiff.projectors.terrain.reflectance import direction
@@ -19,20 +19,15 @@ from tomodiff.recipes.terrain.schedule import resized
 from tomodiff.simulate.terrain import Terrain, fractal_terrain, lit_part, rendered
 
 
-@pytest.mark.parametrize("kind", [Curvatures, Slopes])
-def test_differences_and_their_transposes(kind: type, rng: np.random.Generator) -> None:
-    A = kind((7, 9), (2.0, 0.5), "float64")
+def test_curvatures_and_their_transpose(rng: np.random.Generator) -> None:
+    A = Curvatures((7, 9), (2.0, 0.5), "float64")
     assert check_adjoint(A, rng) < 1e-14
     y, x = np.mgrid[:7, :9] * np.array([2.0, 0.5])[:, None, None]
     bent = 1.5 * x**2 - 0.7 * x * y + 0.25 * y**2 + 3 * x - y
     made = A.forward(bent)
-    if kind is Slopes:
-        assert made[0, :, :-1] == pytest.approx((bent[:, 1:] - bent[:, :-1]) / 0.5)
-        assert made[1, :-1] == pytest.approx((bent[1:] - bent[:-1]) / 2)
-    else:
-        inner = made[:, 1:-1, 1:-1]
-        for part, value in zip(inner, (3.0, -0.7 * 2**0.5, 0.5), strict=True):
-            assert part == pytest.approx(value)
+    inner = made[:, 1:-1, 1:-1]
+    for part, value in zip(inner, (3.0, -0.7 * 2**0.5, 0.5), strict=True):
+        assert part == pytest.approx(value)
     out = np.full(A.range.shape, 9.0)
     assert A.forward(bent, out) is out and out == pytest.approx(made)
 

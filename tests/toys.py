@@ -47,6 +47,12 @@ def dense(rng: np.random.Generator, domain: tuple[int, ...], range: tuple[int, .
     return Dense(matrix.astype(dtype), domain, range)
 
 
+def matrix_of(A: LinearOperator) -> np.ndarray:
+    """A linear operator between arrays, written out."""
+    units = np.eye(A.domain.size, dtype=A.domain.dtype).reshape(-1, *A.domain.shape)
+    return np.stack([A.forward(np.ascontiguousarray(e)).reshape(-1) for e in units], axis=1)
+
+
 class Attenuated(Operator):
     """{"x", "depth"} -> exp(-depth) * (M x): linear in x alone."""
 

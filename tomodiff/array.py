@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping
+from numbers import Real
 from types import ModuleType
 from typing import Any
 
@@ -56,6 +57,11 @@ def inner(a: Element, b: Element) -> float:
 def norm(a: Element) -> float:
     """The Euclidean norm of an element."""
     return inner(a, a) ** 0.5
+
+
+def plain(value: Any) -> Any:
+    """Numbers as Python's, since a NumPy double would widen float32 arrays; all else as it is."""
+    return float(value) if isinstance(value, Real) else value
 
 
 def to_numpy(x: Array) -> np.ndarray:

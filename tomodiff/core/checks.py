@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from types import ModuleType
 
 import numpy as np
 
-from tomodiff.array import Array, Element, inner, namespace, norm, tmap
+from tomodiff.array import Element, inner, namespace, norm, tmap
 from tomodiff.core.functional import Functional
 from tomodiff.core.operators import LinearOperator, Operator
-from tomodiff.core.space import Space, Spaces, random_element
+from tomodiff.core.space import random_element, space_of
 
 
 def check_adjoint(
@@ -43,14 +43,14 @@ def check_gradient(
     |J' y| |d| with a random y. Use float64: rounding adds about 1e-16 / step.
     """
     xp = namespace(x)
-    direction = tmap(lambda d, a: d * ((norm(a) or 1.0) / (norm(d) or 1.0)), random_element(_space_of(x), rng, xp), x)
+    direction = tmap(lambda d, a: d * ((norm(a) or 1.0) / (norm(d) or 1.0)), random_element(space_of(x), rng, xp), x)
     along: Callable[[Element], float]
     if isinstance(f, Functional):
         along, gradient = f, f.value_and_grad(x)[1]
     else:
         model = f
         y, jacobian = model.linearize(x)
-        g_y = random_element(_space_of(y), rng, xp)
+        g_y = random_element(space_of(y), rng, xp)
         along, gradient = (lambda z: inner(model(z), g_y)), jacobian.adjoint(g_y)
     slope, scale = inner(gradient, direction), norm(gradient) * norm(direction)
 
@@ -78,10 +78,3 @@ def operator_norm(A: LinearOperator, rng: np.random.Generator, iterations: int =
         estimate = norm(Ax)
         x = A.adjoint(Ax)
     return estimate
-
-
-def _space_of(x: Element) -> Spaces:
-    def space(a: Array) -> Space:
-        return Space(a.shape, a.dtype.name)
-
-    return {name: space(a) for name, a in x.items()} if isinstance(x, Mapping) else space(x)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from numbers import Real
 from typing import Any
 
-from tomodiff.array import Element, tmap
+import numpy as np
+
+from tomodiff.array import Array, Element, namespace, tmap
 from tomodiff.core.operators import Operator
 
 Product = Callable[[Element], Element]
@@ -23,6 +25,8 @@ class Functional:
 
     __array_ufunc__ = None
     __iter__ = None
+    separable = False
+    """Whether f is a sum over entries, so that `prox` takes a step for each entry (an element of real numbers) too."""
 
     def value_and_grad(self, x: Element) -> tuple[float, Element]:
         """f(x) and its gradient, an array of its own that the caller may write into."""
@@ -31,8 +35,8 @@ class Functional:
     def __call__(self, x: Element) -> float:
         return self.value_and_grad(x)[0]
 
-    def prox(self, x: Element, step: float) -> Element:
-        """argmin over z of step * f(z) + |z - x|^2 / 2, in the dtype of x."""
+    def prox(self, x: Element, step: Any) -> Element:
+        """argmin over z of step * f(z) + |z - x|^2 / 2, in the dtype of x; step: a number >= 0."""
         raise NotImplementedError(f"{type(self).__name__} has no prox; use a solver that takes its gradient")
 
     def prox_warm(self, x: Element, step: float, memory: dict[str, Any]) -> tuple[Element, dict[str, Any]]:
@@ -53,6 +57,14 @@ class Functional:
         Gauss-Newton steps.  Through an operator A this is J' H J, without the curvature of A itself."""
         raise NotImplementedError(f"{type(self).__name__} has no quadratic model; use a solver that takes its gradient")
 
+    def restrict(self, x: Element, names: Collection[str]) -> Functional:
+        """f as a function of the named inputs alone, the others held at x; if only one is named, it is a bare array."""
+        return Restricted(self, {k: v for k, v in x.items() if k not in names}, tuple(names))
+
+    def draw(self, rng: np.random.Generator) -> Functional:
+        """The functional itself, or one drawn at random whose gradient is right on the average."""
+        return self
+
     def __getitem__(self, views: Any) -> Functional:
         """The functional of a subset of the data, where that means something."""
         raise TypeError(f"{type(self).__name__} has no subsets of its data: f[views] is not defined for it")
@@ -65,6 +77,31 @@ class Functional:
 
     def __rmul__(self, factor: float) -> Functional:
         return FunctionalScaled(float(factor), self) if isinstance(factor, Real) else NotImplemented
+
+
+class Restricted(Functional):
+    """f of a dict of arrays, of which some are held; what is left is bare where it is one array."""
+
+    def __init__(self, f: Functional, held: dict[str, Array], names: tuple[str, ...]) -> None:
+        self.f, self.held, self.names = f, held, names
+
+    def _whole(self, x: Element, others: dict[str, Array]) -> Element:
+        return {**others, **(x if len(self.names) > 1 else {self.names[0]: x})}
+
+    def _left(self, g: Element) -> Element:
+        return {k: g[k] for k in self.names} if len(self.names) > 1 else g[self.names[0]]
+
+    def __call__(self, x: Element) -> float:
+        return self.f(self._whole(x, self.held))
+
+    def value_and_grad(self, x: Element) -> tuple[float, Element]:
+        value, g = self.f.value_and_grad(self._whole(x, self.held))
+        return value, self._left(g)
+
+    def quadratic(self, x: Element) -> tuple[float, Element, Product]:
+        value, g, product = self.f.quadratic(self._whole(x, self.held))
+        still = {k: namespace(v).zeros_like(v) for k, v in self.held.items()}
+        return value, self._left(g), lambda d: self._left(product(self._whole(d, still)))
 
 
 class Pulled(Functional):
@@ -83,6 +120,13 @@ class Pulled(Functional):
         y, J = self.A.linearize(x)
         value, g, product = self.f.quadratic(y)
         return value, J.adjoint(g), lambda d: J.adjoint(product(J.forward(d)))
+
+    def restrict(self, x: Element, names: Collection[str]) -> Functional:
+        held = {k: v for k, v in x.items() if k not in names}
+        return self.f @ self.A.fix(**held) if held else self
+
+    def draw(self, rng: np.random.Generator) -> Functional:
+        return self.f.draw(rng) @ self.A
 
     def __getitem__(self, views: Any) -> Functional:
         return self.f[views] @ self.A[views]
@@ -121,6 +165,12 @@ class FunctionalSum(Functional):
 
         return value, gradient, total
 
+    def restrict(self, x: Element, names: Collection[str]) -> Functional:
+        return FunctionalSum(tuple(f.restrict(x, names) for f in self.terms))
+
+    def draw(self, rng: np.random.Generator) -> Functional:
+        return FunctionalSum(tuple(f.draw(rng) for f in self.terms))
+
 
 class FunctionalScaled(Functional):
     """factor * f with a non-negative factor."""
@@ -128,7 +178,7 @@ class FunctionalScaled(Functional):
     def __init__(self, factor: float, f: Functional) -> None:
         if not factor >= 0:
             raise ValueError(f"factor * {type(f).__name__}: expected a factor >= 0, got {factor}")
-        self.factor, self.f = float(factor), f
+        self.factor, self.f, self.separable = float(factor), f, f.separable
 
     def __call__(self, x: Element) -> float:
         return self.factor * self.f(x)
@@ -145,11 +195,17 @@ class FunctionalScaled(Functional):
 
         return self.factor * value, tmap(lambda g: g * self.factor, gradient), scaled
 
-    def prox(self, x: Element, step: float) -> Element:
-        return self.f.prox(x, self.factor * step)
+    def prox(self, x: Element, step: Any) -> Element:
+        return self.f.prox(x, tmap(lambda s: self.factor * s, step))
 
     def prox_warm(self, x: Element, step: float, memory: dict[str, Any]) -> tuple[Element, dict[str, Any]]:
         return self.f.prox_warm(x, self.factor * step, memory)
+
+    def restrict(self, x: Element, names: Collection[str]) -> Functional:
+        return self.factor * self.f.restrict(x, names)
+
+    def draw(self, rng: np.random.Generator) -> Functional:
+        return self.factor * self.f.draw(rng)
 
     def __getitem__(self, views: Any) -> Functional:
         return self.factor * self.f[views]

@@ -8,13 +8,12 @@ from __future__ import annotations
 import operator
 from collections.abc import Mapping
 from dataclasses import dataclass
-from numbers import Real
 from types import ModuleType
 from typing import Any
 
 import numpy as np
 
-from tomodiff.array import Array, Element, tmap
+from tomodiff.array import Array, Element, plain, tmap
 
 
 @dataclass(frozen=True)
@@ -35,6 +34,12 @@ class Space:
 
 
 Spaces = Space | dict[str, Space]
+
+
+def space_of(x: Element) -> Spaces:
+    """The space that an element lies in."""
+    made: Spaces = tmap(lambda a: Space(a.shape, a.dtype.name), x)
+    return made
 
 
 def check_element(space: Spaces, x: Element, where: str, batched: bool = False) -> None:
@@ -83,5 +88,5 @@ def weigh(x: Element, weights: Any) -> Element:
         return x
     if isinstance(weights, Mapping):
         return tmap(operator.mul, x, weights)
-    factor = float(weights) if isinstance(weights, Real) else weights  # a NumPy double would widen float32
+    factor = plain(weights)
     return tmap(lambda a: a * factor, x)

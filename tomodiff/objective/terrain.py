@@ -1,31 +1,9 @@
-"""What is known of a terrain before its images: how rough and how steep it is, and what an earlier map says."""
+"""What is known of a terrain before its images: how rough it is."""
 
 from __future__ import annotations
 
-from tomodiff.array import Array, Element, namespace
-from tomodiff.core import Functional, LinearOperator, Space, check_element
-from tomodiff.core.functional import Product
-
-
-class Of(Functional):
-    """f of one entry of a dict; the others do not count."""
-
-    def __init__(self, name: str, f: Functional) -> None:
-        self.name, self.f = name, f
-
-    def __call__(self, x: Element) -> float:
-        return self.f(x[self.name])
-
-    def value_and_grad(self, x: Element) -> tuple[float, Element]:
-        value, g = self.f.value_and_grad(x[self.name])
-        return value, self._placed(g, x)
-
-    def quadratic(self, x: Element) -> tuple[float, Element, Product]:
-        value, g, product = self.f.quadratic(x[self.name])
-        return value, self._placed(g, x), lambda d: self._placed(product(d[self.name]), d)
-
-    def _placed(self, g: Array, x: Element) -> Element:
-        return {name: g if name == self.name else namespace(a).zeros_like(a) for name, a in x.items()}
+from tomodiff.array import Array, namespace
+from tomodiff.core import LinearOperator, Space, check_element
 
 
 class Curvatures(LinearOperator):
@@ -64,32 +42,4 @@ class Curvatures(LinearOperator):
         made[:-2, :-2] += mixed
         made[2:, :-2] -= mixed
         made[:-2, 2:] -= mixed
-        return made
-
-
-class Slopes(LinearOperator):
-    """u (ny, nx) -> differences of neighbours along columns and rows (2, ny, nx) over the spacing, the last ones 0."""
-
-    def __init__(self, shape: tuple[int, int], spacing: tuple[float, float] = (1.0, 1.0), dtype: str = "float32"):
-        (ny, nx), (dy, dx) = shape, spacing
-        self.domain, self.range = Space((ny, nx), dtype), Space((2, ny, nx), dtype)
-        self.scale = (1 / dx, 1 / dy)
-
-    def forward(self, x: Array, out: Array | None = None) -> Array:
-        check_element(self.domain, x, "Slopes.forward: x")
-        made = namespace(x).zeros(self.range.shape, x.dtype) if out is None else out
-        made[...] = 0
-        made[0, :, :-1] = self.scale[0] * (x[:, 1:] - x[:, :-1])
-        made[1, :-1] = self.scale[1] * (x[1:] - x[:-1])
-        return made
-
-    def adjoint(self, y: Array, out: Array | None = None) -> Array:
-        check_element(self.range, y, "Slopes.adjoint: y")
-        made = namespace(y).zeros(self.domain.shape, y.dtype) if out is None else out
-        made[...] = 0
-        right, below = self.scale[0] * y[0, :, :-1], self.scale[1] * y[1, :-1]
-        made[:, 1:] += right
-        made[:, :-1] -= right
-        made[1:] += below
-        made[:-1] -= below
         return made

@@ -9,7 +9,8 @@ import numpy as np
 from scipy.ndimage import binary_dilation, convolve
 
 from tomodiff.array import Element
-from tomodiff.objective.terrain import Curvatures, Slopes
+from tomodiff.objective.differences import Differences
+from tomodiff.objective.terrain import Curvatures
 from tomodiff.recipes.terrain.problem import Precisions, Problem
 from tomodiff.recipes.terrain.scene import Scene
 from tomodiff.recipes.terrain.settings import TerrainFitSettings
@@ -103,7 +104,7 @@ def updated(
         squares = own.forward(change) ** 2 + own.forward(drawn["height"]) ** 2
         p = replace(p, curvature=next_one(p.curvature, first.curvature, squares))
     if "albedo" in x and fit.albedo_smoothness_weight == "auto":
-        slopes = Slopes(*like)
+        slopes = Differences(problem.scene.shape, problem.spacing, dtype=problem.dtype)
         squares = slopes.forward(x["albedo"]) ** 2 + slopes.forward(drawn["albedo"]) ** 2
         p = replace(p, albedo_slope=next_one(p.albedo_slope, first.albedo_slope, squares))
     return p

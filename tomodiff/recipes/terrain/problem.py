@@ -13,7 +13,9 @@ from tomodiff.array import Array, Element
 from tomodiff.core import Functional, LinearOperator
 from tomodiff.errors import ConfigError
 from tomodiff.objective import Cauchy, Gaussian
-from tomodiff.objective.terrain import Curvatures, Of, Slopes
+from tomodiff.objective.differences import Differences
+from tomodiff.objective.of import Of
+from tomodiff.objective.terrain import Curvatures
 from tomodiff.projectors.terrain.atmosphere import KINDS
 from tomodiff.projectors.terrain.images import TerrainImages
 from tomodiff.projectors.terrain.photometry import model_named
@@ -143,7 +145,7 @@ class Problem:
         p, area = self.precisions, float(self.factor**2)
         made: list[tuple[str, LinearOperator | None, Array, Any]] = []
         like = (self.scene.shape, self.spacing, self.dtype)
-        curvatures, slopes = Curvatures(*like), Slopes(*like)
+        curvatures, slopes = Curvatures(*like), Differences(self.scene.shape, self.spacing, dtype=self.dtype)
         level = {A: np.zeros(A.range.shape, A.range.dtype) for A in (curvatures, slopes)}
         if "height" in self.sought:
             first = (self.scene.height - self.base).astype(self.dtype)
