@@ -30,6 +30,9 @@ class XRay(LinearOperator):
     in the geometry.  Raises TypeError or ValueError for arrays of another dtype or shape.
     """
 
+    nonnegative = True
+    """Its weights are lengths."""
+
     def __init__(
         self, grid: Grid, scan: Scan, model: str = "joseph", dtype: str = "float32", path: str = "auto"
     ) -> None:

@@ -24,7 +24,7 @@ ROUNDING = 1e-5
 """A predicted relative decrease that float32 may not be able to show."""
 
 
-def _search(
+def search(
     f: Functional, x: Element, gradient: Element, ceiling: float, along: Callable[[float], Element], length: float
 ) -> tuple[Element, float, Element, float] | None:
     """The first of along(length), along(length / 2), ... that is low enough: the point, its value, gradient, length.
@@ -83,7 +83,7 @@ class Gradient:
 
         recent = [step["value"] for step in state.history[-self.window :]]
         ceiling = max([state.memory["value"], *recent])
-        found = _search(f, x, gradient, ceiling, along, size)
+        found = search(f, x, gradient, ceiling, along, size)
         new, value, new_gradient, size = found or (x, state.memory["value"], gradient, size)
         moved, bent = inner_of_moves(new, x, new, x), inner_of_moves(new, x, new_gradient, gradient)
         return state.advance(
@@ -125,7 +125,7 @@ class Lbfgs:
         def along(length: float) -> Element:
             return tmap(lambda a, d: a - length * d, x, direction)
 
-        found = _search(f, x, gradient, memory["value"], along, 1.0)
+        found = search(f, x, gradient, memory["value"], along, 1.0)
         new, value, new_gradient, _ = found or (x, memory["value"], gradient, 1.0)
         move, bend = tmap(lambda a, b: a - b, new, x), tmap(lambda a, b: a - b, new_gradient, gradient)
         curved, bend_squared, scale = inner(move, bend), inner(bend, bend), memory["scale"]

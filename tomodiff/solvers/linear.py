@@ -50,7 +50,7 @@ class Sirt:
         rows = A.forward(tmap(lambda a: namespace(a).ones_like(a), x))
         ones = tmap(lambda d: namespace(d).ones_like(d), data)
         columns = A.adjoint(weigh(ones, weights))
-        return State("Sirt", x, memory={"R": tmap(_inverse, rows), "C": tmap(_inverse, columns)})
+        return State("Sirt", x, memory={"R": tmap(inverse_sums, rows), "C": tmap(inverse_sums, columns)})
 
     def step(self, f: Functional, state: State) -> State:
         require(state, "Sirt")
@@ -84,10 +84,10 @@ def _subtract(a: Array, b: Array) -> Array:
     return a
 
 
-def _inverse(sums: Array) -> Array:
+def inverse_sums(sums: Array, solver: str = "Sirt") -> Array:
     """1 / sums, zero where a sum is zero; ValueError where one is negative."""
     if bool((sums < 0).any()):
-        raise ValueError("Sirt: expected an operator with non-negative row and column sums, got negative ones")
+        raise ValueError(f"{solver}: expected an operator with non-negative row and column sums, got negative ones")
     xp = namespace(sums)
     return xp.where(sums > 0, 1 / xp.where(sums > 0, sums, 1), 0)
 
