@@ -21,13 +21,14 @@ AT_ONCE = 12
 
 
 class XRayFrames(Operator):
-    """{"volume" (z, y, x), "frames" (view, 12)} -> line integrals (view, v, u): XRay by Joseph's model, differentiable in
-    the frames too (source or direction, detector centre, column step, row step, mm; double precision, as in `Vectors`).
+    """{"volume" (z, y, x), "frames" (view, 12)} -> line integrals (view, v, u): XRay by Joseph's model, differentiable
+    in the frames too (source or direction, detector centre, column step, row step, mm; double precision, as in
+    `Vectors`).
 
     scan: gives kind, detector and number of views; its own frames do not matter.  Flat detectors.  dtype: of the volume
-    and the integrals.  Frames are small and live on the host, whatever the device of the volume; a gradient in them comes
-    as a NumPy array.  The derivative in the frames is that of the model, exact but where a ray crosses a grid line or
-    two axes change places as its major one: there the model has kinks, and the slope is that of one side.
+    and the integrals.  Frames are small and live on the host, whatever the device of the volume; a gradient in them
+    comes as a NumPy array.  The derivative in the frames is that of the model, exact but where a ray crosses a grid
+    line or two axes change places as its major one: there the model has kinks, and the slope is that of one side.
     """
 
     linear_in = frozenset({"volume"})
@@ -119,6 +120,7 @@ class Moving:
 
 
 def contract(images: Array, g: Array, xp: ModuleType) -> np.ndarray:
-    """(view, n): inner products of the images (n, view, v, u) with g (view, v, u), view by view, in double precision."""
+    """(view, n): inner products of the images (n, view, v, u) with g (view, v, u), view by view, in double
+    precision."""
     made: Any = xp.stack([(i.astype("float64") * g).sum((1, 2)) for i in images], axis=1)
     return to_numpy(made)
