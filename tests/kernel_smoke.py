@@ -29,6 +29,7 @@ from tomodiff.projectors.terrain.photometry import MODELS, Photometry
 from tomodiff.projectors.terrain.reflectance import Reflectance, direction
 from tomodiff.projectors.terrain.shadows import Shadows
 from tomodiff.projectors.terrain.sightings import Sighting, Sightings, coefficients_of
+from tomodiff.projectors.xray_frames import XRayFrames
 
 ADJOINTS = {
     "planes": ("column", "ray", "curved", "footprint"),
@@ -95,6 +96,23 @@ def project(name: str, grid: Grid, scan: Scan, precision: str, rng: np.random.Ge
                 of = "ray" if role == "curved" else role
                 kernels.PREFERRED[f"{role}_adjoint", xp is np] = f"xray_{of}_adjoint_{walk}"
             yield f"{name}: {model} {path} adjoint, {walk}", operator.adjoint(y)
+
+
+def moving_frames(precision: str, rng: np.random.Generator, xp: ModuleType) -> Results:
+    """How integrals change with source and detector: rays along all axes, columns longer than a thread's lanes."""
+    angles = np.linspace(0.1, 6.0, 5)
+    cube = Grid((17, 19, 18), 1.0)
+    for name, grid, scan in (
+        ("cone", Grid((7, 9, 11), (0.9, 1.0, 1.1)), ConeBeam(angles, 40.0, 80.0, (LANES + 9, 7), (0.2, 3.1))),
+        ("steep cone", cube, ConeBeam(angles, 16.0, 32.0, (41, 21), 2.4, detector_tilt=(0.1, 0.0, 0.0))),
+        ("parallel", cube, ParallelBeam(angles, (8, 9), 1.1, detector_tilt=(0.1, 0.05, -0.1))),
+    ):
+        A = XRayFrames(grid, scan, precision)
+        x = {"volume": xp.asarray(rng.random(grid.shape).astype(precision)), "frames": scan.frames().copy()}
+        value, jacobian = A.linearize(x)
+        moved = {"volume": x["volume"], "frames": rng.standard_normal(x["frames"].shape)}
+        yield f"frames {name} push", jacobian.forward(moved)
+        yield f"frames {name} pull", jacobian.adjoint(value)["frames"]
 
 
 def invert(precision: str, rng: np.random.Generator, xp: ModuleType) -> Results:
@@ -282,7 +300,17 @@ def run_all(precision: str, xp: ModuleType = np) -> dict[str, np.ndarray]:
 
     rng = np.random.default_rng(11)
     results: dict[str, np.ndarray] = {}
-    parts = [invert, total_variation, central_slices, gaussian_images, reflectances, surfaces, shadows, sightings]
+    parts = [
+        moving_frames,
+        invert,
+        total_variation,
+        central_slices,
+        gaussian_images,
+        reflectances,
+        surfaces,
+        shadows,
+        sightings,
+    ]
     device.__call__ = watched
     try:
         for name, grid, scan in problems():

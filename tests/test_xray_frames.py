@@ -12,7 +12,7 @@ from tomodiff.array import tmap, to_numpy
 from tomodiff.core import Operator, check_adjoint, random_element
 from tomodiff.geometry import ConeBeam, Grid, ParallelBeam, Scan, Vectors
 from tomodiff.projectors import XRay
-from tomodiff.projectors.misalignment import NAMES, TURNS, MisalignedXRay, Misalignment
+from tomodiff.projectors.geometry_errors import NAMES, TURNS, GeometryErrors, MisalignedXRay
 from tomodiff.projectors.xray_frames import XRayFrames
 
 GRID = Grid((9, 10, 11), (0.9, 1.0, 1.1), (0.3, -0.4, 0.2))
@@ -64,11 +64,11 @@ def test_slopes_in_every_column_of_the_frames(kind: str, column: int) -> None:
 def test_errors_have_exact_slopes(kind: str, rng: np.random.Generator) -> None:
     scan = SCANS[kind]
     names = [n for n in NAMES if kind == "cone" or not n.startswith("source")]
-    M = Misalignment(scan, names, ("detector_u", "detector_v", "view_angle"))
+    M = GeometryErrors(scan, names, ("detector_u", "detector_v", "view_angle"))
     x = {name: 0.05 * rng.standard_normal(space.shape) for name, space in M.domain.items()}
     assert check_adjoint(M.linearize(x)[1], rng) < 1e-13
     for name in M.domain:
-        d = {n: np.full_like(a, float(n == name)) for n, a in x.items()}
+        d = {n: rng.standard_normal(a.shape) * float(n == name) for n, a in x.items()}
         exact_slope(slope_errors(M, x, d, [1e-2, 1e-3, 1e-4]), floor=1e-7)
     still = {name: 0 * a for name, a in x.items()}
     np.testing.assert_allclose(M(still), scan.frames(), atol=1e-15)
@@ -78,7 +78,7 @@ def test_errors_have_exact_slopes(kind: str, rng: np.random.Generator) -> None:
     assert check_adjoint(J, rng) < 1e-13
     np.testing.assert_allclose(y, A(whole), atol=1e-13)
     for name in M.domain:
-        d = {n: np.full_like(a, float(n == name)) for n, a in whole.items()}
+        d = {n: rng.standard_normal(a.shape) * float(n == name) for n, a in whole.items()}
         exact_slope(slope_errors(A, whole, d, [1e-6])[-1:])
 
 
@@ -88,7 +88,7 @@ def test_what_the_errors_mean() -> None:
     plain = ConeBeam(ANGLES, **given)
 
     def errors(**values: float) -> np.ndarray:
-        M = Misalignment(plain, tuple(values))
+        M = GeometryErrors(plain, tuple(values))
         return M({name: np.array([value]) for name, value in values.items()})
 
     def same(made: np.ndarray, scan: Scan) -> None:
@@ -110,10 +110,10 @@ def test_what_the_errors_mean() -> None:
 
 def test_errors_that_are_none_are_refused() -> None:
     with pytest.raises(ValueError, match="expected names among"):
-        Misalignment(SCANS["cone"], ("shear",))
+        GeometryErrors(SCANS["cone"], ("shear",))
     with pytest.raises(ValueError, match="expected a flat detector"):
         XRayFrames(GRID, ConeBeam(ANGLES, 40.0, 80.0, (7, 8), 2.0, curved=True))
-    M = Misalignment(SCANS["cone"], ("detector_u",))
+    M = GeometryErrors(SCANS["cone"], ("detector_u",))
     with pytest.raises(ValueError, match=r"expected shape \(1,\)"):
         M({"detector_u": np.zeros(3)})
     assert set(TURNS) < set(NAMES)

@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from tomodiff.cli import simulation
-from tomodiff.cli.options import INPUT, OUTPUT, PREPARE, RECONSTRUCTION, Overrides, with_settings
+from tomodiff.cli.options import INPUT, OUTPUT, PREPARE, RECONSTRUCTION, Overrides, names_of, with_settings
+from tomodiff.projectors.geometry_errors import SHIFTS, TURNS
 
 app = typer.Typer(
     help="X-ray computed tomography: reconstruct a scan, find its rotation axis, simulate one.",
@@ -43,6 +44,22 @@ def center(scan: ScanFile, given: Overrides) -> None:
     from tomodiff.recipes.config_file import settings_from
 
     print(f"{find_column(settings_from({'input.path': (str(scan), 'SCAN'), **given})):.3f}")
+
+
+@app.command(epilog="Errors: " + "; ".join(f"{name}: {what}" for name, what in (SHIFTS | TURNS).items()) + ".")
+@with_settings(*names_of("ct-calibrate", "input", "prepare", "calibration", "output"), "seed", kind="ct-calibrate")
+def calibrate(scan: ScanFile, given: Overrides) -> None:
+    """Find where source, detector and sample were, from the projections themselves.
+
+    Errors of the geometry are sought together with the volume; OUT/geometry.json is what they make of the scan, for
+    `tomodiff ct reconstruct SCAN --geometry OUT/geometry.json -m cgls` (or sirt, fista-tv). The report says how well
+    each is known, and which the data cannot tell.
+    """
+    from tomodiff.cli.jobs import start
+    from tomodiff.recipes.config_file import settings_from
+
+    chosen = {"job": ("ct-calibrate", "ct-calibrate"), "input.path": (str(scan), "SCAN")}
+    start(settings_from({**chosen, **given}))
 
 
 app.command()(simulation.simulate)

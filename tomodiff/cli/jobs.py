@@ -33,7 +33,7 @@ def start(settings: Job) -> Path:
 
 def _look_at_input(settings: Job) -> None:
     """What cannot be read should cost no run directory."""
-    if settings.job == "ct":
+    if settings.job.startswith("ct"):
         from tomodiff.files import probe
 
         probe(settings.input.path, **settings.input.setup())

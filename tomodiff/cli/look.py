@@ -83,9 +83,11 @@ def check(
 
     if file.suffix.lower() in (".yml", ".yaml"):
         settings: Any = load_settings(file, given)
-        if settings.job == "ct":
+        if settings.job.startswith("ct"):
             _check_scan(settings)
-            print(rows(_plan(settings)))
+            print(
+                rows(_plan(settings)) if settings.job == "ct" else f"{settings.job}: nothing is wrong with its settings"
+            )
         else:
             cryoem_look.check_job(settings)
         _check_place(settings)
@@ -230,7 +232,7 @@ def _run(folder: Path) -> dict[str, str]:
         "run": str(run.path),
         "state": run.status["state"],
         "message": str(run.status.get("message", "")),
-        "scan" if run.settings.job == "ct" else "input": str(run.settings.input.path),
+        "scan" if run.settings.job.startswith("ct") else "input": str(run.settings.input.path),
         "method": run.settings.method,
         "started": str(env.get("started", "")),
         "iterations": str(max((m["iteration"] for m in metrics if "iteration" in m), default="")),

@@ -163,6 +163,7 @@ def _metavar(model: type[Job], name: str) -> str:
         "model_coeffs": "N,N",
         "albedo_bounds": "N,N",
     }
+    known |= {"once": "NAME,NAME", "each": "NAME,NAME", "geometry": "FILE"}
     known |= {"path": "PATH", "angles": "FILE", "flats": "FILE", "darks": "FILE", "data_path": "NAME"}
     if last in known:
         return known[last]
@@ -178,6 +179,7 @@ def _panel(model: type[Job], name: str) -> str:
         "input": f"What the {model.INPUTS['path']} {'are' if model.INPUTS['path'].endswith('s') else 'is'}",
         "prepare": "Correction",
         "reconstruction": "Reconstruction",
+        "calibration": "Calibration",
         "refinement": "Refinement",
         "light": "Light",
         "fit": "Fit",
@@ -208,6 +210,8 @@ TEXTS = (
     "input.data_path",
     "input.rows",
     "input.views",
+    "calibration.once",
+    "calibration.each",
     "output.path",
     "input.root",
     "input.stack",

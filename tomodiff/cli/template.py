@@ -29,7 +29,7 @@ EXAMPLES = {
     "input.path": "scan.h5", "input.data_path": "exchange/data", "input.kind": "counts", "input.angles": "angles.txt",
     "input.flats": "flats.tif", "input.darks": "darks.tif", "input.rows": "100:200", "input.views": "0:1800:2",
     "input.pixel_mm": "0.0065", "input.source_axis_mm": "120", "input.source_detector_mm": "600",
-    "prepare.center_search": "280:310",
+    "prepare.center_search": "280:310", "input.geometry": "geometry.json", "calibration.voxel_mm": "0.0065",
     "reconstruction.filter": "hann", "reconstruction.iterations": "100", "reconstruction.tolerance": "1e-4",
     "reconstruction.relaxation": "1.0", "reconstruction.tv_weight": "auto", "reconstruction.non_negative": "true",
     "reconstruction.voxel_mm": "0.0065", "output.format": "h5", "output.checkpoint_every": "20",
@@ -102,7 +102,7 @@ def _methods(kind: str) -> Any:
 
 def _example(kind: str, name: str, default: object) -> str | None:
     """What stands for a setting without a default."""
-    if kind == "ct":
+    if kind.startswith("ct"):
         return EXAMPLES.get(name)
     last = name.rpartition(".")[2]
     if kind.startswith("terrain"):

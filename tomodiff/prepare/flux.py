@@ -117,7 +117,8 @@ def fit_air(transmission: NDArray[Any], air: Air) -> AirFit:
     x = np.linspace(-1, 1, nu)[columns]
     pixels = np.maximum(transmission[:, :, columns], 1e-3)
     profile = np.log(pixels.mean(axis=1, dtype=np.float64))
-    scatter = float(np.median(np.abs(np.diff(pixels, axis=2)))) * 1.4826 / np.sqrt(2) / float(np.median(pixels))
+    beside = 2 if len(columns) > 1 else 1 if nv > 1 else 0  # neighbours to tell the noise by: columns, rows or views
+    scatter = float(np.median(np.abs(np.diff(pixels, axis=beside)))) * 1.4826 / np.sqrt(2) / float(np.median(pixels))
     error = float(scatter / np.sqrt(nv * len(columns)))
     if not (air.left and air.right):
         return AirFit(profile.mean(axis=1, keepdims=True), error)

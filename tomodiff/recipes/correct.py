@@ -7,9 +7,12 @@ from typing import Any
 import numpy as np
 
 from tomodiff.array import Array
+from tomodiff.errors import ConfigError
 from tomodiff.files import probe, read
+from tomodiff.files.geometry_file import read_geometry
 from tomodiff.geometry import Grid, Scan, fit_grid
 from tomodiff.prepare import prepare
+from tomodiff.recipes.calibration.settings import CalibrateSettings
 from tomodiff.recipes.progress import Progress
 from tomodiff.recipes.run import Run
 from tomodiff.recipes.settings import CtSettings
@@ -22,7 +25,7 @@ def grid_of(scan: Scan, settings: CtSettings) -> Grid:
 
 
 def corrected(
-    settings: CtSettings,
+    settings: CtSettings | CalibrateSettings,
     run: Run,
     progress: Progress,
     rows: slice | None = None,
@@ -40,12 +43,38 @@ def corrected(
     with progress.stage("read"):
         dataset = read(chosen.path, **selection, **chosen.setup())
     raw = dataset.data
+    known = {} if center is None else {"center": center, "search": None}
+    if chosen.geometry is not None:
+        whole = probe(chosen.path, **chosen.setup()).scan
+        dataset = dataset.replace(scan=part_of(geometry_for(settings, whole), selection))
+        known = {"center": None, "search": None}
     with progress.stage("correct"):
-        known = {} if center is None else {"center": center, "search": None}
         prepared, report = prepare(dataset, **{**wanted.options(), **known})
     if not quiet:
         keep_pictures(raw, prepared, report, run)
     return prepared, report
+
+
+def geometry_for(settings: CtSettings | CalibrateSettings, whole: Scan | None) -> Scan:
+    """The scan of the geometry file that the settings name, for all rows and views of the data.  ConfigError if it is
+    of another scan."""
+    path = settings.input.geometry
+    assert path is not None
+    made = read_geometry(path)
+    if whole is not None and (len(made), made.detector_shape) != (len(whole), whole.detector_shape):
+        found = f"{len(made)} views of {made.detector_shape[0]} x {made.detector_shape[1]} pixels"
+        wanted = f"{len(whole)} views of {whole.detector_shape[0]} x {whole.detector_shape[1]} pixels"
+        raise ConfigError(f"input.geometry: {path}: expected {wanted}, as {settings.input.path} has, found {found}")
+    return made
+
+
+def part_of(scan: Scan, selection: dict[str, Any]) -> Scan:
+    """The scan of selected views, rows and bins."""
+    scan = scan if selection["views"] is None else scan[selection["views"]]
+    if selection["rows"] is not None:
+        start, stop, _ = selection["rows"].indices(scan.detector_shape[0])
+        scan = scan.rows(start, stop)
+    return scan.bin(selection["bin"]) if selection["bin"] > 1 else scan
 
 
 def axis_column(report: dict[str, Any]) -> float | None:
@@ -75,7 +104,7 @@ def result_of(
     dataset: Dataset,
     report: dict[str, Any],
     method: str,
-    settings: CtSettings,
+    settings: CtSettings | CalibrateSettings,
     run: Run,
 ) -> Result:
     """The volume with its provenance."""

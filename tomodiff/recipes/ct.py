@@ -15,7 +15,7 @@ from tomodiff.array import Array, to_numpy
 from tomodiff.errors import ConfigError, DataError, MemoryNeeded
 from tomodiff.files import ScanInfo, probe, read
 from tomodiff.geometry import Scan, check_pair
-from tomodiff.recipes.correct import corrected, grid_of, result_of
+from tomodiff.recipes.correct import corrected, geometry_for, grid_of, part_of, result_of
 from tomodiff.recipes.device import device_named
 from tomodiff.recipes.invert import invert
 from tomodiff.recipes.memory import ANALYTIC, USABLE, free_bytes, in_units, required_bytes
@@ -77,13 +77,8 @@ def selected(info: ScanInfo, settings: CtSettings) -> Scan:
     if info.scan is None:  # reading a single pixel says what is wrong with the angles
         read(info.path, rows=slice(0, 1), views=slice(0, 1), **settings.input.setup())
         raise DataError(info.path, "geometry", "angles for every view", "; ".join(info.warnings) or "none")
-    scan = info.scan
-    if chosen["views"] is not None:
-        scan = scan[chosen["views"]]
-    if chosen["rows"] is not None:
-        start, stop, _ = chosen["rows"].indices(scan.detector_shape[0])
-        scan = scan.rows(start, stop)
-    return scan.bin(chosen["bin"]) if chosen["bin"] > 1 else scan
+    scan = info.scan if settings.input.geometry is None else geometry_for(settings, info.scan)
+    return part_of(scan, chosen)
 
 
 def device_of(settings: CtSettings) -> Callable[[np.ndarray], Array]:

@@ -12,6 +12,10 @@ from tomodiff.recipes.section import Job
 KINDS: Mapping[str, tuple[str, str]] = MappingProxyType(
     {
         "ct": ("tomodiff.recipes.settings:CtSettings", "tomodiff.recipes.ct:reconstruct"),
+        "ct-calibrate": (
+            "tomodiff.recipes.calibration.settings:CalibrateSettings",
+            "tomodiff.recipes.calibration.job:calibrate_scan",
+        ),
         "cryoem-reconstruct": (
             "tomodiff.recipes.cryoem.settings:ReconstructSettings",
             "tomodiff.recipes.cryoem.reconstruct:reconstruct",

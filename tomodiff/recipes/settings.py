@@ -73,6 +73,10 @@ class Input(Section):
         default=None, description="cone beam: distance from source to detector"
     )
 
+    geometry: fields.File | None = Field(
+        default=None, description="scan geometry in place of the file's: what ct calibrate found"
+    )
+
     @classmethod
     def conflicts(cls, given: dict[str, Any]) -> Iterator[tuple[str, str]]:
         near, far = given.get("source_axis_mm"), given.get("source_detector_mm")
@@ -224,11 +228,15 @@ class Output(Section):
         return bool(volume_suffix(self.path))
 
 
+SCAN_PATHS = (*(("input", name) for name in ("path", "angles", "flats", "darks", "geometry")), ("output", "path"))
+SCAN_INPUTS = MappingProxyType({name: name for name in ("angles", "flats", "darks", "geometry")} | {"path": "scan"})
+
+
 class CtSettings(Job):
     """A whole CT job: scan in, volume out."""
 
-    PATHS = (("input", "path"), ("input", "angles"), ("input", "flats"), ("input", "darks"), ("output", "path"))
-    INPUTS = MappingProxyType({"path": "scan", "angles": "angles", "flats": "flats", "darks": "darks"})
+    PATHS = SCAN_PATHS
+    INPUTS = SCAN_INPUTS
 
     job: Literal["ct"] = Field(default="ct", description="the kind of job")
     input: Input

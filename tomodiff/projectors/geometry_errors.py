@@ -31,25 +31,29 @@ TURNS = {
 }  # fmt: skip
 """Right-handed turns in radians about those axes, of the detector about its middle, of the sample about the origin."""
 NAMES = (*SHIFTS, *TURNS)
+_ALONG = {"u": 0, "v": 1, "distance": 2, "depth": 2, "pitch": 0, "tilt": 0, "yaw": 1, "angle": 1, "roll": 2}
+AXIS = {name: _ALONG[name.rpartition("_")[2]] for name in NAMES}
+"""The axis of the view (rows, columns, normal) that each goes along or about."""
 TINY = 1e-30
 """Of steps in the imaginary direction, whose square vanishes: derivatives to rounding (Squire and Trapp 1998)."""
 
 
-class Misalignment(Operator):
+class GeometryErrors(Operator):
     """{name: (1,) or (view,)} -> frames (view, 12): a scan with errors of its geometry, those of `names` above.
 
     once: names of errors that are one number for the whole scan; each: of those that are a number for every view.  A
-    name may be in both: then the sum counts, under "name" and "name_each".  All in mm and radians, in the axes of the
-    view as given: rows, columns, and the normal, which points away from the source.  First the detector turns about its
-    middle (by the rotation vector of pitch, yaw and roll), then source and detector shift, then the sample turns and
-    shifts.
+    name may be in both: then the sum counts, under "name" and "name_each".  From errors of single views is taken out
+    what a motion of the whole sample does to them, such as their first harmonic (`freed`): no data can tell that.  All
+    in mm and radians, in the axes of the view as given: rows, columns, and the normal, which points away from the
+    source.  First the detector turns about its middle (by the rotation vector of pitch, yaw and roll), then source and
+    detector shift, then the sample turns and shifts.
     """
 
     def __init__(self, scan: Scan, once: Collection[str] = (), each: Collection[str] = ()) -> None:
         unknown = [name for name in (*once, *each) if name not in NAMES]
         if unknown or not (once or each):
             found = ", ".join(unknown) or "none"
-            raise ValueError(f"Misalignment: expected names among {', '.join(NAMES)}, found {found}")
+            raise ValueError(f"GeometryErrors: expected names among {', '.join(NAMES)}, found {found}")
         self.scan, self.once, self.each = scan, tuple(once), tuple(each)
         n = len(scan)
         self.domain = {name: Space((1,), "float64") for name in self.once}
@@ -61,10 +65,29 @@ class Misalignment(Operator):
         ahead = f.centre - f.source if scan.kind == "cone" else f.source
         normal *= np.sign((normal * ahead).sum(1, keepdims=True))
         self.axes = np.stack([rows, columns, normal], axis=1)
+        self.rigid = {name: self._rigid(name) for name in self.domain if self.domain[name].shape == (n,) and n > 1}
+
+    def _rigid(self, name: str) -> np.ndarray:
+        """(view, k) an orthonormal basis of what is taken out of an error of single views: what a motion of the whole
+        sample does to it, and the constant where that is an error of the whole scan."""
+        kind = self.kind_of(name)
+        parts = [] if kind.startswith("detector") and kind in TURNS else [self.axes[:, AXIS[kind]]]
+        if kind != name:
+            parts.append(np.ones((len(self.scan), 1)))
+        if not parts:
+            return np.zeros((len(self.scan), 0))
+        vectors, sizes, _ = np.linalg.svd(np.hstack(parts), full_matrices=False)
+        made: np.ndarray = vectors[:, sizes > 1e-6 * sizes[0]]
+        return made
+
+    def freed(self, name: str, values: np.ndarray) -> np.ndarray:
+        """The values of an error without what a motion of the whole sample does to it."""
+        basis = self.rigid.get(name)
+        return values if basis is None else values - basis @ (basis.T @ values)
 
     def __call__(self, x: Element) -> np.ndarray:
-        check_element(self.domain, x, "Misalignment: x")
-        return self._frames({k: to_numpy(a) for k, a in x.items()})
+        check_element(self.domain, x, "GeometryErrors: x")
+        return self._frames({k: self.freed(k, to_numpy(a)) for k, a in x.items()})
 
     def kind_of(self, name: str) -> str:
         """The error that an input is about."""
@@ -72,25 +95,29 @@ class Misalignment(Operator):
 
     def derivatives(self, x: Element, name: str) -> np.ndarray:
         """(view, 12): how the frame of each view changes with the error `name`, of the scan or of that view."""
-        moved = {k: to_numpy(a).astype(complex) for k, a in x.items()}
+        moved = {k: self.freed(k, to_numpy(a)).astype(complex) for k, a in x.items()}
         moved[name] = moved[name] + TINY * 1j
         made: np.ndarray = self._frames(moved).imag / TINY
         return made
+
+    def gathered(self, name: str, along: np.ndarray) -> np.ndarray:
+        """The gradient in an error from those (view,) of every view."""
+        return along.sum(keepdims=True) if self.domain[name].shape == (1,) else self.freed(name, along)
 
     def linearize(self, x: Element) -> tuple[np.ndarray, LinearOperator]:
         value = self(x)
         slopes = {name: self.derivatives(x, name) for name in self.domain}
 
         def push(d: Element) -> np.ndarray:
-            parts = [to_numpy(d[name])[:, None] * s for name, s in slopes.items()]
+            parts = [self.freed(name, to_numpy(d[name]))[:, None] * s for name, s in slopes.items()]
             made: np.ndarray = np.sum(np.broadcast_arrays(*parts), axis=0)
             return made
 
         def pull(g: Array) -> Element:
             along = {name: (to_numpy(g) * s).sum(1) for name, s in slopes.items()}
-            return {n: a.sum(keepdims=True) if self.domain[n].shape == (1,) else a for n, a in along.items()}
+            return {n: self.gathered(n, a) for n, a in along.items()}
 
-        return value, Linear(self.domain, self.range, push, pull, "Jacobian of Misalignment")
+        return value, Linear(self.domain, self.range, push, pull, "Jacobian of GeometryErrors")
 
     def _frames(self, x: Mapping[str, np.ndarray]) -> np.ndarray:
         total: dict[str, Any] = {name: 0.0 for name in NAMES}
@@ -133,7 +160,7 @@ def _turn(w: np.ndarray) -> np.ndarray:
 
 
 class MisalignedXRay(Operator):
-    """{"volume", errors of a Misalignment} -> line integrals (view, v, u): XRayFrames of a misaligned scan.
+    """{"volume", errors by name} -> line integrals (view, v, u): XRayFrames of a misaligned scan.
 
     `linearize` keeps an image per error and view, as large as the projections for each name: Gauss-Newton products then
     cost projections of the volume alone.
@@ -141,16 +168,16 @@ class MisalignedXRay(Operator):
 
     linear_in = frozenset({"volume"})
 
-    def __init__(self, grid: Grid, misalignment: Misalignment, dtype: str = "float32") -> None:
-        self.misalignment = misalignment
-        self.frames = XRayFrames(grid, misalignment.scan, dtype)
-        self.domain = {"volume": self.frames.domain["volume"], **misalignment.domain}
+    def __init__(self, grid: Grid, errors: GeometryErrors, dtype: str = "float32") -> None:
+        self.errors = errors
+        self.frames = XRayFrames(grid, errors.scan, dtype)
+        self.domain = {"volume": self.frames.domain["volume"], **errors.domain}
         self.range = self.frames.range
 
     def at(self, x: Element) -> XRay:
         """The linear operator of the volume with these errors."""
-        errors = {name: x[name] for name in self.misalignment.domain}
-        return self.frames.at({"volume": x["volume"], "frames": self.misalignment(errors)})
+        errors = {name: x[name] for name in self.errors.domain}
+        return self.frames.at({"volume": x["volume"], "frames": self.errors(errors)})
 
     def __call__(self, x: Element) -> Array:
         check_element(self.domain, x, "MisalignedXRay: x")
@@ -158,24 +185,21 @@ class MisalignedXRay(Operator):
 
     def linearize(self, x: Element) -> tuple[Array, LinearOperator]:
         check_element(self.domain, x, "MisalignedXRay: x")
-        A, names = self.at(x), list(self.misalignment.domain)
+        A, names = self.at(x), list(self.errors.domain)
         errors = {name: x[name] for name in names}
         moving = Moving(self.frames.grid, A.scan, x["volume"], self.frames.dtype)
-        images = moving.images(np.stack([self.misalignment.derivatives(errors, name) for name in names]))
+        images = moving.images(np.stack([self.errors.derivatives(errors, name) for name in names]))
         xp = moving.xp
 
         def push(d: Element) -> Array:
             made = A.forward(d["volume"])
             for image, name in zip(images, names, strict=True):
-                made += image * xp.asarray(to_numpy(d[name]), made.dtype)[:, None, None]
+                made += image * xp.asarray(self.errors.freed(name, to_numpy(d[name])), made.dtype)[:, None, None]
             return made
 
         def pull(g: Array) -> Element:
             along = contract(images, g, xp).T
-            found = {
-                name: a.sum(keepdims=True) if self.domain[name].shape == (1,) else a
-                for name, a in zip(names, along, strict=True)
-            }
-            return {"volume": A.adjoint(g), **{name: xp.asarray(a) for name, a in found.items()}}
+            found = {n: xp.asarray(self.errors.gathered(n, a)) for n, a in zip(names, along, strict=True)}
+            return {"volume": A.adjoint(g), **found}
 
         return A.forward(x["volume"]), Linear(self.domain, self.range, push, pull, "Jacobian of MisalignedXRay")

@@ -1,0 +1,61 @@
+"""Settings of a calibration: which errors of the geometry are sought."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field
+
+from tomodiff.projectors.geometry_errors import NAMES
+from tomodiff.recipes import fields
+from tomodiff.recipes.fields import expected
+from tomodiff.recipes.section import Job, Section
+from tomodiff.recipes.settings import SCAN_INPUTS, SCAN_PATHS, Input, Output, Prepare
+
+
+def _names(value: object) -> object:
+    """A text with commas as a list without empty entries; anything else as it is."""
+    return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+
+Errors = Annotated[
+    tuple[Literal[NAMES], ...],  # type: ignore[valid-type]
+    BeforeValidator(_names),
+    expected(f"names, separated by commas, among {', '.join(NAMES)}"),
+]
+
+
+class Calibration(Section):
+    """What is sought, and how thoroughly."""
+
+    once: Errors = Field(
+        default="detector_u,detector_roll,axis_tilt",  # type: ignore[arg-type]
+        description="errors that are one number for the scan: names of `ct calibrate --help`, separated by commas",
+    )
+    each: Errors = Field(default="", description="errors that every view has its own of: drift, vibration")  # type: ignore[arg-type]
+    steps: fields.Count = Field(default=8, description="Gauss-Newton steps at each size of pixels, at most")
+    products: fields.Count = Field(default=25, description="conjugate-gradient products in each step")
+    voxel_mm: fields.Length | None = Field(
+        default=None, description="voxel size in mm (default: a pixel, seen at the axis)"
+    )
+    device: Literal["cpu", "cuda"] = Field(default="cpu", description="cpu, or cuda for an NVIDIA GPU")
+
+    @classmethod
+    def conflicts(cls, given: dict[str, Any]) -> Iterator[tuple[str, str]]:
+        if given.get("once") in ("", [], ()) and not given.get("each"):
+            yield "once", "expected some errors to seek, in once or in each"
+
+
+class CalibrateSettings(Job):
+    """A calibration: scan in, geometry out."""
+
+    PATHS = SCAN_PATHS
+    INPUTS = SCAN_INPUTS
+
+    job: Literal["ct-calibrate"] = Field(default="ct-calibrate", description="the kind of job")
+    input: Input
+    prepare: Prepare = Field(default_factory=Prepare)
+    calibration: Calibration = Field(default_factory=Calibration)
+    output: Output = Field(default_factory=Output)
+    seed: fields.Seed = Field(default=0, description="start of all random numbers")
