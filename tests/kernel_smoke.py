@@ -300,17 +300,8 @@ def run_all(precision: str, xp: ModuleType = np) -> dict[str, np.ndarray]:
 
     rng = np.random.default_rng(11)
     results: dict[str, np.ndarray] = {}
-    parts = [
-        moving_frames,
-        invert,
-        total_variation,
-        central_slices,
-        gaussian_images,
-        reflectances,
-        surfaces,
-        shadows,
-        sightings,
-    ]
+    parts = [moving_frames, invert, total_variation, central_slices, gaussian_images]
+    parts += [reflectances, surfaces, shadows, sightings]
     device.__call__ = watched
     try:
         for name, grid, scan in problems():

@@ -16,9 +16,10 @@ from tomodiff.files.geometry_file import read_geometry, write_geometry
 from tomodiff.geometry import ConeBeam, Grid, ParallelBeam, Scan, Vectors
 from tomodiff.objective import Gaussian
 from tomodiff.projectors import XRay
-from tomodiff.projectors.geometry_errors import GeometryErrors
+from tomodiff.projectors.geometry_errors import NAMES, GeometryErrors
 from tomodiff.recipes.calibration.identify import certainties
 from tomodiff.recipes.calibration.joint import Plan, calibrate, calibrated
+from tomodiff.recipes.calibration.names import ERRORS
 from tomodiff.simulate.ellipsoids import Ellipsoids
 from tomodiff.solvers import Cgls, solve
 
@@ -143,6 +144,10 @@ def test_what_no_data_tell_is_said() -> None:
     assert not far.told
 
 
+def test_the_help_names_every_error() -> None:
+    assert tuple(ERRORS) == NAMES
+
+
 def test_geometry_files(tmp_path: Path, rng: np.random.Generator) -> None:
     _, _, true = crooked(8, rng)
     write_geometry(tmp_path / "g.json", true, errors={"detector_u": 1.0})
@@ -175,9 +180,8 @@ def test_the_whole_command(tmp_path: Path, command: Callable[..., str]) -> None:
         command("ct", "reconstruct", scan, "-o", tmp_path / out, "-m", "cgls", "--center", "keep", *more)
         rmse.append(json.loads((tmp_path / out / "status.json").read_text())["facts"]["rmse"])
     assert rmse[1] < 0.7 * rmse[0]
-    some = command("ct", "reconstruct", scan, "-o", tmp_path / "some", "-m", "cgls", "--views", "0:60:2", "--rows", "8:32",
-                   "--geometry", tmp_path / "cal" / "geometry.json")  # fmt: skip
-    assert "volume" in some
+    part = ("--views", "0:60:2", "--rows", "8:32", "--geometry", tmp_path / "cal" / "geometry.json")
+    assert "volume" in command("ct", "reconstruct", scan, "-o", tmp_path / "some", "-m", "cgls", *part)
     other = tmp_path / "other.h5"
     command("ct", "simulate", other, "--views", "10", "--rows", "8", "--columns", "16")
     failed = command("ct", "reconstruct", other, "--geometry", tmp_path / "cal" / "geometry.json", "-m", "cgls", code=2)

@@ -9,7 +9,7 @@ import typer
 
 from tomodiff.cli import simulation
 from tomodiff.cli.options import INPUT, OUTPUT, PREPARE, RECONSTRUCTION, Overrides, names_of, with_settings
-from tomodiff.projectors.geometry_errors import SHIFTS, TURNS
+from tomodiff.recipes.calibration.names import ERRORS
 
 app = typer.Typer(
     help="X-ray computed tomography: reconstruct a scan, find its rotation axis, simulate one.",
@@ -46,7 +46,7 @@ def center(scan: ScanFile, given: Overrides) -> None:
     print(f"{find_column(settings_from({'input.path': (str(scan), 'SCAN'), **given})):.3f}")
 
 
-@app.command(epilog="Errors: " + "; ".join(f"{name}: {what}" for name, what in (SHIFTS | TURNS).items()) + ".")
+@app.command(epilog="Errors: " + "; ".join(f"{name}: {what}" for name, what in ERRORS.items()) + ".")
 @with_settings(*names_of("ct-calibrate", "input", "prepare", "calibration", "output"), "seed", kind="ct-calibrate")
 def calibrate(scan: ScanFile, given: Overrides) -> None:
     """Find where source, detector and sample were, from the projections themselves.

@@ -16,24 +16,17 @@ from tomodiff.projectors.xray import XRay
 from tomodiff.projectors.xray_frames import Moving, XRayFrames, contract
 
 SHIFTS = {
-    "detector_u": "detector along its rows", "detector_v": "detector along its columns",
-    "detector_distance": "detector away from the source", "source_u": "source along detector rows",
-    "source_v": "source along detector columns", "source_distance": "source towards the detector",
-    "sample_u": "sample along detector rows", "sample_v": "sample along detector columns",
-    "sample_depth": "sample towards the detector",
+    "detector_u": 0, "detector_v": 1, "detector_distance": 2, "source_u": 0, "source_v": 1, "source_distance": 2,
+    "sample_u": 0, "sample_v": 1, "sample_depth": 2,
 }  # fmt: skip
-"""Shifts in mm, along the axes of the detector as it was meant to stand in each view."""
+"""Shifts in mm, each with its axis of the detector as it was meant to stand in each view: rows, columns, the normal."""
 TURNS = {
-    "detector_roll": "detector about its normal", "detector_pitch": "detector about its rows",
-    "detector_yaw": "detector about its columns", "sample_roll": "sample about the detector's normal",
-    "axis_tilt": "sample about minus the detector's rows: the top of the axis towards the detector",
-    "view_angle": "sample about the detector's columns",
+    "detector_roll": 2, "detector_pitch": 0, "detector_yaw": 1, "sample_roll": 2, "axis_tilt": 0, "view_angle": 1,
 }  # fmt: skip
-"""Right-handed turns in radians about those axes, of the detector about its middle, of the sample about the origin."""
-NAMES = (*SHIFTS, *TURNS)
-_ALONG = {"u": 0, "v": 1, "distance": 2, "depth": 2, "pitch": 0, "tilt": 0, "yaw": 1, "angle": 1, "roll": 2}
-AXIS = {name: _ALONG[name.rpartition("_")[2]] for name in NAMES}
-"""The axis of the view (rows, columns, normal) that each goes along or about."""
+"""Right-handed turns in radians about those axes, of the detector about its middle, of the sample about the origin (the
+tilt of the axis: the other way about, its top towards the detector)."""
+AXIS = SHIFTS | TURNS
+NAMES = tuple(AXIS)
 TINY = 1e-30
 """Of steps in the imaginary direction, whose square vanishes: derivatives to rounding (Squire and Trapp 1998)."""
 

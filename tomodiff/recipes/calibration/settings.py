@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 
-from tomodiff.projectors.geometry_errors import NAMES
 from tomodiff.recipes import fields
+from tomodiff.recipes.calibration.names import ERRORS
 from tomodiff.recipes.fields import expected
 from tomodiff.recipes.section import Job, Section
 from tomodiff.recipes.settings import SCAN_INPUTS, SCAN_PATHS, Input, Output, Prepare
@@ -19,10 +19,16 @@ def _names(value: object) -> object:
     return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
 
 
+def _known(name: str) -> str:
+    if name not in ERRORS:
+        raise ValueError("unknown")
+    return name
+
+
 Errors = Annotated[
-    tuple[Literal[NAMES], ...],  # type: ignore[valid-type]
+    tuple[Annotated[str, AfterValidator(_known)], ...],
     BeforeValidator(_names),
-    expected(f"names, separated by commas, among {', '.join(NAMES)}"),
+    expected(f"names, separated by commas, among {', '.join(ERRORS)}"),
 ]
 
 
