@@ -88,6 +88,7 @@ def project(name: str, grid: Grid, scan: Scan, precision: str, rng: np.random.Ge
     """Forward and adjoint by every model, path and walk."""
     x = xp.asarray(rng.random(grid.shape).astype(precision))
     y = xp.asarray(rng.random((len(scan), *scan.detector_shape)).astype(precision))
+    kernels.PREFERRED["upright_cone", xp is np] = "columns"
     for model, path in (("joseph", "auto"), ("joseph", "general"), ("footprint", "auto")):
         operator = XRay(grid, scan, model=model, path=path, dtype=precision)
         yield f"{name}: {model} {path} forward", operator.forward(x)

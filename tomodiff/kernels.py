@@ -291,12 +291,14 @@ def lanes(xp: ModuleType) -> int:
 
 # Where a CPU and a GPU prefer different walks over the same weights: (role, is it the CPU?) -> kernel.
 PREFERRED = {
+    ("upright_cone", True): "columns",
+    ("upright_cone", False): "rays",
     ("rows_adjoint", True): "xray_rows_adjoint",
     ("rows_adjoint", False): "xray_rows_adjoint",
     ("column_adjoint", True): "xray_column_adjoint_planes",
     ("column_adjoint", False): "xray_column_adjoint_gather",
     ("ray_adjoint", True): "xray_ray_adjoint_planes",
-    ("ray_adjoint", False): "xray_ray_adjoint_gather",
+    ("ray_adjoint", False): "xray_ray_adjoint_atomic",  # ten times as fast as gathering on an H100
     ("curved_adjoint", True): "xray_ray_adjoint_planes",
     ("curved_adjoint", False): "xray_ray_adjoint_atomic",
     ("footprint_adjoint", True): "xray_footprint_adjoint_planes",

@@ -133,8 +133,12 @@ def _into(out: Element | None, value: Element) -> Element:
 def _own(value: Element, source: Element) -> Element:
     """`value`, copied where it shares memory with `source`, so that callers may write into it."""
     sources = list(source.values()) if isinstance(source, Mapping) else [source]
-    may_share = namespace(source).may_share_memory
-    return tmap(lambda a: a.copy() if any(may_share(a, s) for s in sources) else a, value)
+
+    def shared(a: Array) -> bool:
+        xp = namespace(a)  # an element may have entries on the host beside those on a device
+        return any(namespace(s) is xp and xp.may_share_memory(a, s) for s in sources)
+
+    return tmap(lambda a: a.copy() if shared(a) else a, value)
 
 
 @dataclass(frozen=True, eq=False)

@@ -25,7 +25,8 @@ class XRay(LinearOperator):
     dtype: "float32" or "float64", of both arrays.
 
     `A(x)`, `A.T(y)`, `A.forward(x, out=...)`; leading axes are batches; `A[views]` is the operator of some views and
-    shares nothing with the data.  The adjoint is the transpose to rounding, and two runs give the same bits.
+    shares nothing with the data.  The adjoint is the transpose to rounding.  Two runs on a
+    CPU give the same bits; on a GPU rays add to voxels in any order, but for a parallel beam along the slices.
     A ray along which two axes advance equally takes the first of them as its major axis; there the model has a kink
     in the geometry.  Raises TypeError or ValueError for arrays of another dtype or shape.
     """
@@ -108,5 +109,5 @@ def _choose(grid: Grid, scan: Scan, model: str, dtype: str, path: str) -> Walk:
             return (SliceWalk if grid.shape[0] <= FEW_SLICES else RowWalk)(grid, scan, dtype, rows)
         columns = column_table(grid, scan, rays)
         if columns is not None:
-            return ColumnWalk(grid, scan, dtype, columns)
+            return ColumnWalk(grid, scan, dtype, columns, rays)
     return RayWalk(grid, scan, dtype, rays)

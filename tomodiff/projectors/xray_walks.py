@@ -167,12 +167,16 @@ class SliceWalk(Walk):
 
 
 class ColumnWalk(Walk):
-    """Detector columns whose rays share one path in the slice plane: circular and helical cones, laminography."""
+    """Detector columns whose rays share one path in the slice plane: circular and helical cones, laminography.
 
-    def __init__(self, grid: Grid, scan: Scan, dtype: str, table: ColumnTable) -> None:
+    A GPU, where a thread owns one ray in any case, walks them as it walks any rays.
+    """
+
+    def __init__(self, grid: Grid, scan: Scan, dtype: str, table: ColumnTable, rays: IndexRays) -> None:
         super().__init__(grid, scan, dtype)
         self.table = table
         self.stack = Columns.of(self.n_views, self.nu, self.nv, 0, 1)
+        self.general = RayWalk(grid, scan, dtype, rays)
 
     def tables(self) -> dict[str, np.ndarray]:
         spans = self.table.spans.astype(np.int64)
@@ -182,12 +186,16 @@ class ColumnWalk(Walk):
         return (*self._sizes(), self.volume.width, self.volume.plane_step, *self._spacing())
 
     def forward(self, x: Array, out: Array, xp: ModuleType) -> None:
+        if preferred("upright_cone", xp) == "rays":
+            return self.general.forward(x, out, xp)
         t, projections = self._on(xp), self.stack.empty(xp, self.dtype)
         arrays = (gather(x, self.volume, xp, False), projections, t["spans"], t["columns"])
         kernel("xray_column_forward", xp, self.dtype)(*self._ray_grid(xp), (*arrays, *self._arguments()))
         scatter(projections, self.stack, out, xp, True)
 
     def adjoint(self, y: Array, out: Array, xp: ModuleType) -> None:
+        if preferred("upright_cone", xp) == "rays":
+            return self.general.adjoint(y, out, xp)
         t, volume = self._on(xp), self.volume.empty(xp, self.dtype, zero=True)
         arrays = (volume, gather(y, self.stack, xp, True), t["spans"], t["columns"])
         name = preferred("column_adjoint", xp)
