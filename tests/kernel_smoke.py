@@ -189,7 +189,7 @@ def central_slices(precision: str, rng: np.random.Generator, xp: ModuleType) -> 
             records = xp.asarray(np.ascontiguousarray(A.records(tmap(to_numpy, x)), precision))
             data = (y[::-1] + 0.5 * y).astype(y.dtype)  # far from the model, whose residual would be rounding alone
             arguments = (spectrum, data, records, weights, groups, image_of)
-            for growing in ("planes", "atomic"):
+            for growing in ("planes", "atomic") if xp is np else ("atomic",):
                 slicer._growing = lambda kind, xp, growing=growing: f"{kind}_{growing}"  # type: ignore[method-assign]
                 slicer._slabs = lambda xp, growing=growing: 1 if growing == "atomic" else 3  # type: ignore[method-assign]
                 sums = xp.zeros((*spectrum.shape, 4), precision)
@@ -313,6 +313,8 @@ def run_all(precision: str, xp: ModuleType = np) -> dict[str, np.ndarray]:
         device.__call__ = launch
         kernels.PREFERRED.update(preferred)
     missed = set(signatures(precision)) - launched
+    if xp is not np:  # slabs of slices are for few threads: a GPU adds atomically, and never launches them
+        missed -= {name for name in missed if name.startswith("slice") and name.endswith("_planes")}
     assert not missed, f"no problem of {__file__} launches {sorted(missed)}"
     return results
 

@@ -260,6 +260,7 @@ def test_red_finds_the_mode_of_the_smoothed_prior() -> None:
     np.testing.assert_allclose(found.ravel(), expected, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_langevin_draws_have_the_moments_of_the_posterior() -> None:
     f, _, _, mean = pnp_problem()
     a = matrix_of(f.A)

@@ -50,6 +50,11 @@ def calibrate_scan(settings: CalibrateSettings, run: Run, progress: Progress) ->
     if not bool((abs(data) < np.inf).all()):
         raise DataError(settings.input.path, "data", "finite line integrals", "NaN or infinities")
     grid = fit_grid(scan, chosen.voxel_mm)
+    if len(scan) < scan.detector_shape[1]:
+        run.warn(
+            f"{len(scan)} views are fewer than the {scan.detector_shape[1]} columns of the detector: the volume is so free "
+            "that it takes up part of the errors, which then come out too small (try --bin 2)"
+        )
     with progress.stage("calibrate", total=plan.steps * len(plan.bins(scan)), unit="step") as bar:
         watch = _Watch(run, bar, plan, scan)
         errors, volume, level = calibrate(data, scan, grid, plan, watch.step)
