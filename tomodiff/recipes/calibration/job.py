@@ -39,9 +39,7 @@ def calibrate_scan(settings: CalibrateSettings, run: Run, progress: Progress) ->
     dataset, report = corrected(settings, run, progress)
     scan = dataset.scan
     if scan.radius is not None:
-        raise ConfigError(
-            f"{settings.input.path}: expected a flat detector, found a curved one: it cannot be calibrated"
-        )
+        raise ConfigError(f"{settings.input.path}: expected a flat detector, found a curved one")
     if len(scan) < FEWEST_VIEWS:
         raise ConfigError(f"{settings.input.path}: expected {FEWEST_VIEWS} views or more, found {len(scan)}")
     if scan.kind == "parallel" and any(name.startswith("source") for name in (*plan.once, *plan.each)):
@@ -52,8 +50,8 @@ def calibrate_scan(settings: CalibrateSettings, run: Run, progress: Progress) ->
     grid = fit_grid(scan, chosen.voxel_mm)
     if len(scan) < scan.detector_shape[1]:
         run.warn(
-            f"{len(scan)} views are fewer than the {scan.detector_shape[1]} columns of the detector: the volume is so free "
-            "that it takes up part of the errors, which then come out too small (try --bin 2)"
+            f"{len(scan)} views are fewer than the {scan.detector_shape[1]} columns of the detector: the volume is so "
+            "free that it takes up part of the errors, which then come out too small (try --bin 2)"
         )
     with progress.stage("calibrate", total=plan.steps * len(plan.bins(scan)), unit="step") as bar:
         watch = _Watch(run, bar, plan, scan)
