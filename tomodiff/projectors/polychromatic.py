@@ -9,7 +9,6 @@ import numpy as np
 from tomodiff.array import Array, namespace
 from tomodiff.core import Linear, LinearOperator, Operator, Space, check_element
 
-
 NEGLIGIBLE = 1e-9
 """Energies that make less than this share of a beam's strongest are left out."""
 
@@ -66,12 +65,12 @@ class Polychromatic(Operator):
         mean = xp.zeros((len(self.spectra), *self.domain.shape) if derivatives else (0,), self.dtype)
         for k, spectrum in enumerate(self.spectra):
             seen = np.flatnonzero(spectrum)
-            least = exponent(seen[0])
+            least = exponent(int(seen[0]))
             for e in seen[1:]:
-                least = xp.minimum(least, exponent(e))
+                least = xp.minimum(least, exponent(int(e)))
             total = xp.zeros_like(least)
             for e in seen:
-                share = float(spectrum[e]) * xp.exp(least - exponent(e))
+                share = float(spectrum[e]) * xp.exp(least - exponent(int(e)))
                 total += share
                 if derivatives:
                     for i in range(m):
