@@ -12,6 +12,7 @@ import tomodiff.core
 from tests.toys import Attenuated, Dense, dense, exact_slope, subclasses
 from tomodiff.array import tmap, to_numpy
 from tomodiff.core import (
+    Batched,
     Linear,
     LinearOperator,
     Operator,
@@ -38,6 +39,7 @@ def _examples() -> dict[str, LinearOperator]:
         "LinearScaled": -2.5 * A,
         "LinearSum": A + B - 0.5 * A,
         "Stack": Stack({"a": A, "b": 2 * B}),
+        "Batched": Batched(A, 3),
         "Gram": A.gram(np.full((5, 2), 3.0)),
         "FixedLinear": Attenuated(rng.standard_normal((5, 4))).fix(depth=rng.standard_normal(5)),
         "Dense complex": dense(rng, (4,), (3,), "complex128"),
