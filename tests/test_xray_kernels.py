@@ -136,7 +136,7 @@ def test_walks_of_the_cpu_and_of_the_gpu_are_the_same_adjoint(
         "gather": {"column": "column", "ray": "ray"},
         "atomic": {"ray": "ray", "curved": "ray", "footprint": "footprint"},
     }
-    monkeypatch.setitem(kernels.PREFERRED, ("upright_cone", xp is np), "columns")
+    monkeypatch.setitem(kernels.UPRIGHT_CONE, xp is np, "columns")
     found = []
     for walk, roles in kernels_of.items():
         for role, kernel_name in roles.items():

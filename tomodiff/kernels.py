@@ -291,8 +291,6 @@ def lanes(xp: ModuleType) -> int:
 
 # Where a CPU and a GPU prefer different walks over the same weights: (role, is it the CPU?) -> kernel.
 PREFERRED = {
-    ("upright_cone", True): "columns",
-    ("upright_cone", False): "rays",
     ("rows_adjoint", True): "xray_rows_adjoint",
     ("rows_adjoint", False): "xray_rows_adjoint",
     ("column_adjoint", True): "xray_column_adjoint_planes",
@@ -304,6 +302,10 @@ PREFERRED = {
     ("footprint_adjoint", True): "xray_footprint_adjoint_planes",
     ("footprint_adjoint", False): "xray_footprint_adjoint_atomic",
 }
+
+
+UPRIGHT_CONE = {True: "columns", False: "rays"}
+"""How a CPU (True) and a GPU walk cones whose detector columns share a path: both walks have kernels for both."""
 
 
 def preferred(role: str, xp: ModuleType) -> str:

@@ -13,7 +13,7 @@ import numpy as np
 
 from tomodiff.array import Array
 from tomodiff.geometry import Grid, Scan
-from tomodiff.kernels import host_threads, kernel, lanes, preferred
+from tomodiff.kernels import UPRIGHT_CONE, host_threads, kernel, lanes, preferred
 from tomodiff.projectors.layout import PAD, SKEW, SLACK, STEP, Columns, as_table, gather, lane_launch, scatter
 from tomodiff.projectors.ray_tables import ColumnTable, IndexRays, RowTable, projection_matrices
 
@@ -186,7 +186,7 @@ class ColumnWalk(Walk):
         return (*self._sizes(), self.volume.width, self.volume.plane_step, *self._spacing())
 
     def forward(self, x: Array, out: Array, xp: ModuleType) -> None:
-        if preferred("upright_cone", xp) == "rays":
+        if UPRIGHT_CONE[xp is np] == "rays":
             return self.general.forward(x, out, xp)
         t, projections = self._on(xp), self.stack.empty(xp, self.dtype)
         arrays = (gather(x, self.volume, xp, False), projections, t["spans"], t["columns"])
@@ -194,7 +194,7 @@ class ColumnWalk(Walk):
         scatter(projections, self.stack, out, xp, True)
 
     def adjoint(self, y: Array, out: Array, xp: ModuleType) -> None:
-        if preferred("upright_cone", xp) == "rays":
+        if UPRIGHT_CONE[xp is np] == "rays":
             return self.general.adjoint(y, out, xp)
         t, volume = self._on(xp), self.volume.empty(xp, self.dtype, zero=True)
         arrays = (volume, gather(y, self.stack, xp, True), t["spans"], t["columns"])
