@@ -87,7 +87,8 @@ class Explosive(Functional):
         return 0.5 * float((x * x).sum()) + 1, -x
 
 
-@pytest.mark.parametrize("name", [n for n in SOLVERS if n != "Lbfgs"])
+# Poisson itself refuses NaN for counts, and so Osem.
+@pytest.mark.parametrize("name", [n for n in SOLVERS if n not in ("Lbfgs", "Osem")])
 def test_divergence_is_an_error(name: str) -> None:
     A, data, _, x = problem()
     broken = data.copy()
