@@ -7,15 +7,10 @@
 
 /* The value at (b, c) of a plane, zero outside. */
 static __device__ __forceinline__ real plane_value(const real* __restrict__ plane, const Box& x, real b, real c) {
-    if (!(b > (real)-1 && b < (real)x.nb && c > (real)-1 && c < (real)x.nc)) return 0;
-    const int j = floor_index(b), i = floor_index(c);
-    const real f = b - (real)j, h = c - (real)i;
-    const real* p = plane + j * x.b_step + i * x.c_step;
-    const bool j0 = j >= 0, j1 = j + 1 < x.nb, i0 = i >= 0, i1 = i + 1 < x.nc;
-    const real v00 = j0 && i0 ? p[0] : (real)0, v01 = j0 && i1 ? p[x.c_step] : (real)0;
-    const real v10 = j1 && i0 ? p[x.b_step] : (real)0, v11 = j1 && i1 ? p[x.b_step + x.c_step] : (real)0;
-    const real low = madd(h, v01 - v00, v00), high = madd(h, v11 - v10, v10);
-    return madd(f, high - low, low);
+    Cell q;
+    if (!cell_at(plane, x, b, c, q)) return 0;
+    const real low = madd(q.h, q.v01 - q.v00, q.v00), high = madd(q.h, q.v11 - q.v10, q.v10);
+    return madd(q.f, high - low, low);
 }
 
 /* Its transpose. */

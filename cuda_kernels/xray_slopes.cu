@@ -10,16 +10,11 @@
 /* Adds what plane k holds at (b, c) to sums: V, V_b, V_c, (k - kc) V_b, (k - kc) V_c; nothing outside. */
 static __device__ __forceinline__ void add_plane(const real* __restrict__ plane, const Box& x, real b, real c, real k,
                                                  real* sums) {
-    if (!(b > (real)-1 && b < (real)x.nb && c > (real)-1 && c < (real)x.nc)) return;
-    const int j = floor_index(b), i = floor_index(c);
-    const real f = b - (real)j, h = c - (real)i;
-    const real* p = plane + j * x.b_step + i * x.c_step;
-    const bool j0 = j >= 0, j1 = j + 1 < x.nb, i0 = i >= 0, i1 = i + 1 < x.nc;
-    const real v00 = j0 && i0 ? p[0] : (real)0, v01 = j0 && i1 ? p[x.c_step] : (real)0;
-    const real v10 = j1 && i0 ? p[x.b_step] : (real)0, v11 = j1 && i1 ? p[x.b_step + x.c_step] : (real)0;
-    const real low = madd(h, v01 - v00, v00), high = madd(h, v11 - v10, v10);
-    const real of_b = high - low, of_c = madd(f, (v11 - v10) - (v01 - v00), v01 - v00);
-    sums[0] += madd(f, of_b, low);
+    Cell q;
+    if (!cell_at(plane, x, b, c, q)) return;
+    const real low = madd(q.h, q.v01 - q.v00, q.v00), high = madd(q.h, q.v11 - q.v10, q.v10);
+    const real of_b = high - low, of_c = madd(q.f, (q.v11 - q.v10) - (q.v01 - q.v00), q.v01 - q.v00);
+    sums[0] += madd(q.f, of_b, low);
     sums[1] += of_b, sums[2] += of_c;
     sums[3] += k * of_b, sums[4] += k * of_c;
 }

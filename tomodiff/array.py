@@ -40,6 +40,11 @@ def tmap(f: Callable[..., Any], *elements: Element) -> Element:
     return f(*elements)
 
 
+def zeros_like(x: Element) -> Element:
+    """The zero of the space of x."""
+    return tmap(lambda a: namespace(a).zeros_like(a), x)
+
+
 def inner(a: Element, b: Element) -> float:
     """The real inner product Re<a, b>, summed in double precision."""
     if isinstance(a, Mapping):

@@ -85,9 +85,8 @@ def check(
         settings: Any = load_settings(file, given)
         if settings.job.startswith("ct"):
             _check_scan(settings)
-            print(
-                rows(_plan(settings)) if settings.job == "ct" else f"{settings.job}: nothing is wrong with its settings"
-            )
+            has_plan = settings.job == "ct"
+            print(rows(_plan(settings)) if has_plan else f"{settings.job}: nothing is wrong with its settings")
         else:
             cryoem_look.check_job(settings)
         _check_place(settings)

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from tomodiff.array import Array, Element, namespace, tmap
+from tomodiff.array import Array, Element, tmap, zeros_like
 from tomodiff.core.operators import Operator
 
 Product = Callable[[Element], Element]
@@ -100,7 +100,7 @@ class Restricted(Functional):
 
     def quadratic(self, x: Element) -> tuple[float, Element, Product]:
         value, g, product = self.f.quadratic(self._whole(x, self.held))
-        still = {k: namespace(v).zeros_like(v) for k, v in self.held.items()}
+        still = zeros_like(self.held)
         return value, self._left(g), lambda d: self._left(product(self._whole(d, still)))
 
 

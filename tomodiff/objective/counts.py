@@ -141,6 +141,7 @@ class PoissonGaussian(Functional):
     def __init__(self, counts: Array, sigma: float, background: Any = None) -> None:
         _check(counts, "PoissonGaussian", signed=True, sigma=sigma, background=background)
         self.counts, self.sigma, self.background = counts, float(sigma), plain(background)
+        self.best = self._posterior(counts.clip(float(np.finfo(counts.dtype).eps), None))[0]
 
     def value_and_grad(self, y: Array) -> tuple[float, Array]:
         value, gradient, _ = self.quadratic(y)
@@ -153,8 +154,7 @@ class PoissonGaussian(Functional):
         if bool((mean <= 0).any()):
             return float("inf"), xp.full_like(y, xp.nan), lambda d: d
         log, first, second = self._posterior(mean)
-        best, _, _ = self._posterior(self.counts.clip(float(np.finfo(y.dtype).eps), None))
-        value = float((best - log).sum(dtype=np.float64))
+        value = float((self.best - log).sum(dtype=np.float64))
         bend = ((first - (second - first * first)) / (mean * mean)).clip(0, None)
         return value, 1 - first / mean, lambda d: d * bend
 
@@ -165,8 +165,7 @@ class PoissonGaussian(Functional):
         reach = ceil(self.SPAN * self.sigma) + 3
         first_k = xp.floor(middle - reach).clip(0, None)
         terms = [xp.zeros_like(mean) for _ in range(3)]
-        at = xp.rint(middle)
-        largest = self._log_term(at, mean)
+        largest = self._log_term(xp.rint(middle), mean)
         for j in range(2 * reach + 2):
             k = first_k + j
             share = xp.exp(self._log_term(k, mean) - largest)

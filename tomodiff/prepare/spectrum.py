@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -54,6 +55,6 @@ def _density(xraylib: Any, material: str) -> float:
 
 def _library(name: str) -> Any:
     try:
-        return __import__(name)
+        return import_module(name)
     except ImportError as error:
         raise ConfigError(f"spectra need {name}: pip install 'tomodiff[spectral]'") from error

@@ -31,6 +31,16 @@ TINY = 1e-30
 """Of steps in the imaginary direction, whose square vanishes: derivatives to rounding (Squire and Trapp 1998)."""
 
 
+def kind_of(name: str) -> str:
+    """The error that an input is about."""
+    return name.removesuffix("_each")
+
+
+def is_turn(name: str) -> bool:
+    """Whether an input is a turn, in radians, and not a shift in mm."""
+    return kind_of(name) in TURNS
+
+
 class GeometryErrors(Operator):
     """{name: (1,) or (view,)} -> frames (view, 12): a scan with errors of its geometry, those of `names` above.
 
@@ -63,7 +73,7 @@ class GeometryErrors(Operator):
     def _rigid(self, name: str) -> np.ndarray:
         """(view, k) an orthonormal basis of what is taken out of an error of single views: what a motion of the whole
         sample does to it, and the constant where that is an error of the whole scan."""
-        kind = self.kind_of(name)
+        kind = kind_of(name)
         parts = [] if kind.startswith("detector") and kind in TURNS else [self.axes[:, AXIS[kind]]]
         if kind != name:
             parts.append(np.ones((len(self.scan), 1)))
@@ -81,10 +91,6 @@ class GeometryErrors(Operator):
     def __call__(self, x: Element) -> np.ndarray:
         check_element(self.domain, x, "GeometryErrors: x")
         return self._frames({k: self.freed(k, to_numpy(a)) for k, a in x.items()})
-
-    def kind_of(self, name: str) -> str:
-        """The error that an input is about."""
-        return name if name in NAMES else name.removesuffix("_each")
 
     def derivatives(self, x: Element, name: str) -> np.ndarray:
         """(view, 12): how the frame of each view changes with the error `name`, of the scan or of that view."""
@@ -115,7 +121,7 @@ class GeometryErrors(Operator):
     def _frames(self, x: Mapping[str, np.ndarray]) -> np.ndarray:
         total: dict[str, Any] = {name: 0.0 for name in NAMES}
         for name, values in x.items():
-            total[self.kind_of(name)] = total[self.kind_of(name)] + values
+            total[kind_of(name)] = total[kind_of(name)] + values
 
         def vector(*names: str) -> np.ndarray:
             """(view, 3) in space, of components along rows, columns and the normal."""

@@ -10,14 +10,9 @@ import numpy as np
 from tomodiff.array import Array, Element, namespace, to_numpy
 from tomodiff.core import Linear, LinearOperator, Operator, Space, check_element
 from tomodiff.geometry import Grid, Scan, Vectors
-from tomodiff.kernels import kernel
-from tomodiff.projectors.layout import as_table, gather
 from tomodiff.projectors.ray_tables import IndexRays
 from tomodiff.projectors.xray import XRay
 from tomodiff.projectors.xray_walks import RayWalk
-
-AT_ONCE = 12
-"""Changes of the frames whose projections are in memory at a time, where none are kept."""
 
 
 class XRayFrames(Operator):
@@ -70,7 +65,7 @@ class Moving:
     """How the projections of a volume change with the frames of a scan."""
 
     def __init__(self, grid: Grid, scan: Scan, volume: Array, dtype: str) -> None:
-        self.rays, self.dtype, self.xp = IndexRays.of(grid, scan), dtype, namespace(volume)
+        self.rays, self.xp = IndexRays.of(grid, scan), namespace(volume)
         self.walk = RayWalk(grid, scan, dtype, self.rays)
         self.volume = volume
         self.linear = grid.index_from_world[:, :3]
@@ -78,25 +73,12 @@ class Moving:
 
     def images(self, d_frames: np.ndarray) -> Array:
         """(n, view, v, u): the change of the projections for each of the changes (n, view, 12) of the frames, in mm."""
-        xp, walk = self.xp, self.walk
-        n, (views, nv, nu) = len(d_frames), self.shape
-        t = walk._on(xp)
         tangents = np.stack([self._line_tangents(d) for d in d_frames])
-        columns = xp.empty((n * views * nu * nv + 64,), self.dtype)
-        volume = gather(self.volume, walk.volume, xp, False)
-        arrays = (volume, columns, t["lines"], t["views"], as_table(tangents, xp, self.dtype))
-        kernel("xray_ray_slopes", xp, self.dtype)(*walk._ray_grid(xp), (*arrays, n, *walk._arguments()))
-        made = columns[: n * views * nu * nv].reshape(n, views, nu, nv).transpose(0, 1, 3, 2)
-        return xp.ascontiguousarray(made)
+        return self.walk.slopes(self.volume, tangents, self.xp)
 
     def pull(self, g: Array) -> np.ndarray:
         """The gradient (view, 12) in the frames for one in the projections."""
-        made = np.zeros((self.shape[0], 12))
-        units = np.broadcast_to(np.eye(12)[:, None], (12, self.shape[0], 12))
-        for first in range(0, 12, AT_ONCE):
-            some = slice(first, first + AT_ONCE)
-            made[:, some] = contract(self.images(units[some]), g, self.xp)
-        return made
+        return contract(self.images(np.broadcast_to(np.eye(12)[:, None], (12, self.shape[0], 12))), g, self.xp)
 
     def _line_tangents(self, d: np.ndarray) -> np.ndarray:
         """(view, u, 12): changes of the lines of row 0 and of their steps for those of the frames (view, 12)."""

@@ -248,6 +248,17 @@ class RayWalk(Walk):
                 self._walk_planes(name, axis, (*arrays, *self._arguments()), xp)
         scatter(volume, self.volume, out, xp, False)
 
+    def slopes(self, x: Array, tangents: np.ndarray, xp: ModuleType) -> Array:
+        """(n, view, v, u): how the integrals change with the lines, for each of the changes (n, view, u, 12) of those
+        of row 0 and of their steps."""
+        t, n = self._on(xp), len(tangents)
+        stacks = Columns.of(n * self.n_views, self.nu, self.nv, 0, 1)
+        made = stacks.empty(xp, self.dtype)
+        arrays = (gather(x, self.volume, xp, False), made, t["lines"], t["views"], as_table(tangents, xp, self.dtype))
+        kernel("xray_ray_slopes", xp, self.dtype)(*self._ray_grid(xp), (*arrays, n, *self._arguments()))
+        out = xp.empty((n * self.n_views, self.nv, self.nu), self.dtype)
+        return scatter(made, stacks, out, xp, True).reshape(n, self.n_views, self.nv, self.nu)
+
 
 class FootprintWalk(RayWalk):
     """Any rays, as wide as their pixel: the separable distance-driven model."""

@@ -12,10 +12,9 @@ from tomodiff.files import probe, read
 from tomodiff.files.geometry_file import read_geometry
 from tomodiff.geometry import Grid, Scan, fit_grid
 from tomodiff.prepare import prepare
-from tomodiff.recipes.calibration.settings import CalibrateSettings
 from tomodiff.recipes.progress import Progress
 from tomodiff.recipes.run import Run
-from tomodiff.recipes.settings import CtSettings
+from tomodiff.recipes.settings import CtSettings, ScanJob
 from tomodiff.result import Dataset, Result
 
 
@@ -25,7 +24,7 @@ def grid_of(scan: Scan, settings: CtSettings) -> Grid:
 
 
 def corrected(
-    settings: CtSettings | CalibrateSettings,
+    settings: ScanJob,
     run: Run,
     progress: Progress,
     rows: slice | None = None,
@@ -55,7 +54,7 @@ def corrected(
     return prepared, report
 
 
-def geometry_for(settings: CtSettings | CalibrateSettings, whole: Scan | None) -> Scan:
+def geometry_for(settings: ScanJob, whole: Scan | None) -> Scan:
     """The scan of the geometry file that the settings name, for all rows and views of the data.  ConfigError if it is
     of another scan."""
     path = settings.input.geometry
@@ -104,7 +103,7 @@ def result_of(
     dataset: Dataset,
     report: dict[str, Any],
     method: str,
-    settings: CtSettings | CalibrateSettings,
+    settings: ScanJob,
     run: Run,
 ) -> Result:
     """The volume with its provenance."""

@@ -228,22 +228,22 @@ class Output(Section):
         return bool(volume_suffix(self.path))
 
 
-SCAN_PATHS = (*(("input", name) for name in ("path", "angles", "flats", "darks", "geometry")), ("output", "path"))
-SCAN_INPUTS = MappingProxyType({name: name for name in ("angles", "flats", "darks", "geometry")} | {"path": "scan"})
+class ScanJob(Job):
+    """What all jobs that begin with a scan have: where it is and how it is corrected."""
 
+    PATHS = (*(("input", name) for name in ("path", "angles", "flats", "darks", "geometry")), ("output", "path"))
+    INPUTS = MappingProxyType({name: name for name in ("angles", "flats", "darks", "geometry")} | {"path": "scan"})
 
-class CtSettings(Job):
-    """A whole CT job: scan in, volume out."""
-
-    PATHS = SCAN_PATHS
-    INPUTS = SCAN_INPUTS
-
-    job: Literal["ct"] = Field(default="ct", description="the kind of job")
     input: Input
     prepare: Prepare = Field(default_factory=Prepare)
-    reconstruction: Reconstruction = Field(default_factory=Reconstruction)
     output: Output = Field(default_factory=Output)
-    seed: fields.Seed = Field(default=0, description="start of all random numbers")
+
+
+class CtSettings(ScanJob):
+    """A whole CT job: scan in, volume out."""
+
+    job: Literal["ct"] = Field(default="ct", description="the kind of job")
+    reconstruction: Reconstruction = Field(default_factory=Reconstruction)
     preview: fields.Switch = Field(default=False, description="only a few slices, in seconds")
 
     @property

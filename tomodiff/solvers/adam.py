@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from tomodiff.array import Array, Element, namespace, norm, tmap
+from tomodiff.array import Array, Element, namespace, norm, tmap, zeros_like
 from tomodiff.core import Functional
 from tomodiff.errors import Diverged
 from tomodiff.solvers.iterate import require
@@ -44,7 +44,7 @@ class Adam:
     def start(self, f: Functional, x: Element) -> State:
         """The state before the first step."""
         rates = tmap(self._rate, x) if not isinstance(self.rate, Mapping) else {n: float(self.rate[n]) for n in x}
-        zero = tmap(lambda a: namespace(a).zeros_like(a), x)
+        zero = zeros_like(x)
         squares = tmap(lambda a: namespace(a).zeros_like(a.real), x)
         steps = tmap(lambda a: namespace(a).zeros(a.shape, "int32"), x) if self.masked else None
         memory = {"rates": rates, "mean": zero, "square": squares, "steps": steps}

@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 from math import isfinite
 from time import perf_counter
 
-from tomodiff.array import Array, Element, inner, namespace, norm, tmap
+from tomodiff.array import Array, Element, inner, namespace, norm, tmap, zeros_like
 from tomodiff.core import Functional
 from tomodiff.core.functional import Product
 from tomodiff.errors import Diverged
 from tomodiff.solvers.gradient import ROUNDING, SUFFICIENT
 from tomodiff.solvers.iterate import require
-from tomodiff.solvers.measures import change, inner_with_move, residual_norm
+from tomodiff.solvers.measures import change, inner_with_move, moved, residual_norm
 from tomodiff.solvers.state import State
 
 Bounds = Mapping[str, tuple[float | None, float | None]]
@@ -90,7 +90,7 @@ class GaussNewton:
         """The first of x + d, x + d / 2, ... that is low enough, its value, and the length; x itself where none is."""
         length = 1.0
         for _ in range(self.halvings):
-            trial = self.projected(_moved(x, length, d))
+            trial = self.projected(moved(x, length, d))
             found, promised = f(trial), inner_with_move(gradient, trial, x)
             if isfinite(found) and found <= value + SUFFICIENT * promised + ROUNDING * 1e-3 * abs(value):
                 return trial, found, length
@@ -110,7 +110,7 @@ def solve_free(
     def prepared(r: Element) -> Element:
         return r if inverse is None else masked(inverse(r))
 
-    d = tmap(lambda a: namespace(a).zeros_like(a), b)
+    d = zeros_like(b)
     r, z = b, prepared(b)
     p, size = z, inner(r, z)
     target = tolerance**2 * size
@@ -122,13 +122,8 @@ def solve_free(
         if not bend > 0:
             return (p if used == 0 else d), used + 1
         a = size / bend
-        d, r = _moved(d, a, p), _moved(r, -a, image)
+        d, r = moved(d, a, p), moved(r, -a, image)
         z = prepared(r)
         size, last = inner(r, z), size
-        p = _moved(z, size / last, p)
+        p = moved(z, size / last, p)
     return d, most
-
-
-def _moved(x: Element, length: float, d: Element) -> Element:
-    """x + length d, in the dtypes of x."""
-    return tmap(lambda a, b: (a + length * b).astype(a.dtype), x, d)

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from math import hypot
 from time import perf_counter
 
-from tomodiff.array import Element, namespace, norm, tmap
+from tomodiff.array import Element, tmap, zeros_like
 from tomodiff.core import Functional, weigh
 from tomodiff.solvers.iterate import require
 from tomodiff.solvers.linear import least_squares
-from tomodiff.solvers.measures import change
+from tomodiff.solvers.measures import change, unit
 from tomodiff.solvers.state import State
 
 
@@ -34,10 +34,10 @@ class Lsmr:
         A, data, weights = least_squares(f, "Lsmr")
         root = None if weights is None else tmap(lambda w: w**0.5, weights)
         u = weigh(tmap(lambda d, a: d - a, data, A.forward(x)), root)
-        beta, u = _unit(u)
-        alpha, v = _unit(A.adjoint(weigh(u, root)))
+        beta, u = unit(u)
+        alpha, v = unit(A.adjoint(weigh(u, root)))
         memory = {
-            "u": u, "v": v, "h": v, "hbar": tmap(lambda a: namespace(a).zeros_like(a), v), "alpha": alpha,
+            "u": u, "v": v, "h": v, "hbar": zeros_like(v), "alpha": alpha,
             "zetabar": alpha * beta, "alphabar": alpha, "rho": 1.0, "rhobar": 1.0, "cbar": 1.0, "sbar": 0.0,
             "betadd": beta, "betad": 0.0, "rhodold": 1.0, "tautildeold": 0.0, "thetatilde": 0.0, "zeta": 0.0, "d": 0.0,
         }  # fmt: skip
@@ -49,8 +49,8 @@ class Lsmr:
         began, (A, _, weights), m = perf_counter(), least_squares(f, "Lsmr"), dict(state.memory)
         root = None if weights is None else tmap(lambda w: w**0.5, weights)
         damp = self.damping**0.5
-        beta, u = _unit(tmap(lambda a, b: a - m["alpha"] * b, weigh(A.forward(m["v"]), root), m["u"]))
-        alpha, v = _unit(tmap(lambda a, b: a - beta * b, A.adjoint(weigh(u, root)), m["v"]))
+        beta, u = unit(tmap(lambda a, b: a - m["alpha"] * b, weigh(A.forward(m["v"]), root), m["u"]))
+        alpha, v = unit(tmap(lambda a, b: a - beta * b, A.adjoint(weigh(u, root)), m["v"]))
         alphahat = hypot(m["alphabar"], damp)
         chat, shat = _turn(m["alphabar"], damp, alphahat)
         rho_old, rho = m["rho"], hypot(alphahat, beta)
@@ -87,12 +87,6 @@ class Lsmr:
             x, memory, value=0.5 * squared, residual_norm=squared**0.5, gradient_norm=abs(zetabar),
             relative_change=change(x, state.x), seconds=perf_counter() - began,
         )  # fmt: skip
-
-
-def _unit(a: Element) -> tuple[float, Element]:
-    """The norm, and the element over it."""
-    size = norm(a)
-    return size, tmap(lambda b: b / size, a) if size else a
 
 
 def _turn(a: float, b: float, length: float) -> tuple[float, float]:

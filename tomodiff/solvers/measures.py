@@ -40,6 +40,17 @@ def inner_with_move(g: Element, a: Element, b: Element) -> float:
     return sum(block(i) for i in range(0, flat[0].size, _BLOCK))
 
 
+def moved(x: Element, length: float, d: Element) -> Element:
+    """x + length d, in the dtypes of x."""
+    return tmap(lambda a, b: (a + length * b).astype(a.dtype, copy=False), x, d)
+
+
+def unit(a: Element) -> tuple[float, Element]:
+    """The norm, and the element over it (zero as it is)."""
+    size = norm(a)
+    return size, tmap(lambda b: b / size, a) if size else a
+
+
 def change(new: Element, old: Element) -> float:
     """|new - old| / |new|, or |old| where new is zero: 0 for no change."""
     return inner_of_moves(new, old, new, old) ** 0.5 / (norm(new) or 1.0)

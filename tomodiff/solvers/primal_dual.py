@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from time import perf_counter
 from typing import Any
 
-from tomodiff.array import Array, Element, inner, namespace, tmap
+from tomodiff.array import Array, Element, inner, namespace, tmap, zeros_like
 from tomodiff.core import Functional, LinearOperator
 from tomodiff.objective.penalty import like
 from tomodiff.solvers.iterate import require
-from tomodiff.solvers.measures import change, curvature, inner_of_moves, inner_with_move
+from tomodiff.solvers.measures import change, curvature, inner_of_moves, inner_with_move, residual_norm
 from tomodiff.solvers.state import State
 from tomodiff.solvers.terms import absolute_sums, terms_of
 
@@ -52,12 +51,12 @@ class Pdhg:
             image = _forward(K, x)
             memory[f"sigma{i}"] = tmap(_inverse, row)
             memory[f"image{i}"] = image
-            memory[f"dual{i}"] = tmap(lambda a: namespace(a).zeros_like(a), image)
+            memory[f"dual{i}"] = zeros_like(image)
         G = terms.primal
         if G is not None and not G.separable:
-            columns = tmap(lambda c, x=x: _largest(c), columns) if isinstance(columns, Mapping) else _largest(columns)
+            columns = tmap(_largest, columns)
         memory["columns"], memory["steep"], memory["bound"] = columns, steep, None
-        memory["back"] = tmap(lambda a: namespace(a).zeros_like(a), x)
+        memory["back"] = zeros_like(x)
         return State("Pdhg", x, memory=memory)
 
     def step(self, f: Functional, state: State) -> State:
@@ -75,7 +74,7 @@ class Pdhg:
         new = tmap(lambda a, g, t: a - t * g, x, pull, like(tau, x))
         if terms.primal is not None:
             new = terms.primal.prox(new, tau)
-        back = tmap(lambda a: namespace(a).zeros_like(a), x)
+        back = zeros_like(x)
         dual_residual, value, measured = 0.0, 0.0, {}
         for i, (F, K) in enumerate(terms.dual):
             image, y, sigma = m[f"image{i}"], m[f"dual{i}"], tmap(lambda s: s * ratio, m[f"sigma{i}"])
@@ -88,8 +87,8 @@ class Pdhg:
             back = tmap(lambda a, b: a + b, back, turned if K is None else K.adjoint(turned))
             found = float(F(fresh))
             value += 0.0 if found == float("inf") else found  # a constraint that is not met yet
-            if i == 0 and type(F).__name__ == "Gaussian":
-                measured["residual_norm"] = (2 * found) ** 0.5
+            if i == 0:
+                measured = residual_norm(F, found)
             m[f"image{i}"], m[f"dual{i}"] = fresh, turned
         off = tmap(lambda a, b, t, p, q: (a - b) / t - (p - q), x, new, like(tau, x), m["back"], back)
         primal_residual = inner(off, off) ** 0.5

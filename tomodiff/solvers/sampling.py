@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from tomodiff.array import Array, Element, inner, namespace, norm, tmap
+from tomodiff.array import Array, Element, inner, namespace, norm, tmap, zeros_like
 from tomodiff.core import Functional
 from tomodiff.errors import Diverged
 from tomodiff.objective.denoiser import Denoiser
@@ -54,7 +54,7 @@ class Langevin:
             steepness = curvature(f, x)
             count = sum(a.size for a in (x.values() if isinstance(x, dict) else [x]))
             size = (ADJUSTED * count ** (-1 / 3) if self.adjust else UNADJUSTED) / (steepness or 1.0)
-        zero = tmap(lambda a: namespace(a).zeros_like(a), x)
+        zero = zeros_like(x)
         memory = {
             "value": value, "gradient": gradient, "step": float(size), "mean": zero, "variance": zero, "count": 0,
             "accepted": 0,

@@ -7,7 +7,7 @@ from time import perf_counter
 
 import numpy as np
 
-from tomodiff.array import Element, namespace, norm, tmap
+from tomodiff.array import Element, namespace, norm, tmap, zeros_like
 from tomodiff.core import Functional, LinearOperator, operator_norm
 from tomodiff.solvers.gauss_newton import solve_free
 from tomodiff.solvers.iterate import require
@@ -26,8 +26,12 @@ CALM = 50
 def proximal_point(
     f: Functional, x: Element, to: Element, weight: float, K: LinearOperator | None, products: int, tolerance: float
 ) -> tuple[Element, float]:
-    """About argmin over x of f(x) + weight/2 |K x - to|^2, and f at the x that it starts from: one Gauss-Newton step by
-    conjugate gradients, exact for a quadratic f when they are run to their end."""
+    """About argmin over x of f(x) + weight/2 |K x - to|^2, and a value of f: by the prox of f and there, where it has
+    one and K is the identity; else by one Gauss-Newton step of conjugate gradients, exact for a quadratic f when they
+    are run to their end, and at the x that it starts from."""
+    if K is None and has_prox(f):
+        made = f.prox(to, 1 / weight)
+        return made, float(f(made))
     value, gradient, product = f.quadratic(x)
     off = tmap(lambda a, b: weight * (a - b), x if K is None else K.forward(x), to)
     slope = tmap(lambda g, o: -g - o, gradient, off if K is None else K.adjoint(off))
@@ -70,7 +74,7 @@ class Admm:
             )
             weight = BALANCE * curvature(f, x) / max(size, 1e-30) ** 2 or 1.0
         z = self._image(x)
-        u = tmap(lambda a: namespace(a).zeros_like(a), z)
+        u = zeros_like(z)
         return State("Admm", x, memory={"z": z, "u": u, "weight": float(weight), "prior": {}})
 
     def _image(self, x: Element) -> Element:
@@ -81,11 +85,7 @@ class Admm:
         require(state, "Admm")
         began, m, weight = perf_counter(), state.memory, state.memory["weight"]
         to = tmap(lambda a, b: a - b, m["z"], m["u"])
-        if self.through is None and has_prox(f):
-            x = f.prox(to, 1 / weight)
-            value = float(f(x))
-        else:
-            x, value = proximal_point(f, state.x, to, weight, self.through, self.products, self.tolerance)
+        x, value = proximal_point(f, state.x, to, weight, self.through, self.products, self.tolerance)
         image = self._image(x)
         z, prior = self.prior.prox_warm(tmap(lambda a, b: a + b, image, m["u"]), 1 / weight, m["prior"])
         gap = tmap(lambda a, b: a - b, image, z)
@@ -94,13 +94,10 @@ class Admm:
         primal, dual = norm(gap), norm(moved if self.through is None else self.through.adjoint(moved))
         factor = 1.0
         if self.weight is None and state.iteration < CALM:
-            factor = (
-                FACTOR
-                if primal > UNBALANCED * dual / weight
-                else 1 / FACTOR
-                if dual / weight > UNBALANCED * primal
-                else 1.0
-            )
+            if primal > UNBALANCED * dual / weight:
+                factor = FACTOR
+            elif dual / weight > UNBALANCED * primal:
+                factor = 1 / FACTOR
         if factor != 1:
             u = tmap(lambda a: a / factor, u)
         memory = {"z": z, "u": u, "weight": weight * factor, "prior": prior}
@@ -135,11 +132,7 @@ class HalfQuadratic:
         require(state, "HalfQuadratic")
         began, weight = perf_counter(), state.memory["weight"]
         z, prior = self.prior.prox_warm(state.x, 1 / weight, state.memory["prior"])
-        if has_prox(f):
-            x = f.prox(z, 1 / weight)
-            value = float(f(x))
-        else:
-            x, value = proximal_point(f, state.x, z, weight, None, self.products, self.tolerance)
+        x, value = proximal_point(f, state.x, z, weight, None, self.products, self.tolerance)
         return state.advance(
             x, {"weight": weight * self.growth, "prior": prior}, value=value, weight=weight,
             relative_change=change(x, state.x), seconds=perf_counter() - began, **residual_norm(f, value),

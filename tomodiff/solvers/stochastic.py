@@ -8,24 +8,16 @@ from typing import Any
 
 import numpy as np
 
-from tomodiff.array import Element, norm, tmap
+from tomodiff.array import Element, norm
 from tomodiff.core import Functional
 from tomodiff.solvers.iterate import require
-from tomodiff.solvers.measures import change, curvature, residual_norm
+from tomodiff.solvers.measures import change, curvature, moved, residual_norm
 from tomodiff.solvers.state import State
 from tomodiff.solvers.subsets import parts
 
 SAFE = 3.0
 """Steps are 1 / (SAFE L), L the largest curvature of n times a subset (Defazio, Bach and Lacoste-Julien 2014, thm.
 1)."""
-
-
-def _moved(x: Element, g: Element, size: float) -> Element:
-    return tmap(lambda a, b: a - size * b, x, g)
-
-
-def _added(a: Element, b: Element, factor: float = 1.0) -> Element:
-    return tmap(lambda p, q: p + factor * q, a, b)
 
 
 @dataclass(frozen=True)
@@ -47,8 +39,10 @@ class _Stochastic:
         """The order of the subsets in this pass."""
         return np.random.default_rng([self.seed, state.iteration]).permutation(self.subsets)
 
-    def _settled(self, x: Element, size: float) -> Element:
-        return x if self.prior is None else self.prior.prox(x, size)
+    def _stepped(self, x: Element, m: dict[str, Any], news: Element) -> Element:
+        """x after a step along the sum of gradients, of which a subset tells `news`."""
+        x = moved(x, -m["step"], moved(m["total"], float(self.subsets), news))
+        return x if self.prior is None else self.prior.prox(x, m["step"])
 
     def _advanced(
         self, f: Functional, state: State, x: Element, memory: dict[str, Any], value: float, slope: float, began: float
@@ -76,7 +70,7 @@ class Saga(_Stochastic):
         grads = [part.value_and_grad(x)[1] for part in parts(f, self.subsets, "Saga")]
         total = grads[0]
         for g in grads[1:]:
-            total = _added(total, g)
+            total = moved(total, 1.0, g)
         memory = {f"gradient{s}": g for s, g in enumerate(grads)}
         return State("Saga", x, memory={**memory, "total": total, "step": self._size(f, x, "Saga")})
 
@@ -88,9 +82,9 @@ class Saga(_Stochastic):
         for s in self._turns(state):
             found, g = pieces[s].value_and_grad(x)
             value += found
-            news = _added(g, m[f"gradient{s}"], -1.0)
-            x = self._settled(_moved(x, _added(m["total"], news, float(self.subsets)), m["step"]), m["step"])
-            m[f"gradient{s}"], m["total"] = g, _added(m["total"], news)
+            news = moved(g, -1.0, m[f"gradient{s}"])
+            x = self._stepped(x, m, news)
+            m[f"gradient{s}"], m["total"] = g, moved(m["total"], 1.0, news)
         return self._advanced(f, state, x, m, value, norm(m["total"]), began)
 
 
@@ -120,6 +114,6 @@ class Svrg(_Stochastic):
             m["anchor"] = x
         pieces = list(parts(f, self.subsets, "Svrg"))
         for s in self._turns(state):
-            news = _added(pieces[s].value_and_grad(x)[1], pieces[s].value_and_grad(m["anchor"])[1], -1.0)
-            x = self._settled(_moved(x, _added(m["total"], news, float(self.subsets)), m["step"]), m["step"])
+            news = moved(pieces[s].value_and_grad(x)[1], -1.0, pieces[s].value_and_grad(m["anchor"])[1])
+            x = self._stepped(x, m, news)
         return self._advanced(f, state, x, m, m["value"], norm(m["total"]), began)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tomodiff.geometry import Grid, Scan, Vectors
-from tomodiff.projectors.geometry_errors import TURNS, GeometryErrors
+from tomodiff.projectors.geometry_errors import GeometryErrors
 
 POINTS = 4
 """Marked points along each axis of the grid."""
@@ -65,9 +65,8 @@ def certainties(
             columns.append(moved.ravel() / (2 * STEP))
             priors.append(1 / before[name] ** 2)
     for axis in range(3):
-        moved = (shadows(still, points + STEP * np.eye(3)[axis]) - shadows(still, points - STEP * np.eye(3)[axis])) / (
-            2 * STEP
-        )
+        away = STEP * np.eye(3)[axis]
+        moved = (shadows(still, points + away) - shadows(still, points - away)) / (2 * STEP)
         for p in range(len(points)):
             alone = np.zeros_like(moved)
             alone[:, p] = moved[:, p]
@@ -83,8 +82,3 @@ def certainties(
         like = tuple(other for other, j in places.items() if other != name and abs(alike[i, j]) > ALIKE)
         made.append(Certainty(name, float(deviations[i]), before[name], like))
     return made
-
-
-def is_turn(name: str) -> bool:
-    """Whether an error is a turn, in radians, and not a shift in mm."""
-    return name.removesuffix("_each") in TURNS

@@ -8,13 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from tomodiff.array import norm, to_numpy
+from tomodiff.array import to_numpy
 from tomodiff.errors import ConfigError, DataError
 from tomodiff.files import probe
 from tomodiff.files.geometry_file import write_geometry
 from tomodiff.geometry import Scan
 from tomodiff.geometry.fit import fit_grid
-from tomodiff.recipes.calibration.identify import Certainty, certainties, is_turn
+from tomodiff.projectors.geometry_errors import is_turn
+from tomodiff.recipes.calibration.identify import Certainty, certainties
 from tomodiff.recipes.calibration.joint import Level, Plan, calibrate, calibrated
 from tomodiff.recipes.calibration.settings import CalibrateSettings
 from tomodiff.recipes.correct import axis_column, corrected, geometry_for, result_of
@@ -87,10 +88,9 @@ class _Watch:
     def __init__(self, run: Run, bar: Any, plan: Plan, scan: Scan) -> None:
         self.run, self.bar, self.plan, self.scan, self.began, self.count = run, bar, plan, scan, time.monotonic(), 0
 
-    def step(self, level: Level, state: State) -> None:
+    def step(self, level: Level, state: State, misfit: float) -> None:
         """After each step."""
         self.count += 1
-        misfit = norm(level.operator(state.x) - level.data) / level.data.size**0.5
         pixels = level.errors.scan.pixel[1] / self.scan.pixel[1]
         self.run.log_metrics(
             {"iteration": self.count, "misfit": misfit, "pixels": pixels, "seconds": time.monotonic() - self.began}

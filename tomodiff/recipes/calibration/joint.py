@@ -12,13 +12,15 @@ from typing import Any
 
 import numpy as np
 
-from tomodiff.array import Array, Element, fft_of, inner, namespace, norm, tmap, to_numpy
+from tomodiff.array import Array, Element, fft_of, inner, namespace, norm, tmap, to_numpy, zeros_like
 from tomodiff.core import Functional
 from tomodiff.core.functional import Product
 from tomodiff.geometry import Grid, Scan, Vectors
 from tomodiff.objective import L2, Gaussian, Of
-from tomodiff.projectors.geometry_errors import TURNS, GeometryErrors, MisalignedXRay
+from tomodiff.projectors.geometry_errors import GeometryErrors, MisalignedXRay, is_turn
+from tomodiff.recipes.invert import noise_level
 from tomodiff.solvers import GaussNewton, State, resampled
+from tomodiff.solvers.measures import unit
 
 WIDEST_PIXELS, WIDEST_TURN = 10.0, np.deg2rad(5.0)
 """Deviations of errors of the whole scan before anything is known: shifts in pixels at the detector, turns."""
@@ -55,7 +57,6 @@ class Plan:
 class Level:
     """The problem at one size of pixels."""
 
-    scan: Scan
     grid: Grid
     data: Array
     errors: GeometryErrors
@@ -70,11 +71,15 @@ class Level:
 
     def deviation(self, name: str) -> float:
         """Of an error before anything is known, in mm or radians."""
-        once = self.errors.domain[name].shape == (1,) and name in self.errors.once
-        if self.errors.kind_of(name) in TURNS:
+        once = name in self.errors.once
+        if is_turn(name):
             return WIDEST_TURN if once else VIEW_TURN
         pixels = WIDEST_PIXELS if once else VIEW_PIXELS
         return pixels * self.errors.scan.pixel[1]
+
+    def misfit(self, x: Element) -> float:
+        """The root mean square of what the projections of x miss."""
+        return norm(self.operator(x) - self.data) / self.data.size**0.5
 
     def objective(self, noise: float) -> Functional:
         """Misfit over the noise, and what is known beforehand."""
@@ -90,7 +95,7 @@ class Level:
         independent of each other where the volume is held; and exactly in the span of the motions of the whole volume
         and of the errors of the whole scan, which nearly do the same."""
         xp = namespace(x["volume"])
-        zero = {name: namespace(a).zeros_like(a) for name, a in x.items()}
+        zero = zeros_like(x)
         scales = {}
         for name in self.errors.domain:
             signs = 1.0 - 2.0 * (xp.arange(x[name].size) % 2)  # which no motion of the sample looks like
@@ -101,8 +106,8 @@ class Level:
         strength = inner(tried, rough) / inner(tried, product({**zero, "volume": tried})["volume"])
 
         slow = [{**zero, "volume": motion} for motion in motions(x["volume"], self.grid)]
-        slow += [{**zero, name: xp.ones(1)} for name in scales if self.errors.domain[name].shape == (1,)]
-        units = [_unit(e) for e in slow]
+        slow += [{**zero, name: xp.ones(1)} for name in self.errors.once]
+        units = [unit(e)[1] for e in slow]
         images = [product(e) for e in units]
         coarse = np.array([[inner(a, b) for b in images] for a in units])
         coarse_inverse = np.linalg.pinv(0.5 * (coarse + coarse.T), rcond=1e-12, hermitian=True)
@@ -115,11 +120,6 @@ class Level:
             return made
 
         return inverse
-
-
-def _unit(e: Element) -> Element:
-    size = norm(e) or 1.0
-    return tmap(lambda a: a / size, e)
 
 
 def motions(volume: Array, grid: Grid) -> list[Array]:
@@ -158,16 +158,19 @@ def levels(data: Array, scan: Scan, grid: Grid, plan: Plan) -> Iterator[Level]:
     for b in plan.bins(scan):
         binned, coarse = _binned(data, b), scan.bin(b) if b > 1 else scan
         smaller = Grid([-(-n // b) for n in grid.shape], [d * b for d in grid.spacing], grid.center, grid.rotation)
-        noise = noise_of(binned)
-        yield Level(
-            coarse, smaller, binned, GeometryErrors(coarse, plan.once, plan.each), noise, spread_of(binned, smaller)
-        )
+        errors = GeometryErrors(coarse, plan.once, plan.each)
+        yield Level(smaller, binned, errors, noise_of(binned), spread_of(binned, smaller))
 
 
 def calibrate(
-    data: Array, scan: Scan, grid: Grid, plan: Plan, each: Callable[[Level, State], None] = lambda level, state: None
+    data: Array,
+    scan: Scan,
+    grid: Grid,
+    plan: Plan,
+    each: Callable[[Level, State, float], None] = lambda level, state, misfit: None,
 ) -> tuple[dict[str, np.ndarray], Array, Level]:
-    """(errors by name, volume, finest level) of line integrals (view, v, u); `each` sees every step."""
+    """(errors by name, volume, finest level) of line integrals (view, v, u); `each` sees every step,
+    with the misfit after it."""
     xp = namespace(data)
     errors: dict[str, np.ndarray] = {}
     volume: Array | None = None
@@ -177,11 +180,11 @@ def calibrate(
         x: Element = {name: xp.asarray(a) for name, a in start.items()}
         x["volume"] = xp.zeros(level.grid.shape, data.dtype) if volume is None else resampled(volume, level.grid.shape)
         solver = GaussNewton(precondition=level.precondition, products=plan.products, forcing=FORCING)
-        state = State("GaussNewton", x)
+        state, misfit = State("GaussNewton", x), level.misfit(x)
         for _ in range(plan.steps):
-            misfit = norm(level.operator(x) - level.data) / level.data.size**0.5
             state = solver.step(level.objective(max(level.noise, misfit)), state)
-            each(level, state)
+            misfit = level.misfit(state.x)
+            each(level, state, misfit)
             if state.metrics["length"] == 0 or (state.iteration > 1 and _settled(state, x, level)):
                 break
             x = state.x
@@ -197,9 +200,9 @@ SETTLED = 0.002
 
 def _settled(state: State, before: Element, level: Level) -> bool:
     pixel = level.errors.scan.pixel[1]
-    reach = 0.5 * pixel * max(level.scan.detector_shape)
+    reach = 0.5 * pixel * max(level.errors.scan.detector_shape)
     moved = [
-        float(abs(to_numpy(state.x[name] - before[name])).max()) * (reach if level.errors.kind_of(name) in TURNS else 1)
+        float(abs(to_numpy(state.x[name] - before[name])).max()) * (reach if is_turn(name) else 1)
         for name in level.errors.domain
     ]
     return max(moved) < SETTLED * pixel
@@ -215,12 +218,8 @@ def _binned(data: Array, b: int) -> Array:
 
 
 def noise_of(data: Array) -> float:
-    """The deviation of white noise, from second differences along rows by their median (a smooth picture has none)."""
-    second = data[..., 2:] - 2 * data[..., 1:-1] + data[..., :-2]
-    flat = to_numpy(second[:: max(1, len(second) // 64)]).ravel()
-    found = float(np.median(np.abs(flat))) / (0.6745 * 6**0.5)
-    largest = float(abs(data).max()) or 1.0
-    return max(found, 1e-3 * largest)
+    """The deviation of the noise, a thousandth of the largest integral at least."""
+    return max(noise_level(data), 1e-3 * (float(abs(data).max()) or 1.0))
 
 
 def spread_of(data: Array, grid: Grid) -> float:

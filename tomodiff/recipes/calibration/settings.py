@@ -10,8 +10,8 @@ from pydantic import AfterValidator, BeforeValidator, Field
 from tomodiff.recipes import fields
 from tomodiff.recipes.calibration.names import ERRORS
 from tomodiff.recipes.fields import expected
-from tomodiff.recipes.section import Job, Section
-from tomodiff.recipes.settings import SCAN_INPUTS, SCAN_PATHS, Input, Output, Prepare
+from tomodiff.recipes.section import Section
+from tomodiff.recipes.settings import ScanJob
 
 
 def _names(value: object) -> object:
@@ -53,15 +53,8 @@ class Calibration(Section):
             yield "once", "expected some errors to seek, in once or in each"
 
 
-class CalibrateSettings(Job):
+class CalibrateSettings(ScanJob):
     """A calibration: scan in, geometry out."""
 
-    PATHS = SCAN_PATHS
-    INPUTS = SCAN_INPUTS
-
     job: Literal["ct-calibrate"] = Field(default="ct-calibrate", description="the kind of job")
-    input: Input
-    prepare: Prepare = Field(default_factory=Prepare)
     calibration: Calibration = Field(default_factory=Calibration)
-    output: Output = Field(default_factory=Output)
-    seed: fields.Seed = Field(default=0, description="start of all random numbers")

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from tomodiff.array import Array, Element, fft_of, namespace
+from tomodiff.array import Array, Element, fft_of, namespace, zeros_like
 from tomodiff.core.functional import Product
 from tomodiff.recipes.terrain.problem import Problem
 
@@ -55,7 +55,7 @@ class TerrainPreconditioner:
         return lambda r: {name: inverses[name](a) for name, a in r.items()}
 
     def _alone(self, x: Element, name: str, d: Array, product: Product) -> Array:
-        zero = {n: namespace(a).zeros_like(a) for n, a in x.items()}
+        zero = zeros_like(x)
         return product(zero | {name: d})[name]
 
     def _of_heights(self, x: Element, product: Product, power: float) -> Any:
