@@ -33,9 +33,3 @@ static __device__ __forceinline__ bool cell_at(const real* __restrict__ plane, c
     return true;
 }
 
-/* Add to a voxel that this thread owns, or that others may add to at the same time. */
-template <bool Atomic>
-static __device__ __forceinline__ void add(real* p, real value) {
-    if constexpr (Atomic) atomicAdd(p, value);
-    else *p += value;
-}

@@ -19,3 +19,10 @@ static __device__ __forceinline__ int floor_index(real x) {
     int i = (int)x;
     return i - (x < (real)i);
 }
+
+/* Add to what this thread owns, or that others may add to at the same time. */
+template <bool Atomic>
+static __device__ __forceinline__ void add(real* p, real value) {
+    if constexpr (Atomic) atomicAdd(p, value);
+    else *p += value;
+}

@@ -16,7 +16,8 @@ import numpy as np
 
 from tomodiff import kernels
 from tomodiff.analytic.fbp import fbp, fdk
-from tomodiff.array import tmap, to_numpy
+from tomodiff.array import namespace, tmap, to_numpy
+from tomodiff.core import random_element
 from tomodiff.geometry import ConeBeam, FanBeam, Grid, Helix, Laminography, ParallelBeam, Scan, Vectors
 from tomodiff.kernels import signatures
 from tomodiff.objective.tv import HuberTotalVariation, TotalVariation
@@ -29,6 +30,7 @@ from tomodiff.projectors.terrain.photometry import MODELS, Photometry
 from tomodiff.projectors.terrain.reflectance import Reflectance, direction
 from tomodiff.projectors.terrain.shadows import Shadows
 from tomodiff.projectors.terrain.sightings import Sighting, Sightings, coefficients_of
+from tomodiff.projectors.warp import Warp
 from tomodiff.projectors.xray_frames import XRayFrames
 
 ADJOINTS = {
@@ -293,6 +295,30 @@ def sightings(precision: str, rng: np.random.Generator, xp: ModuleType) -> Resul
     yield "camera image pull", jacobian.adjoint(value)["height"]
 
 
+def deformed(precision: str, rng: np.random.Generator, xp: ModuleType) -> Results:
+    """Places between voxels, at the edges, far beyond them, and one that is no number, in a row that ends in mid-vector."""
+    grid = Grid((5, 4, LANES + 5), (0.5, 1.0, 2.0))
+    A = Warp(grid, 2, precision)
+    x = random_element(A.domain, rng)
+    x["displacement"][0, 0, 0], x["displacement"][1, 2, 1, 1, 1] = 9.0, np.nan
+    x = tmap(xp.asarray, x)
+    value, jacobian = A.linearize(x)
+    yield "warp", value
+    yield "warp push", jacobian.forward(x | {"displacement": xp.ones_like(x["displacement"])})
+    yield from ((f"warp pull {name}", g) for name, g in jacobian.adjoint(value).items())
+    yield "warp adjoint", adjoint_by("warp_adjoint_atomic", A, x, value)
+
+
+def adjoint_by(name: str, A: Warp, x: Any, g: Any) -> Any:
+    """The transpose of a warp by the kernel for GPUs."""
+    xp, (nz, ny, nx) = namespace(g), A.grid.shape
+    total = xp.zeros(A.grid.shape, A.dtype)
+    for place, values in zip(x["displacement"], g, strict=True):
+        across = -(-nx // kernels.lanes(xp))
+        kernels.kernel(name, xp, A.dtype)((across, ny, nz), (1,), (total, place, values, nz, ny, nx, *A.scale))
+    return total
+
+
 def run_all(precision: str, xp: ModuleType = np) -> dict[str, np.ndarray]:
     """What every kernel computes on a device, by name of the problem; fails for a kernel that no problem launches."""
     launched: set[str] = set()
@@ -307,7 +333,7 @@ def run_all(precision: str, xp: ModuleType = np) -> dict[str, np.ndarray]:
     rng = np.random.default_rng(11)
     results: dict[str, np.ndarray] = {}
     parts = [invert, total_variation, central_slices, gaussian_images]
-    parts += [reflectances, surfaces, shadows, sightings, moving_frames]
+    parts += [reflectances, surfaces, shadows, sightings, moving_frames, deformed]
     device.__call__ = watched
     try:
         for name, grid, scan in problems():
@@ -320,7 +346,7 @@ def run_all(precision: str, xp: ModuleType = np) -> dict[str, np.ndarray]:
         kernels.UPRIGHT_CONE.update(cones)
     missed = set(signatures(precision)) - launched
     if xp is not np:  # slabs of slices are for few threads: a GPU adds atomically, and never launches them
-        missed -= {name for name in missed if name.startswith("slice") and name.endswith("_planes")}
+        missed -= {name for name in missed if name.startswith(("slice", "warp")) and name.endswith("_planes")}
     assert not missed, f"no problem of {__file__} launches {sorted(missed)}"
     return results
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from math import isfinite
 from time import perf_counter
 
+import numpy as np
+
 from tomodiff.array import Array, Element, inner, namespace, norm, tmap, zeros_like
 from tomodiff.core import Functional
 from tomodiff.core.functional import Product
@@ -28,7 +30,8 @@ class GaussNewton:
     x: an array or a dict of them.  bounds: name -> (lowest, highest), None for none; P is the projection onto them, and
     entries at a bound against which the gradient pushes stay out of d (Bertsekas 1982).  fixed: name -> a mask of
     entries that never move.  products: conjugate-gradient iterations per step, at most; they end where the residual
-    has fallen to `forcing` of the gradient (Dembo, Eisenstat and Steihaug 1982), both in the preconditioner's norm.
+    has fallen to `forcing` of the gradient (Dembo, Eisenstat and Steihaug 1982), both in the preconditioner's norm;
+    without one, named inputs are brought to one scale (`by_names`).
     Backtracking line search.
 
     Measures, at the new x: "value", "gradient_norm" (of the entries that are free), "products", "length" of the step
@@ -54,7 +57,7 @@ class GaussNewton:
         if not isfinite(value):
             raise Diverged("GaussNewton: the objective is not finite: the data or the start hold NaN or infinities")
         free = self.free(x, gradient)
-        inverse = None if self.precondition is None else self.precondition(x, product)
+        inverse = by_names(free, product) if self.precondition is None else self.precondition(x, product)
         descent = tmap(lambda g, m: -g * m, gradient, free)
         d, used = solve_free(product, descent, free, inverse, self.products, self.forcing)
         new, found, length = self._search(f, x, value, gradient, d)
@@ -96,6 +99,20 @@ class GaussNewton:
                 return trial, found, length
             length /= 2
         return x, value, 0.0
+
+
+def by_names(free: Element, product: Product) -> Product | None:
+    """The division of each named input by its mean curvature, which makes their units the same: one product for each,
+    with signs drawn at random (Hutchinson 1990).  None for a bare array."""
+    if not isinstance(free, Mapping) or len(free) < 2:
+        return None
+    scales = {}
+    for name, mask in free.items():
+        signs = np.random.default_rng(0).choice((-1.0, 1.0), mask.shape)
+        probe = {**zeros_like(free), name: mask * namespace(mask).asarray(signs, mask.dtype)}
+        bend, count = inner(probe, product(probe)), float(mask.sum(dtype="float64"))
+        scales[name] = count / bend if bend > 0 else 1.0
+    return lambda r: {name: a * scales[name] for name, a in r.items()}
 
 
 def solve_free(

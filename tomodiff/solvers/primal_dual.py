@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from time import perf_counter
 from typing import Any
 
-from tomodiff.array import Array, Element, inner, namespace, tmap, zeros_like
+from tomodiff.array import Array, Element, inner, namespace, norm, tmap, zeros_like
 from tomodiff.core import Functional, LinearOperator
 from tomodiff.objective.penalty import like
 from tomodiff.solvers.iterate import require
@@ -29,7 +29,8 @@ class Pdhg:
     The functional is taken apart as it was added up: `Gaussian(d) @ A + 0.1 * GroupL1() @ D + NonNegative()` is two F_i
     with their operators and a G; smooth functionals without a prox are S.  Steps are diagonal, from the sums of rows
     and columns of the operators (Pock and Chambolle 2011), where the functional of a term is separable, numbers else;
-    those of primal and dual are kept in balance by their residuals (Goldstein, Li and Yuan 2015).
+    those of primal and dual are kept in balance by their residuals (Goldstein, Li and Yuan 2015), each times the size of
+    its variable, so that units do not matter.
 
     Measures, at the new x: "value" (without constraints behind operators), "residual_norm" of a Gaussian F_1,
     "primal", "dual" (residuals of the optimality conditions).  Memory: x, new x, K' y and the column sums; y_i, K_i x,
@@ -75,7 +76,7 @@ class Pdhg:
         if terms.primal is not None:
             new = terms.primal.prox(new, tau)
         back = zeros_like(x)
-        dual_residual, value, measured = 0.0, 0.0, {}
+        dual_residual, dual_size, value, measured = 0.0, 0.0, 0.0, {}
         for i, (F, K) in enumerate(terms.dual):
             image, y, sigma = m[f"image{i}"], m[f"dual{i}"], tmap(lambda s: s * ratio, m[f"sigma{i}"])
             fresh = _forward(K, new)
@@ -84,6 +85,7 @@ class Pdhg:
             turned = tmap(lambda a, b, s: a - s * b, ahead, near, like(sigma, y))
             moved = tmap(lambda a, b, s, p, q: (b - a) / s - (q - p), turned, y, like(sigma, y), fresh, image)
             dual_residual += inner(moved, moved)
+            dual_size += inner(turned, turned)
             back = tmap(lambda a, b: a + b, back, turned if K is None else K.adjoint(turned))
             found = float(F(fresh))
             value += 0.0 if found == float("inf") else found  # a constraint that is not met yet
@@ -93,7 +95,8 @@ class Pdhg:
         off = tmap(lambda a, b, t, p, q: (a - b) / t - (p - q), x, new, like(tau, x), m["back"], back)
         primal_residual = inner(off, off) ** 0.5
         if self.adaptive:
-            m["ratio"], m["adaption"] = self._balanced(ratio, m["adaption"], primal_residual, dual_residual**0.5)
+            sizes = norm(new) * primal_residual, (dual_size * dual_residual) ** 0.5  # both in the unit of f
+            m["ratio"], m["adaption"] = self._balanced(ratio, m["adaption"], *sizes)
         m["back"] = back
         if slope is not None:  # what S may be at most at the new x, were its curvature what it is taken for
             moved_squared = inner_of_moves(new, x, new, x)
