@@ -296,7 +296,7 @@ def sightings(precision: str, rng: np.random.Generator, xp: ModuleType) -> Resul
 
 
 def deformed(precision: str, rng: np.random.Generator, xp: ModuleType) -> Results:
-    """Places between voxels, at the edges, far beyond them, and one that is no number, in a row that ends in mid-vector."""
+    """Places between voxels, at edges, far beyond them, and one that is no number; rows that end in mid-vector."""
     grid = Grid((5, 4, LANES + 5), (0.5, 1.0, 2.0))
     A = Warp(grid, 2, precision)
     x = random_element(A.domain, rng)

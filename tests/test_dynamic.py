@@ -73,7 +73,8 @@ def test_motion_found_with_the_volume(rng: np.random.Generator) -> None:
 
     # place in the first state of what a voxel holds later: p + d(p) = (p - shift) / size
     at = np.indices(GRID.shape) - (np.array(GRID.shape)[:, None, None, None] - 1) / 2
-    known = np.stack([(at - np.array([0, 0, d])[:, None, None, None]) / s - at for s, d in zip(sizes, shifts, strict=True)])
+    steps = np.array([[0, 0, d] for d in shifts])[..., None, None, None]
+    known = (at - steps) / np.array(sizes)[:, None, None, None, None] - at
     known = np.ascontiguousarray(known.astype("float32"))
     dynamic = Dynamic(XRay(GRID, scan), times)
     moving = Plugged(Warp(GRID, 3), "displacement", FreeForm((4, 4, 4), GRID.shape, (3, 3)), "knots")

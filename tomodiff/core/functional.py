@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from numbers import Real
 from typing import Any
 
 import numpy as np
 
 from tomodiff.array import Array, Element, tmap, zeros_like
+from tomodiff.core.curvature import Framed, Product, Scaled, Through, Total
 from tomodiff.core.operators import Operator
-
-Product = Callable[[Element], Element]
-"""A symmetric matrix by its action."""
 
 
 class Functional:
@@ -53,7 +51,7 @@ class Functional:
         return value, jacobian.adjoint(g_y)
 
     def quadratic(self, x: Element) -> tuple[float, Element, Product]:
-        """Value, gradient and a positive part of the second derivative, as a product with it: the quadratic model of
+        """Value, gradient and a positive part of the second derivative, as a `Curvature`: the quadratic model of
         Gauss-Newton steps.  Through an operator A this is J' H J, without the curvature of A itself."""
         raise NotImplementedError(f"{type(self).__name__} has no quadratic model; use a solver that takes its gradient")
 
@@ -101,7 +99,7 @@ class Restricted(Functional):
     def quadratic(self, x: Element) -> tuple[float, Element, Product]:
         value, g, product = self.f.quadratic(self._whole(x, self.held))
         still = zeros_like(self.held)
-        return value, self._left(g), lambda d: self._left(product(self._whole(d, still)))
+        return value, self._left(g), Framed(product, lambda d: self._whole(d, still), self._left)
 
 
 class Pulled(Functional):
@@ -119,7 +117,7 @@ class Pulled(Functional):
     def quadratic(self, x: Element) -> tuple[float, Element, Product]:
         y, J = self.A.linearize(x)
         value, g, product = self.f.quadratic(y)
-        return value, J.adjoint(g), lambda d: J.adjoint(product(J.forward(d)))
+        return value, J.adjoint(g), Through(product, J)
 
     def restrict(self, x: Element, names: Collection[str]) -> Functional:
         held = {k: v for k, v in x.items() if k not in names}
@@ -156,14 +154,7 @@ class FunctionalSum(Functional):
             more, g, product = f.quadratic(x)
             value, gradient = value + more, tmap(operator.add, gradient, g)
             products.append(product)
-
-        def total(d: Element) -> Element:
-            made = products[0](d)
-            for product in products[1:]:
-                made = tmap(operator.add, made, product(d))
-            return made
-
-        return value, gradient, total
+        return value, gradient, Total(products)
 
     def restrict(self, x: Element, names: Collection[str]) -> Functional:
         return FunctionalSum(tuple(f.restrict(x, names) for f in self.terms))
@@ -189,11 +180,7 @@ class FunctionalScaled(Functional):
 
     def quadratic(self, x: Element) -> tuple[float, Element, Product]:
         value, gradient, product = self.f.quadratic(x)
-
-        def scaled(d: Element) -> Element:
-            return tmap(lambda p: p * self.factor, product(d))
-
-        return self.factor * value, tmap(lambda g: g * self.factor, gradient), scaled
+        return self.factor * value, tmap(lambda g: g * self.factor, gradient), Scaled(product, self.factor)
 
     def prox(self, x: Element, step: Any) -> Element:
         return self.f.prox(x, tmap(lambda s: self.factor * s, step))

@@ -12,7 +12,7 @@ import numpy as np
 
 from tomodiff.array import Array, namespace, plain
 from tomodiff.core import Functional, check_element
-from tomodiff.core.functional import Product
+from tomodiff.core.curvature import Diagonal, Product
 from tomodiff.core.space import space_of
 from tomodiff.objective.gaussian import subset
 
@@ -75,7 +75,7 @@ class Poisson(Functional):
             share = xp.where(c > 0, c / mean, 0)
             value = float("inf") if out_of_range else _deviance(c, mean)
             bend = xp.where(c > 0, share / mean, 0)
-        return value, 1 - share, lambda d: d * bend
+        return value, 1 - share, Diagonal(bend, y)
 
     def prox(self, y: Array, step: Any) -> Array:
         check_element(space_of(self.counts), y, "Poisson: y")
@@ -120,7 +120,7 @@ class PoissonTransmission(Functional):
         value, gradient = self.value_and_grad(y)
         through = self.incident * namespace(y).exp(-y)
         bend = through if self.background is None else through * through / (through + self.background)
-        return value, gradient, lambda d: d * bend
+        return value, gradient, Diagonal(bend, y)
 
     def __getitem__(self, views: Any) -> PoissonTransmission:
         others = (_of(values, views, self.counts) for values in (self.incident, self.background))
@@ -152,11 +152,11 @@ class PoissonGaussian(Functional):
         xp = namespace(y)
         mean = y if self.background is None else y + self.background
         if bool((mean <= 0).any()):
-            return float("inf"), xp.full_like(y, xp.nan), lambda d: d
+            return float("inf"), xp.full_like(y, xp.nan), Diagonal(None, y)
         log, first, second = self._posterior(mean)
         value = float((self.best - log).sum(dtype=np.float64))
         bend = ((first - (second - first * first)) / (mean * mean)).clip(0, None)
-        return value, 1 - first / mean, lambda d: d * bend
+        return value, 1 - first / mean, Diagonal(bend, y)
 
     def _posterior(self, mean: Array) -> tuple[Array, Array, Array]:
         """log p(z), and the mean and mean square of k given z."""

@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from tomodiff.array import Array, Element, inner, plain, tmap
+from tomodiff.array import Array, Element, inner, namespace, plain, tmap
 from tomodiff.core import Functional, LinearOperator, Operator, Space, check_element, weigh
-from tomodiff.core.functional import Product
-from tomodiff.core.space import space_of
+from tomodiff.core.curvature import Diagonal, Product, Through
+from tomodiff.core.space import space_of, zeros
 
 
 def subset(values: Any, views: Any) -> Any:
@@ -53,7 +53,7 @@ class Gaussian(Functional):
         return A.residual_grad(x, self.data, self.weights)
 
     def quadratic(self, y: Element) -> tuple[float, Element, Product]:
-        return *self.value_and_grad(y), lambda d: weigh(d, self.weights)
+        return *self.value_and_grad(y), Diagonal(self.weights, y)
 
     def prox(self, y: Element, step: Any) -> Element:
         check_element(space_of(self.data), y, "Gaussian: y")
@@ -88,4 +88,5 @@ class Correlated(Functional):
         return 0.5 * inner(white, white), self.whiten.adjoint(white)
 
     def quadratic(self, y: Element) -> tuple[float, Element, Product]:
-        return *self.value_and_grad(y), self.whiten.gram().forward
+        plain_noise = Diagonal(None, zeros(self.whiten.range, namespace(y)))
+        return *self.value_and_grad(y), Through(plain_noise, self.whiten)

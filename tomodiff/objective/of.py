@@ -6,7 +6,8 @@ from typing import Any
 
 from tomodiff.array import Array, Element, namespace, tmap
 from tomodiff.core import Functional, LinearOperator
-from tomodiff.core.functional import Product, Pulled
+from tomodiff.core.curvature import Framed, Product
+from tomodiff.core.functional import Pulled
 
 
 class Of(Functional):
@@ -24,7 +25,7 @@ class Of(Functional):
 
     def quadratic(self, x: Element) -> tuple[float, Element, Product]:
         value, g, product = self.f.quadratic(x[self.name])
-        return value, self._placed(g, x), lambda d: self._placed(product(d[self.name]), d)
+        return value, self._placed(g, x), Framed(product, lambda d: d[self.name], lambda g: self._placed(g, x))
 
     def _placed(self, g: Array, x: Element) -> Element:
         return {name: g if name == self.name else namespace(a).zeros_like(a) for name, a in x.items()}

@@ -7,7 +7,7 @@ from typing import Any
 
 from tomodiff.array import Array, Element, inner, namespace, plain, tmap
 from tomodiff.core import Functional
-from tomodiff.core.functional import Product
+from tomodiff.core.curvature import Diagonal, Product
 from tomodiff.objective.constraint import leaves
 
 
@@ -43,7 +43,7 @@ class L2(Functional):
         return 0.5 * inner(gradient, gradient), gradient
 
     def quadratic(self, x: Element) -> tuple[float, Element, Product]:
-        return *self.value_and_grad(x), lambda d: d
+        return *self.value_and_grad(x), Diagonal(None, x)
 
     def prox(self, x: Element, step: Any) -> Element:
         steps = like(step, x)
@@ -93,7 +93,7 @@ class GroupL1(Functional):
         """The positive part of the curvature is that of the weighted squares which touch the lengths here."""
         value, gradient = self.value_and_grad(x)
         bend = 1 / self._length(x).clip(self.eps, None)
-        return value, gradient, lambda d: d * bend
+        return value, gradient, Diagonal(bend, x)
 
     def prox(self, x: Array, step: Any) -> Array:
         length, step = self._length(x), plain(step)

@@ -9,7 +9,8 @@ from typing import Any
 
 from tomodiff.array import Array, inner, namespace, plain
 from tomodiff.core import Functional, check_element, weigh
-from tomodiff.core.functional import FunctionalScaled, Product
+from tomodiff.core.curvature import Diagonal, Product
+from tomodiff.core.functional import FunctionalScaled
 from tomodiff.core.space import space_of
 from tomodiff.objective.gaussian import subset
 
@@ -38,7 +39,7 @@ class Huber(Functional):
         value, gradient = self.value_and_grad(y)
         near = self.delta / abs(self._residual(y)).clip(self.delta, None)
         bend = weigh(weigh(near, self.root), self.root)
-        return value, gradient, lambda d: d * bend
+        return value, gradient, Diagonal(bend, y)
 
     def prox(self, y: Array, step: Any) -> Array:
         residual, step = self._residual(y), plain(step)
@@ -77,7 +78,7 @@ class Cauchy(Functional):
         far = weigh(residual * residual, self.weights) / square
         value = 0.5 * square * float(xp.log1p(far).sum(dtype="float64"))
         weights = weigh(1 / (1 + far), self.weights)
-        return value, residual * weights, lambda d: d * weights
+        return value, residual * weights, Diagonal(weights, y)
 
     def __getitem__(self, views: Any) -> Cauchy:
         return Cauchy(self.data[views], self.threshold, subset(self.weights, views))

@@ -33,7 +33,7 @@ class Dynamic(LinearOperator):
         self.domain, self.range = Space((self.count, *A.domain.shape), A.domain.dtype), A.range
         self.nonnegative = bool(getattr(A, "nonnegative", False))
         views_of = [np.flatnonzero(self.times == t) for t in range(self.count)]
-        self.parts = [(t, views, A[views]) for t, views in enumerate(views_of) if views.size]
+        self.parts: list[tuple[int, Any, Any]] = [(t, v, A[v]) for t, v in enumerate(views_of) if v.size]
 
     def forward(self, x: Array, out: Array | None = None) -> Array:
         check_element(self.domain, x, "Dynamic.forward: x")
@@ -47,7 +47,7 @@ class Dynamic(LinearOperator):
         made = namespace(y).zeros(self.domain.shape, self.domain.dtype) if out is None else out
         made[...] = 0
         for t, views, part in self.parts:
-            made[t] = part.T(y[views])
+            made[t] = part.adjoint(y[views])
         return made
 
     def __getitem__(self, views: Any) -> Dynamic:

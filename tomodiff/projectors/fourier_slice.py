@@ -111,8 +111,15 @@ class FourierSlice(Operator):
         """Fused: no slice is stored.  `weights` is None, a number, or shells (s,) or (groups = n, s) by |k| rounded."""
         if weights is not None and getattr(weights, "shape", ()) == tuple(self.range.shape):
             return super().residual_grad(x, data, weights)
-        check_element(self.range, data, "FourierSlice.residual_grad: data")
         spectrum, records, values = self._prepared(x)
+        value, g_volume, g_records = self.misfit(spectrum, records, data, weights)
+        return value, {"volume": g_volume} | self._back(namespace(spectrum), values, g_records)
+
+    def misfit(
+        self, spectrum: Array, records: Array, data: Array, weights: Any, params: bool = True
+    ) -> tuple[float, Array, Array | None]:
+        """The misfit of a volume's spectrum, its gradient in the volume and, if asked for, in the records."""
+        check_element(self.range, data, "FourierSlice.residual_grad: data")
         xp, n = namespace(spectrum), len(records)
         table = xp.asarray(np.ones(1) if weights is None else weights, self.dtype)
         if table.size == 1:
@@ -122,9 +129,8 @@ class FourierSlice(Operator):
             raise ValueError(f"FourierSlice.residual_grad: weights: expected 1 or {n} rows of shells, got {len(table)}")
         groups = xp.arange(n, dtype="int32") if len(table) > 1 else None
         g_spectrum = xp.zeros(self.spectrum.range.shape, self.slicer.complex)
-        misfit, g_records = self.slicer.residual(spectrum, data, records, table, groups, None, g_spectrum)
-        value = float(misfit.sum()) + self._unmodelled(data, table)
-        return value, {"volume": self.spectrum.adjoint(g_spectrum)} | self._back(xp, values, g_records)
+        misfit, g_records = self.slicer.residual(spectrum, data, records, table, groups, None, g_spectrum, params)
+        return float(misfit.sum()) + self._unmodelled(data, table), self.spectrum.adjoint(g_spectrum), g_records
 
     def _unmodelled(self, data: Array, table: Array) -> float:
         """The misfit of the points beyond r_max, where the model is zero."""
@@ -135,6 +141,13 @@ class FourierSlice(Operator):
         shell = (radius[outside] + 0.5).astype("int64")
         weights = xp.where(shell < table.shape[1], table[:, xp.minimum(shell, table.shape[1] - 1)], 0)
         return 0.5 * float((weights * xp.abs(data[:, outside]) ** 2).sum(dtype="float64"))
+
+    def fix(self, **values: Array) -> Operator:
+        if set(values) == set(NAMES):
+            for name, value in values.items():
+                check_element(self.domain[name], value, f"FourierSlice.fix: {name}")
+            return KnownSlices(self, {name: to_numpy(value) for name, value in values.items()})
+        return super().fix(**values)
 
     def __getitem__(self, views: Any) -> FourierSlice:
         """The operator of some particles."""
@@ -157,6 +170,44 @@ class FourierSlice(Operator):
     def _back(self, xp: Any, values: Mapping[str, np.ndarray], g_records: Array | None) -> dict[str, Array]:
         assert g_records is not None
         return {k: xp.asarray(g) for k, g in self.records.pull(values, to_numpy(g_records)).items()}
+
+
+class KnownSlices(LinearOperator):
+    """Volume -> transforms of particle images whose poses and optics are known: worked out once, not differentiated."""
+
+    def __init__(self, of: FourierSlice, values: Mapping[str, np.ndarray]) -> None:
+        self.of, self.values = of, values
+        self.domain, self.range = of.domain["volume"], of.range
+        self._table = of.records(values)
+
+    def forward(self, x: Array, out: Array | None = None) -> Array:
+        check_element(self.domain, x, "FourierSlice.forward: x")
+        return self._given(out, self.of.slicer.images(self.of.spectrum.forward(x), self._records(x)))
+
+    def adjoint(self, y: Array, out: Array | None = None) -> Array:
+        check_element(self.range, y, "FourierSlice.adjoint: y")
+        grown = self.of.slicer.adjoint(namespace(y).ascontiguousarray(y), self._records(y))
+        return self._given(out, self.of.spectrum.adjoint(grown))
+
+    def residual_grad(self, x: Element, data: Element, weights: Any = None) -> tuple[float, Element]:
+        if weights is not None and getattr(weights, "shape", ()) == tuple(self.range.shape):
+            return super().residual_grad(x, data, weights)
+        check_element(self.domain, x, "FourierSlice: x")
+        value, g_volume, _ = self.of.misfit(self.of.spectrum.forward(x), self._records(x), data, weights, params=False)
+        return value, g_volume
+
+    def __getitem__(self, views: Any) -> KnownSlices:
+        return KnownSlices(self.of[views], {name: value[views] for name, value in self.values.items()})
+
+    def _records(self, like: Array) -> Array:
+        return self.of._on(namespace(like), self._table)
+
+    @staticmethod
+    def _given(out: Any, made: Array) -> Array:
+        if out is None:
+            return made
+        out[...] = made
+        return out
 
 
 def parameters(particles: Particles) -> dict[str, np.ndarray]:

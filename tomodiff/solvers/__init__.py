@@ -3,7 +3,7 @@
 Which for what: Cgls, Lsmr, Sirt, OsSart for linear least squares; Osem for counts; Gradient, Lbfgs, LbfgsB,
 NonlinearCg, GaussNewton for smooth functionals; Fista (Nesterov's method without a prior), Saga, Svrg with one prior
 that has a prox; Pdhg, Admm, HalfQuadratic with priors of any kind; Adam where gradients are drawn; Alternate for
-unknowns that differ in kind; Langevin, DiffPir for draws of the posterior.
+unknowns that differ in kind; Langevin, DiffPir for draws of the posterior, and Posterior for its deviations.
 """
 
 from tomodiff.solvers.adam import Adam
@@ -17,6 +17,7 @@ from tomodiff.solvers.linear import Cgls, Sirt
 from tomodiff.solvers.lsmr import Lsmr
 from tomodiff.solvers.measures import curvature
 from tomodiff.solvers.nonlinear_conjugate import NonlinearCg
+from tomodiff.solvers.posterior import LowRank, Posterior
 from tomodiff.solvers.primal_dual import Pdhg
 from tomodiff.solvers.proximal import Fista
 from tomodiff.solvers.sampling import DiffPir, Langevin
@@ -49,6 +50,7 @@ __all__ = [
     "Lbfgs",
     "LbfgsB",
     "Level",
+    "LowRank",
     "Lsmr",
     "MaxIterations",
     "NonlinearCg",
@@ -56,6 +58,7 @@ __all__ = [
     "Osem",
     "Pdhg",
     "Plateau",
+    "Posterior",
     "RelativeChange",
     "Saga",
     "Sirt",

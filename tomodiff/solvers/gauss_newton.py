@@ -11,7 +11,7 @@ import numpy as np
 
 from tomodiff.array import Array, Element, inner, namespace, norm, tmap, zeros_like
 from tomodiff.core import Functional
-from tomodiff.core.functional import Product
+from tomodiff.core.curvature import Product
 from tomodiff.errors import Diverged
 from tomodiff.solvers.gradient import ROUNDING, SUFFICIENT
 from tomodiff.solvers.iterate import require
@@ -57,7 +57,7 @@ class GaussNewton:
         if not isfinite(value):
             raise Diverged("GaussNewton: the objective is not finite: the data or the start hold NaN or infinities")
         free = self.free(x, gradient)
-        inverse = by_names(free, product) if self.precondition is None else self.precondition(x, product)
+        inverse = self.inverse(x, free, product)
         descent = tmap(lambda g, m: -g * m, gradient, free)
         d, used = solve_free(product, descent, free, inverse, self.products, self.forcing)
         new, found, length = self._search(f, x, value, gradient, d)
@@ -86,6 +86,10 @@ class GaussNewton:
                 stays |= (a >= high) & (gradient[name] < 0)
             made[name] = (~stays).astype(a.dtype)
         return made
+
+    def inverse(self, x: Element, free: Element, product: Product) -> Product | None:
+        """The preconditioner at x."""
+        return by_names(free, product) if self.precondition is None else self.precondition(x, product)
 
     def _search(
         self, f: Functional, x: Element, value: float, gradient: Element, d: Element

@@ -29,8 +29,8 @@ class Pdhg:
     The functional is taken apart as it was added up: `Gaussian(d) @ A + 0.1 * GroupL1() @ D + NonNegative()` is two F_i
     with their operators and a G; smooth functionals without a prox are S.  Steps are diagonal, from the sums of rows
     and columns of the operators (Pock and Chambolle 2011), where the functional of a term is separable, numbers else;
-    those of primal and dual are kept in balance by their residuals (Goldstein, Li and Yuan 2015), each times the size of
-    its variable, so that units do not matter.
+    those of primal and dual are kept in balance by their residuals (Goldstein, Li and Yuan 2015), each times the
+    size of its variable, so that units do not matter.
 
     Measures, at the new x: "value" (without constraints behind operators), "residual_norm" of a Gaussian F_1,
     "primal", "dual" (residuals of the optimality conditions).  Memory: x, new x, K' y and the column sums; y_i, K_i x,

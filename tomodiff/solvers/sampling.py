@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from tomodiff.array import Array, Element, inner, namespace, norm, tmap, zeros_like
+from tomodiff.array import Array, Element, inner, norm, tmap, zeros_like
 from tomodiff.core import Functional
+from tomodiff.core.curvature import white
 from tomodiff.errors import Diverged
 from tomodiff.objective.denoiser import Denoiser
 from tomodiff.solvers.iterate import require
@@ -22,11 +23,6 @@ UNADJUSTED, ADJUSTED = 0.2, 1.0
 """Steps over 1 / curvature: small against the bias that no test takes out; with the test its length is adapted."""
 TARGET = 0.574
 """The share of moves that is best accepted (Roberts and Rosenthal 1998)."""
-
-
-def normal(rng: np.random.Generator, x: Element) -> Element:
-    """White normal noise in the form of x, real."""
-    return tmap(lambda a: namespace(a).asarray(rng.standard_normal(a.shape), a.dtype), x)
 
 
 @dataclass(frozen=True)
@@ -66,7 +62,7 @@ class Langevin:
         require(state, "Langevin")
         began, x, m = perf_counter(), state.x, dict(state.memory)
         rng, size = np.random.default_rng([self.seed, state.iteration]), m["step"]
-        noise = normal(rng, x)
+        noise = white(x, rng)
         new = tmap(lambda a, g, n: a - size * g + (2 * size) ** 0.5 * n, x, m["gradient"], noise)
         value, gradient = f.value_and_grad(new)
         if not isfinite(value) and not self.adjust:
@@ -139,7 +135,7 @@ class DiffPir:
     def start(self, f: Functional, x: Array) -> State:
         """Noise of the first level around x."""
         rng = np.random.default_rng([self.seed])
-        noisy: Array = x + self.sigmas[0] * normal(rng, x)
+        noisy: Array = x + self.sigmas[0] * white(x, rng)
         return State("DiffPir", noisy)
 
     def step(self, f: Functional, state: State) -> State:
@@ -159,7 +155,7 @@ class DiffPir:
         following = self.sigmas[k + 1] if k + 1 < len(self.sigmas) else 0.0
         rng = np.random.default_rng([self.seed, k])
         left = (x - guided) / sigma
-        noise = (1 - self.zeta) ** 0.5 * left + self.zeta**0.5 * normal(rng, x)
+        noise = (1 - self.zeta) ** 0.5 * left + self.zeta**0.5 * white(x, rng)
         new = guided + following * noise
         return state.advance(
             new, {}, value=value, sigma=sigma, relative_change=change(new, x), seconds=perf_counter() - began,

@@ -14,7 +14,7 @@ import numpy as np
 
 from tomodiff.array import Array, Element, fft_of, inner, namespace, norm, tmap, to_numpy, zeros_like
 from tomodiff.core import Functional
-from tomodiff.core.functional import Product
+from tomodiff.core.curvature import Product
 from tomodiff.geometry import Grid, Scan, Vectors
 from tomodiff.objective import L2, Gaussian, Of
 from tomodiff.projectors.geometry_errors import GeometryErrors, MisalignedXRay, is_turn

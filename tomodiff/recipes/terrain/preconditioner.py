@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from tomodiff.array import Array, Element, fft_of, namespace, zeros_like
-from tomodiff.core.functional import Product
+from tomodiff.core.curvature import Product
 from tomodiff.recipes.terrain.problem import Problem
 
 LEAST = 1e-3

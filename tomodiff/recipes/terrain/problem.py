@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from math import radians
 from typing import Any
@@ -117,15 +116,18 @@ class Problem:
         return self.sightings({"height": height, "camera": camera})
 
     def objective(self, valid: np.ndarray, threshold: float = 0.0) -> Functional:
-        """Misfit to the images where they are valid, Cauchy's from `threshold` deviations on (0: squares); priors."""
-        weights = self.weights(valid)
-        misfit = Cauchy(self.data, threshold, weights) if threshold else Gaussian(self.data, weights)
-        total: Functional = misfit @ self.images
-        if self.lone is not None:
-            total = Of(self.lone, total)
+        """The misfit to the images and the priors."""
+        total = self.misfit(valid, threshold)
         for prior in self.priors():
             total = total + prior
         return total
+
+    def misfit(self, valid: np.ndarray, threshold: float = 0.0) -> Functional:
+        """Misfit to the images where they are valid, Cauchy's from `threshold` deviations on (0: squares)."""
+        weights = self.weights(valid)
+        misfit = Cauchy(self.data, threshold, weights) if threshold else Gaussian(self.data, weights)
+        made: Functional = misfit @ self.images
+        return made if self.lone is None else Of(self.lone, made)
 
     def weights(self, valid: np.ndarray) -> np.ndarray:
         """1 / variance (m, ny, nx) of the images, 0 where they do not count."""
@@ -172,31 +174,6 @@ class Problem:
             trusted = np.array([held] * len(self.scene.names)) / fit.camera_sigma_px**2
             made += [("camera", None, np.zeros_like(trusted), trusted)]
         return [term for term in made if not isinstance(term[3], float) or term[3] > 0]
-
-    def perturbed(
-        self, x: Element, valid: np.ndarray, threshold: float, rng: np.random.Generator
-    ) -> Callable[..., Element]:
-        """A function that draws J' W^(1/2) n + sum of A' P^(1/2) n: gradients whose covariance is the second derivative
-        of the objective at x, as noise of images and, but for draw(priors=False), of priors makes them."""
-        y, J = self.images.linearize(x if self.lone is None else x[self.lone])
-        weights = self.weights(valid)
-        if threshold:
-            far = weights * (y - self.data) ** 2 / threshold**2
-            weights = weights / (1 + far)
-        root, terms = np.sqrt(weights), self.prior_terms()
-
-        def normal(shape: tuple[int, ...]) -> np.ndarray:
-            return rng.standard_normal(shape, np.float32).astype(self.dtype)
-
-        def draw(priors: bool = True) -> Element:
-            made = J.adjoint(root * normal(root.shape))
-            total = {self.lone: made} if self.lone is not None else dict(made)
-            for name, A, centre, precision in terms if priors else ():
-                n = np.sqrt(precision).astype(centre.dtype) * normal(centre.shape).astype(centre.dtype)
-                total[name] = total[name] + (n if A is None else A.adjoint(n))
-            return total
-
-        return draw
 
     def bounds(self) -> dict[str, tuple[float | None, float | None]]:
         """Lowest and highest values of what is sought."""

@@ -17,7 +17,7 @@ from tomodiff.recipes.terrain.preconditioner import TerrainPreconditioner
 from tomodiff.recipes.terrain.problem import Precisions, Problem, first_values
 from tomodiff.recipes.terrain.scene import Scene
 from tomodiff.recipes.terrain.settings import TerrainFitSettings
-from tomodiff.recipes.terrain.uncertainty import Posterior
+from tomodiff.recipes.terrain.uncertainty import posterior_of
 from tomodiff.solvers import GaussNewton, LbfgsB
 
 COARSEST = 48
@@ -164,7 +164,7 @@ class Fitting:
             return
         robust = fit.robust_threshold if stage.final else 0.0
         rng = np.random.default_rng((self.settings.seed, self.found.total))
-        drawn = Posterior(problem, x, self.counted(stage), robust, rng, PRODUCTS).draw()
+        drawn = posterior_of(problem, x, self.counted(stage), robust, PRODUCTS).draw(rng)
         self.found.precisions = estimates.updated(self.found.precisions, self.first, problem, x, drawn, self.settings)
 
     def _solver(self, problem: Problem, stage: Stage) -> tuple[GaussNewton | LbfgsB, Functional]:

@@ -11,37 +11,20 @@ from tomodiff.array import Element, inner, tmap
 from tomodiff.recipes.terrain import estimates
 from tomodiff.recipes.terrain.preconditioner import TerrainPreconditioner
 from tomodiff.recipes.terrain.problem import Problem
-from tomodiff.solvers.gauss_newton import GaussNewton, solve_free
+from tomodiff.solvers import GaussNewton, Posterior
 
 SMOOTHED = 1.0
 """Elements over which variances are averaged, as a few samples scatter."""
 PRODUCTS, TOLERANCE = 80, 0.03
 
 
-class Posterior:
-    """Draws from the posterior's normal approximation at x, less x (Papandreou and Yuille 2010: perturb and solve)."""
-
-    def __init__(
-        self, problem: Problem, x: Element, valid: np.ndarray, threshold: float, rng: np.random.Generator,
-        products: int = PRODUCTS,
-    ) -> None:  # fmt: skip
-        _, gradient, self.product = problem.objective(valid, threshold).quadratic(x)
-        self.perturbed = problem.perturbed(x, valid, threshold, rng)
-        self.inverse = TerrainPreconditioner(problem)(x, self.product)
-        self.free = GaussNewton(bounds=problem.bounds()).free(x, gradient)
-        self.products = products
-
-    def draw(self) -> Element:
-        """One draw."""
-        return self.solved(self.noise())
-
-    def noise(self, priors: bool = True) -> Element:
-        """A gradient as the noise of images and, unless told otherwise, priors make it."""
-        return tmap(lambda g, m: g * m, self.perturbed(priors), self.free)
-
-    def solved(self, b: Element) -> Element:
-        """The posterior's covariance times b."""
-        return solve_free(self.product, b, self.free, self.inverse, self.products, TOLERANCE)[0]
+def posterior_of(
+    problem: Problem, x: Element, valid: np.ndarray, threshold: float, products: int = PRODUCTS
+) -> Posterior:  # fmt: skip
+    """The normal approximation of the posterior at x, where entries at a bound stay."""
+    inverse = TerrainPreconditioner(problem)
+    solver = GaussNewton(problem.bounds(), precondition=inverse, products=products, forcing=TOLERANCE)
+    return Posterior(problem.objective(valid, threshold), x, solver)
 
 
 def deviations(
@@ -54,10 +37,10 @@ def deviations(
     from residuals is set right for what the fit absorbed, one product of the posterior with noise.  Heights are meant
     about the mean of the `ground` (ny, nx) that is lit well, as images say nothing of that mean.
     """
-    posterior = Posterior(problem, x, valid, threshold, rng)
+    posterior = posterior_of(problem, x, valid, threshold)
     total = tmap(lambda a: np.zeros(a.shape), x)
     for _ in range(samples):
-        d = posterior.draw()
+        d = posterior.draw(rng)
         if "height" in d:
             d["height"] = d["height"] - d["height"][ground].mean()
         total = tmap(lambda t, e: t + np.asarray(e, np.float64) ** 2, total, d)
@@ -66,7 +49,7 @@ def deviations(
     scale = 1.0
     assumed = estimates.part_left(x, valid)
     if problem.settings.fit.noise == "auto" and assumed is not None:
-        b = posterior.noise(priors=False)
+        b = posterior.noise(rng, problem.misfit(valid, threshold).quadratic(x)[2])
         scale = assumed / max(1 - inner(b, posterior.solved(b)) / max(int(valid.sum()), 1), assumed)
     wide = {n: gaussian_filter(v, SMOOTHED) if v.shape == problem.scene.shape else v for n, v in variance.items()}
     return {n: np.sqrt(scale * v) for n, v in wide.items()}
