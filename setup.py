@@ -1,7 +1,8 @@
 """Compile the CPU kernels into the package: one library for each instruction set and precision.
 
 Everything else about the package is declared in setup.cfg. TOMODIFF_PURE=1 leaves the libraries out; such a package
-compiles its kernels when they are first used.
+compiles its kernels when they are first used. TOMODIFF_PREBUILT names a folder of libraries that are taken, where they
+were built from these sources, instead of compiling them again.
 """
 
 from __future__ import annotations
@@ -65,10 +66,11 @@ class BuildKernels(build_ext):
         return os.path.join(*fullname.split(".")) + ".so"
 
     def build_extension(self, ext: Extension) -> None:
-        """One g++ run, or a copy of what an earlier editable install of the same sources left in the tree."""
+        """One g++ run, or a copy of what was built earlier from the same sources."""
         name = ext.name.rpartition(".")[2]
         _, isa, precision = name.split("_")
-        target, earlier = Path(self.get_ext_fullpath(ext.name)).resolve(), ROOT / "tomodiff" / "_lib" / f"{name}.so"
+        target = Path(self.get_ext_fullpath(ext.name)).resolve()
+        earlier = Path(os.environ.get("TOMODIFF_PREBUILT") or ROOT / "tomodiff" / "_lib") / f"{name}.so"
         fingerprint = compile_.source_hash(KERNELS).encode()
         if earlier.is_file() and earlier != target and fingerprint in earlier.read_bytes():
             target.parent.mkdir(parents=True, exist_ok=True)

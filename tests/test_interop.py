@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 from scipy.sparse import linalg
 
-from tests.toys import Attenuated, dense
-from tomodiff.core import LinearOperator, Space, Stack
-from tomodiff.interop import as_scipy, as_torch, from_dlpack
-from tomodiff.objective import Gaussian
+from tests.toys import dense
+from tomodiff.array import inner
+from tomodiff.core import Space, Stack, check_adjoint
+from tomodiff.interop import FromPylops, FromPyproximal, any_kind, as_pylops, as_pyproximal, as_scipy, from_dlpack
+from tomodiff.objective import L1, L2, Gaussian
+from tomodiff.objective.tv import TotalVariation
 from tomodiff.solvers import Cgls, solve
 
 
@@ -48,113 +50,7 @@ def test_scipy_refuses_named_arrays(rng: np.random.Generator) -> None:
         as_scipy(Stack({"a": dense(rng, (2,), (3,))}))
 
 
-# ---- PyTorch --------------------------------------------------------------------------------------------
-
-
-@pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated:DeprecationWarning")  # torch's own forward mode
-@pytest.mark.parametrize("dtype", ["float64", "complex128"])
-def test_torch_gradients_of_a_linear_operator(torch: Any, dtype: str, rng: np.random.Generator) -> None:
-    A = dense(rng, (2, 3), (4, 2), dtype)
-    f = as_torch(A)
-    x = torch.from_numpy(rng.standard_normal((2, 3)).astype(dtype)).requires_grad_()
-    np.testing.assert_array_equal(f(x).detach().numpy(), A(x.detach().numpy()))
-    assert torch.autograd.gradcheck(f, x, check_forward_ad=True)
-    assert torch.autograd.gradgradcheck(lambda x: f(x).abs() ** 2, x)
-
-
-def test_torch_hessian_of_least_squares(torch: Any, rng: np.random.Generator) -> None:
-    A, data = dense(rng, (3,), (5,)), torch.from_numpy(rng.standard_normal(5))
-    f = as_torch(A)
-    hessian = torch.autograd.functional.hessian(
-        lambda x: 0.5 * ((f(x) - data) ** 2).sum(), torch.zeros(3, dtype=torch.float64)
-    )
-    np.testing.assert_allclose(hessian.numpy(), A.matrix.T @ A.matrix, rtol=1e-12)
-
-
-def test_torch_gradients_of_named_inputs(torch: Any, rng: np.random.Generator) -> None:
-    A = Attenuated(rng.standard_normal((5, 4)))
-    f = as_torch(A)
-    x, depth = (torch.from_numpy(rng.standard_normal(n)).requires_grad_() for n in (4, 5))
-    assert torch.autograd.gradcheck(lambda x, depth: f(x=x, depth=depth), (x, depth))
-    assert torch.autograd.gradcheck(lambda depth: f(x=x.detach(), depth=depth), (depth,))
-    (f(x=x, depth=depth) ** 2).sum().backward()
-    _, g = A.residual_grad({"x": x.detach().numpy(), "depth": depth.detach().numpy()}, np.zeros(5))
-    np.testing.assert_allclose(x.grad.numpy(), 2 * g["x"], rtol=1e-12)
-    np.testing.assert_allclose(depth.grad.numpy(), 2 * g["depth"], rtol=1e-12)
-
-
-def test_torch_gradients_of_named_outputs(torch: Any, rng: np.random.Generator) -> None:
-    A = Stack({"a": dense(rng, (3,), (4,)), "b": dense(rng, (3,), (2, 2))})
-    f, x = as_torch(A), torch.from_numpy(rng.standard_normal(3)).requires_grad_()
-    result = f(x)
-    assert list(result) == ["a", "b"] and result["b"].shape == (2, 2)
-    assert torch.autograd.gradcheck(lambda x: tuple(f(x).values()), x)
-    assert torch.autograd.gradcheck(lambda x: f(x)["b"], x), "an output that is not used has a zero cotangent"
-    back = as_torch(A.T)
-    a, b = (torch.from_numpy(rng.standard_normal(s)).requires_grad_() for s in (4, (2, 2)))
-    assert torch.autograd.gradgradcheck(lambda a, b: back(a=a, b=b) ** 2, (a, b))
-
-
-def test_torch_trains_through_an_operator(torch: Any, rng: np.random.Generator) -> None:
-    A = dense(rng, (3,), (6,))
-    data = torch.from_numpy(A(np.ones(3)))
-    x = torch.zeros(3, dtype=torch.float64, requires_grad=True)
-    optimiser = torch.optim.LBFGS([x], max_iter=50, tolerance_grad=1e-12, line_search_fn="strong_wolfe")
-
-    def closure() -> Any:
-        optimiser.zero_grad()
-        loss = ((as_torch(A)(x) - data) ** 2).sum()
-        loss.backward()
-        return loss
-
-    optimiser.step(closure)
-    np.testing.assert_allclose(x.detach().numpy(), 1, atol=1e-5)
-
-
-def test_torch_tensors_of_any_strides(torch: Any, rng: np.random.Generator) -> None:
-    A = dense(rng, (2, 3), (4,))
-    x = torch.from_numpy(rng.standard_normal((3, 2))).T
-    assert not x.is_contiguous()
-    np.testing.assert_array_equal(as_torch(A)(x).numpy(), A(np.ascontiguousarray(x.numpy())))
-    expanded = torch.ones(1, dtype=torch.float64).expand(4).requires_grad_()
-    as_torch(A.T)(expanded).sum().backward()  # the cotangent of a sum has strides of zero
-
-
-@pytest.mark.parametrize(
-    ("make", "error", "message"),
-    [
-        (lambda t: t.zeros(3), TypeError, "Dense of a tensor: expected dtype float64, got float32"),
-        (lambda t: t.zeros(4, dtype=t.float64), ValueError, r"Dense of a tensor: expected shape \(3,\), got \(4,\)"),
-    ],
-)
-def test_torch_errors_name_the_operator(
-    torch: Any, make: Any, error: Any, message: str, rng: np.random.Generator
-) -> None:
-    with pytest.raises(error, match=message):
-        as_torch(dense(rng, (3,), (5,)))(make(torch))
-
-
-def test_torch_calls_are_checked(torch: Any, rng: np.random.Generator) -> None:
-    x = torch.zeros(4, dtype=torch.float64)
-    with pytest.raises(TypeError, match=r"Attenuated: expected tensors by the names \['x', 'depth'\], got \['x'\]"):
-        as_torch(Attenuated(rng.standard_normal((5, 4))))(x=x)
-    with pytest.raises(TypeError, match="Dense: expected one tensor, got 2"):
-        as_torch(dense(rng, (4,), (5,)))(x, x)
-
-
-def test_memory_is_shared_with_torch(torch: Any) -> None:
-    class Same(LinearOperator):
-        """Keeps what it is given, to compare addresses."""
-
-        domain = range = Space((4,), "float64")
-
-        def forward(self, x: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
-            self.given, self.made = x, 2 * x
-            return self.made
-
-    tensor, A = torch.arange(4, dtype=torch.float64), Same()
-    result = as_torch(A)(tensor)
-    assert A.given.ctypes.data == tensor.data_ptr() and A.made.ctypes.data == result.data_ptr()
+# ---- DLPack ---------------------------------------------------------------------------------------------
 
 
 def test_dlpack(torch: Any) -> None:
@@ -168,11 +64,69 @@ def test_dlpack(torch: Any) -> None:
         from_dlpack([1.0])
 
 
-def test_torch_on_the_gpu_stays_on_the_gpu(torch: Any, rng: np.random.Generator) -> None:
-    if not torch.cuda.is_available():
-        pytest.skip("no GPU that PyTorch can use")
-    pytest.importorskip("cupy", reason="CuPy is not installed")
+@pytest.mark.parametrize("library", ["torch", "jax.numpy", "array_api_strict", "numpy"])
+def test_any_kind_of_array_comes_back(library: str, rng: np.random.Generator) -> None:
+    theirs = pytest.importorskip(library, reason=f"{library} is not installed")
+    if library == "jax.numpy":
+        pytest.importorskip("jax").config.update("jax_enable_x64", True)
     A = dense(rng, (3,), (5,))
-    x = torch.from_numpy(rng.standard_normal(3)).cuda().requires_grad_()
-    f = as_torch(A)
-    assert f(x).is_cuda and torch.autograd.gradcheck(f, x) and torch.autograd.gradgradcheck(lambda x: f(x) ** 2, x)
+    data = A(np.array([1.0, 2.0, 3.0]))
+
+    def reconstructed(measured: np.ndarray, *, start: np.ndarray) -> dict[str, Any]:
+        state = solve(Cgls(), Gaussian(measured) @ A, start, 6)
+        return {"volume": state.x, "steps": state.iteration, "parts": [A(state.x)]}
+
+    given = theirs.asarray(data)
+    made = any_kind(reconstructed)(given, start=theirs.zeros(3, dtype=theirs.float64))
+    assert type(made["volume"]) is type(given) and type(made["parts"][0]) is type(given) and made["steps"] == 6
+    np.testing.assert_allclose(np.from_dlpack(made["volume"]), [1, 2, 3], rtol=1e-9)
+    assert type(any_kind(A)(theirs.zeros(3, dtype=theirs.float64))) is type(given)
+
+
+# ---- PyLops and PyProximal ------------------------------------------------------------------------------
+
+
+def test_pylops_solves_with_our_operator_and_we_with_theirs(rng: np.random.Generator) -> None:
+    pylops = pytest.importorskip("pylops", reason="PyLops is not installed (pip install pylops)")
+    A = dense(rng, (2, 3), (4, 5))
+    theirs = as_pylops(A)
+    assert (theirs.dims, theirs.dimsd, theirs.name) == ((2, 3), (4, 5), "Dense")
+    assert pylops.utils.dottest(theirs)
+    x = rng.standard_normal((2, 3))
+    found = pylops.optimization.basic.cgls(theirs, A(x).reshape(-1), niter=8, tol=0)[0]
+    np.testing.assert_allclose(found.reshape(2, 3), x, atol=1e-8)
+    ours = FromPylops(pylops.SecondDerivative((6, 5), axis=0))
+    assert check_adjoint(ours, rng) < 1e-12 and ours.domain.shape == (6, 5)
+    np.testing.assert_allclose(ours(x6 := rng.standard_normal((6, 5)))[1:-1], np.diff(x6, 2, axis=0), atol=1e-12)
+    with pytest.raises(ValueError, match="expected shape"):
+        ours(np.zeros((5, 6)))
+
+
+def test_pyproximal_takes_our_prox_and_we_theirs(rng: np.random.Generator) -> None:
+    pyproximal = pytest.importorskip("pyproximal", reason="PyProximal is not installed (pip install pyproximal)")
+    x = rng.standard_normal((4, 5))
+    tv = as_pyproximal(TotalVariation(iterations=500, accuracy=1e-9), Space((4, 5), "float64"))
+    assert tv(x.reshape(-1)) == pytest.approx(TotalVariation()(x)) and not tv.hasgrad
+    exact = TotalVariation(iterations=500, accuracy=1e-9).prox(x, 0.3)
+    np.testing.assert_allclose(tv.prox(x.reshape(-1), 0.3), exact.reshape(-1))
+    smooth = as_pyproximal(L2(), Space((4, 5), "float64"))
+    assert smooth.hasgrad and inner(smooth.grad(x.reshape(-1)), x.reshape(-1)) == pytest.approx(inner(x, x))
+    found = pyproximal.optimization.primal.ProximalGradient(
+        as_pyproximal(Gaussian(x), Space((4, 5), "float64")),
+        tv,
+        np.zeros(20),
+        tau=1.0,
+        epsg=0.3,
+        niter=60,
+        acceleration="fista",
+    )
+    np.testing.assert_allclose(np.asarray(found).reshape(-1)[:20], exact.reshape(-1), atol=1e-5)
+    theirs = FromPyproximal(pyproximal.L1())
+    np.testing.assert_allclose(theirs.prox(x, 0.4), L1().prox(x, 0.4))
+    assert theirs(x) == pytest.approx(L1()(x))
+    box = FromPyproximal(pyproximal.Box(-1.0, 1.0))
+    assert box(x / 100) == 0 and box(100 * x) == float("inf")
+    with pytest.raises(NotImplementedError, match="no gradient"):
+        theirs.value_and_grad(x)
+    value, gradient = FromPyproximal(pyproximal.L2()).value_and_grad(x)
+    assert (value, gradient) == (pytest.approx(L2()(x)), pytest.approx(x))

@@ -41,6 +41,10 @@ VALUE = 4 + 2 * 2**0.5
 """The total variation of the 3 x 3 identity, by hand: four steps along one axis, two along both."""
 
 
+LIBRARIES = REPOSITORY / "tomodiff" / "_lib"
+"""What setting this checkout up compiled: taken where it is of these sources, or else compiled anew."""
+
+
 def clean_environment(home: Path, **more: str) -> dict[str, str]:
     """An environment without settings of ours, whose home and cache are `home`."""
     kept = {k: v for k, v in os.environ.items() if k not in COMPILER_ENVIRONMENT and not k.startswith("TOMODIFF")}
@@ -95,7 +99,8 @@ def wheel(index: None, tree: Path, tmp_path_factory: pytest.TempPathFactory) -> 
     """A wheel built from the source distribution of the tree, so that MANIFEST.in is complete."""
     pytest.importorskip("build")
     folder = tmp_path_factory.mktemp("built")
-    succeed(sys.executable, "-m", "build", "--outdir", folder, tree, env=clean_environment(folder), cwd=folder)
+    env = clean_environment(folder, TOMODIFF_PREBUILT=str(LIBRARIES))
+    succeed(sys.executable, "-m", "build", "--outdir", folder, tree, env=env, cwd=folder)
     (made,) = folder.glob("*.whl")
     return made
 
@@ -142,6 +147,7 @@ class TestWheel:
         value, place = succeed(installed / "python", "-c", LAUNCH, env=env, cwd=tmp_path).split()
         assert float(value) == pytest.approx(VALUE, rel=1e-6) and place.startswith(str(installed.parent))
 
+    @pytest.mark.slow  # tests/test_cli_ct.py runs it too
     def test_the_demo_runs_without_a_compiler(self, installed: Path, tmp_path: Path) -> None:
         if not list((REPOSITORY / "datasets").rglob("*.h5")):
             pytest.skip("datasets/ holds no sample scan yet")
@@ -164,7 +170,7 @@ def test_an_editable_install_finds_its_kernels(index: None, tree: Path, tmp_path
     bin_ = make_environment(tmp_path / "venv")
     site = next((tmp_path / "venv" / "lib").glob("python*/site-packages"))
     (site / "requirements.pth").write_text(sysconfig.get_paths()["purelib"] + "\n")  # those of this environment
-    env = clean_environment(tmp_path)
+    env = clean_environment(tmp_path, TOMODIFF_PREBUILT=str(LIBRARIES))
     succeed(
         bin_ / "python", "-m", "pip", "install", "--quiet", "--no-deps", "--editable", edited, env=env, cwd=tmp_path
     )

@@ -2,37 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
-from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from tomodiff.array import Array, tmap
-from tomodiff.core import LinearOperator, Operator, Space, check_element
+from tomodiff.core import LinearOperator, Operator
+from tomodiff.interop.torch_ops import applied, names_of, tensors_of, torch_ops
 
 if TYPE_CHECKING:
     import torch
-
-
-def from_dlpack(x: Any) -> Array:
-    """A NumPy (host) or CuPy (GPU) array over the memory of `x`: a tensor of PyTorch, JAX, CuPy, ... or an array.
-
-    Nothing is copied: writing into one writes into the other. TypeError for what has no __dlpack__.
-    """
-    loaded = sys.modules.get("cupy")
-    if isinstance(x, np.ndarray) or (loaded is not None and isinstance(x, loaded.ndarray)):
-        return x
-    if not hasattr(x, "__dlpack__"):
-        raise TypeError(f"from_dlpack: expected an array or tensor with __dlpack__, got {type(x).__name__}")
-    if type(x).__module__.partition(".")[0] == "torch":
-        x = x.detach().resolve_conj().resolve_neg()
-    if x.__dlpack_device__()[0] in (1, 3):  # DLPack's kDLCPU and kDLCUDAHost
-        return np.from_dlpack(x)
-    import cupy
-
-    return cupy.from_dlpack(x)
 
 
 def as_torch(A: Operator) -> Callable[..., Any]:
@@ -40,71 +17,56 @@ def as_torch(A: Operator) -> Callable[..., Any]:
 
     One tensor in and out, or for named inputs and outputs: tensors by keyword in, a dict out. Backward is the adjoint
     of the Jacobian. A linear operator is differentiable any number of times and forward (jvp) too; a non-linear one
-    once. Tensors must have the dtype and shape that A takes; non-contiguous ones are made contiguous.
+    once. Tensors must have the dtype and shape that A takes; non-contiguous ones are made contiguous; torch.func.vmap
+    takes the entries of a batch one by one.  torch.compile sees the operators of `torch_ops`, which it does not look
+    into; compiled, a non-linear operator is linearised again for its gradient.
     """
-    function = _linear_function(A) if isinstance(A, LinearOperator) else _function(A)
-    inputs, outputs = _names(A.domain), _names(A.range)
+    inputs, outputs = names_of(A.domain), names_of(A.range)
+    ops = torch_ops()
+    number = ops.number(A)
+    linear = isinstance(A, LinearOperator)
+    eager = _transformable(A) if isinstance(A, LinearOperator) else _function(A)
 
     def call(*tensors: torch.Tensor, **named: torch.Tensor) -> Any:
         if inputs is not None and (tensors or set(named) != set(inputs)):
             raise TypeError(f"{type(A).__name__}: expected tensors by the names {inputs}, got {sorted(named)}")
         if inputs is None and (len(tensors) != 1 or named):
             raise TypeError(f"{type(A).__name__}: expected one tensor, got {len(tensors)} and names {sorted(named)}")
-        result = function.apply(*(tensors if inputs is None else (named[name] for name in inputs)))
+        given = list(tensors if inputs is None else (named[name] for name in inputs))
+        if _compiling() or (linear and not _transformed()):
+            made = ops.linear(given, number, False) if linear else ops.value(given, number)
+            result = made[0] if outputs is None else made
+        else:
+            result = eager.apply(*given)
         return result if outputs is None else dict(zip(outputs, result, strict=True))
 
+    call.operator = A  # type: ignore[attr-defined]  # the registry holds it no longer than somebody else does
     return call
 
 
-def _names(space: Any) -> list[str] | None:
-    return None if isinstance(space, Space) else list(space)
-
-
-def _apply(map_: Callable[[Any], Any], space: Any, tensors: tuple[Any, ...], where: str) -> Any:
-    """`map_` of tensors that make up an element of `space`, on the stream on which torch runs."""
-    names = _names(space)
-    for tensor, s in zip(tensors, [space] if names is None else space.values(), strict=True):
-        check_element(s, _Described(tensor), where)
-    with _stream_of(tensors[0]):
-        arrays = [from_dlpack(t.contiguous()) for t in tensors]
-        return map_(arrays[0] if names is None else dict(zip(names, arrays, strict=True)))
-
-
-class _Described:
-    """A tensor's shape and dtype in NumPy's words."""
-
-    def __init__(self, tensor: Any) -> None:
-        self.shape, self.ndim = tuple(tensor.shape), tensor.ndim
-        self.dtype = np.dtype(str(tensor.dtype).removeprefix("torch."))
-
-
-def _stream_of(tensor: Any) -> Any:
-    """CuPy runs on the stream that torch is using now, so that no synchronisation is needed."""
-    if not tensor.is_cuda:
-        return nullcontext()
-    import cupy
+def _compiling() -> bool:
     import torch
 
-    return cupy.cuda.ExternalStream(torch.cuda.current_stream(tensor.device).cuda_stream)
+    return bool(torch.compiler.is_compiling())
 
 
-def _tensors(element: Any, space: Any) -> Any:
-    """Tensors over the memory of an element: one, or a tuple in the order of the names."""
-    import torch
+def _transformed() -> bool:
+    """Whether forward-mode gradients or a transform of torch.func are asked for, of which custom operators of several
+    tensors know nothing."""
+    import torch.autograd.forward_ad
 
-    made = tmap(torch.from_dlpack, element)
-    names = _names(space)
-    return made if names is None else tuple(made[name] for name in names)
+    functorch = torch._C._functorch.peek_interpreter_stack()  # type: ignore[attr-defined]
+    return functorch is not None or torch.autograd.forward_ad._current_level >= 0
 
 
-def _linear_function(A: LinearOperator) -> Any:
-    """An autograd function whose backward is the autograd function of the adjoint, and so on without end."""
+def _transformable(A: LinearOperator) -> Any:
+    """An autograd function for forward mode and the transforms of torch.func."""
     import torch
 
     class Linear(torch.autograd.Function):
         @staticmethod
         def forward(*tensors: Any) -> Any:
-            return _tensors(_apply(A.forward, A.domain, tensors, f"{type(A).__name__} of a tensor"), A.range)
+            return tensors_of(applied(A.forward, A.domain, tensors, f"{type(A).__name__} of a tensor"), A.range)
 
         @staticmethod
         def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
@@ -112,11 +74,23 @@ def _linear_function(A: LinearOperator) -> Any:
 
         @staticmethod
         def backward(ctx: Any, *cotangents: Any) -> Any:
-            return _linear_function(A.T).apply(*cotangents)
+            return _transformable(A.T).apply(*cotangents)
 
         @staticmethod
         def jvp(ctx: Any, *tangents: Any) -> Any:
-            return _linear_function(A).apply(*tangents)
+            return _transformable(A).apply(*tangents)
+
+        @staticmethod
+        def vmap(info: Any, in_dims: Any, *tensors: Any) -> Any:
+            def entry(i: int) -> Any:
+                return _transformable(A).apply(
+                    *(t if d is None else t.select(d, i) for t, d in zip(tensors, in_dims, strict=True))
+                )
+
+            entries = [entry(i) for i in range(info.batch_size)]
+            if isinstance(entries[0], torch.Tensor):
+                return torch.stack(entries), 0
+            return tuple(torch.stack(group) for group in zip(*entries, strict=True)), (0,) * len(entries[0])
 
     return Linear
 
@@ -128,13 +102,13 @@ def _function(A: Operator) -> Any:
     class NonLinear(torch.autograd.Function):
         @staticmethod
         def forward(ctx: Any, *tensors: Any) -> Any:
-            y, ctx.jacobian = _apply(A.linearize, A.domain, tensors, f"{type(A).__name__} of a tensor")
-            return _tensors(y, A.range)
+            y, ctx.jacobian = applied(A.linearize, A.domain, tensors, f"{type(A).__name__} of a tensor")
+            return tensors_of(y, A.range)
 
         @staticmethod
         @once_differentiable
         def backward(ctx: Any, *cotangents: Any) -> Any:
             J = ctx.jacobian
-            return _tensors(_apply(J.adjoint, A.range, cotangents, f"cotangent of {type(A).__name__}"), A.domain)
+            return tensors_of(applied(J.adjoint, A.range, cotangents, f"cotangent of {type(A).__name__}"), A.domain)
 
     return NonLinear
