@@ -68,12 +68,10 @@ extern "C" __global__ void tv_primal(const real* __restrict__ x, const real* __r
     for (int l = first; l < lanes; ++l) out[l] = tv_clip(in[l] + lambda * tv_minus_adjoint(r, l, 1), low, high);
 }
 
-static __device__ __forceinline__ void tv_ascend(const TvVector& d, const real* __restrict__ pz, const real* __restrict__ py,
-                                                 const real* __restrict__ px, real* __restrict__ qz, real* __restrict__ qy,
-                                                 real* __restrict__ qx, int l, real beta) {
-    const real a = tv_ahead(pz, qz, l, beta) + d.z, b = tv_ahead(py, qy, l, beta) + d.y, c = tv_ahead(px, qx, l, beta) + d.x;
-    const real length = sqrt(a * a + b * b + c * c), scale = (real)1 / (length > (real)1 ? length : (real)1);
-    qz[l] = a * scale, qy[l] = b * scale, qx[l] = c * scale;
+/* 1 / max(length, 1). */
+static __device__ __forceinline__ real tv_within(real a, real b, real c) {
+    const real length = sqrt(a * a + b * b + c * c);
+    return (real)1 / (length > (real)1 ? length : (real)1);
 }
 
 /* q becomes the next dual point, r + sigma D z with r = p + beta (p - q), projected onto |.| <= 1. */
@@ -87,8 +85,15 @@ extern "C" __global__ void tv_dual(const real* __restrict__ z, const real* __res
     real *__restrict__ qz = q + row, *__restrict__ qy = q + row + n, *__restrict__ qx = q + row + 2 * n;
     const int lanes = nx - x0 < LANES ? nx - x0 : LANES, inside = lanes - (x0 + lanes == nx);
     const real* __restrict__ in = z + row;
-    for (int l = 0; l < inside; ++l) tv_ascend(tv_difference(in, s, l, 1), pz, py, px, qz, qy, qx, l, beta);
-    if (inside < lanes) tv_ascend(tv_difference(in, s, inside, 0), pz, py, px, qz, qy, qx, inside, beta);
+    real a[LANES], b[LANES], c[LANES]; /* a loop of all in one has more pointers than g++ tells apart, and makes no vectors */
+    for (int l = 0; l < lanes; ++l) a[l] = tv_ahead(pz, qz, l, beta) + s.wz * (in[l + s.z] - in[l]);
+    for (int l = 0; l < lanes; ++l) b[l] = tv_ahead(py, qy, l, beta) + s.wy * (in[l + s.y] - in[l]);
+    for (int l = 0; l < inside; ++l) c[l] = tv_ahead(px, qx, l, beta) + s.wx * (in[l + 1] - in[l]);
+    if (inside < lanes) c[inside] = tv_ahead(px, qx, inside, beta);
+    for (int l = 0; l < lanes; ++l) {
+        const real scale = tv_within(a[l], b[l], c[l]);
+        qz[l] = a[l] * scale, qy[l] = b[l] * scale, qx[l] = c[l] * scale;
+    }
 }
 
 static __device__ __forceinline__ real tv_huber(const TvVector& d, real eps, real half_inverse) {
