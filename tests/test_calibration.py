@@ -20,6 +20,7 @@ from tomodiff.projectors.geometry_errors import NAMES, GeometryErrors
 from tomodiff.recipes.calibration.identify import certainties
 from tomodiff.recipes.calibration.joint import Plan, calibrate, calibrated
 from tomodiff.recipes.calibration.names import ERRORS
+from tomodiff.recipes.run import Run
 from tomodiff.simulate.ellipsoids import Ellipsoids
 from tomodiff.solvers import Cgls, solve
 
@@ -168,7 +169,7 @@ def test_the_whole_command(tmp_path: Path, command: Callable[..., str]) -> None:
     scan = tmp_path / "scan.h5"
     setup = ("--pixel-mm", "0.3", "--source-axis-mm", "40", "--source-detector-mm", "80")
     crooked_by = ("--phantom", "beads", "--axis-shift", "3", "--roll", "2")
-    command("ct", "simulate", scan, "--views", "60", "--rows", "24", "--columns", "48", *setup, *crooked_by)
+    command("ct", "simulate", scan, "--views", "48", "--rows", "12", "--columns", "48", *setup, *crooked_by)
     said = command("ct", "calibrate", scan, "-o", tmp_path / "cal", "--once", "detector_u,detector_roll",
                    "--center", "keep", "--rings", "off", "--steps", "5", "--products", "12")  # fmt: skip
     assert "volume" in said
@@ -198,6 +199,29 @@ def test_the_whole_command(tmp_path: Path, command: Callable[..., str]) -> None:
         code=2,
     )
     assert "expected 10 views of 8 x 16 pixels" in failed
+
+
+def test_a_stopped_calibration_goes_on_to_the_same_bits(
+    tmp_path: Path, command: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scan = tmp_path / "scan.h5"
+    command("ct", "simulate", scan, "--views", "24", "--rows", "6", "--columns", "48", "--phantom", "beads")
+    given = ("--once", "detector_u", "--each", "detector_v", "--center", "keep", "--steps", "2", "--products", "4")
+    command("ct", "calibrate", scan, "-o", tmp_path / "whole", *given)
+    log_metrics, said = Run.log_metrics, []
+
+    def stop_after_three(self: Run, values: dict[str, float]) -> None:
+        log_metrics(self, values)
+        said.append(values)
+        self.asked = len(said) == 3  # type: ignore[attr-defined]
+
+    monkeypatch.setattr(Run, "log_metrics", stop_after_three)
+    monkeypatch.setattr(Run, "stop_requested", property(lambda self: getattr(self, "asked", False)))
+    command("ct", "calibrate", scan, "-o", tmp_path / "part", *given, code=75)
+    monkeypatch.undo()
+    command("resume", tmp_path / "part")
+    found = [json.loads((tmp_path / name / "geometry.json").read_text()) for name in ("whole", "part")]
+    assert found[0] == found[1]
 
 
 def test_impossible_calibrations_are_refused(tmp_path: Path, command: Callable[..., str]) -> None:

@@ -5,39 +5,37 @@ from __future__ import annotations
 from collections.abc import Mapping
 from math import isfinite
 
-from tomodiff.array import Array, Element, inner, namespace, norm, tmap
+from tomodiff.array import Array, Element, block_of, inner, namespace, norm, tmap
 from tomodiff.core import Functional
 from tomodiff.core.functional import Pulled
 from tomodiff.errors import Diverged
 from tomodiff.objective import Gaussian
-
-_BLOCK = 1 << 22
 
 
 def inner_of_moves(a: Element, b: Element, c: Element, d: Element) -> float:
     """<a - b, c - d>, the differences taken block by block."""
     if isinstance(a, Mapping):
         return sum(inner_of_moves(a[name], b[name], c[name], d[name]) for name in a)
-    flat = [e.reshape(-1) for e in (a, b, c, d)]
+    flat, size = [e.reshape(-1) for e in (a, b, c, d)], block_of(namespace(a))
 
     def block(i: int) -> float:
-        p, q, r, s = (e[i : i + _BLOCK] for e in flat)
+        p, q, r, s = (e[i : i + size] for e in flat)
         return inner(p - q, r - s)
 
-    return sum(block(i) for i in range(0, flat[0].size, _BLOCK))
+    return sum(block(i) for i in range(0, flat[0].size, size))
 
 
 def inner_with_move(g: Element, a: Element, b: Element) -> float:
     """<g, a - b>, the difference taken block by block."""
     if isinstance(g, Mapping):
         return sum(inner_with_move(g[name], a[name], b[name]) for name in g)
-    flat = [e.reshape(-1) for e in (g, a, b)]
+    flat, size = [e.reshape(-1) for e in (g, a, b)], block_of(namespace(g))
 
     def block(i: int) -> float:
-        p, q, r = (e[i : i + _BLOCK] for e in flat)
+        p, q, r = (e[i : i + size] for e in flat)
         return inner(p, q - r)
 
-    return sum(block(i) for i in range(0, flat[0].size, _BLOCK))
+    return sum(block(i) for i in range(0, flat[0].size, size))
 
 
 def moved(x: Element, length: float, d: Element) -> Element:

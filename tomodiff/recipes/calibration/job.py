@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from tomodiff.array import to_numpy
+from tomodiff.array import Element, to_numpy
 from tomodiff.errors import ConfigError, DataError
 from tomodiff.files import probe
 from tomodiff.files.geometry_file import write_geometry
@@ -18,6 +18,7 @@ from tomodiff.projectors.geometry_errors import is_turn
 from tomodiff.recipes.calibration.identify import Certainty, certainties
 from tomodiff.recipes.calibration.joint import Level, Plan, calibrate, calibrated
 from tomodiff.recipes.calibration.settings import CalibrateSettings
+from tomodiff.recipes.checkpoints import Checkpoints
 from tomodiff.recipes.correct import axis_column, corrected, geometry_for, result_of
 from tomodiff.recipes.device import device_named
 from tomodiff.recipes.progress import Progress
@@ -54,9 +55,12 @@ def calibrate_scan(settings: CalibrateSettings, run: Run, progress: Progress) ->
             f"{len(scan)} views are fewer than the {scan.detector_shape[1]} columns of the detector: the volume is so "
             "free that it takes up part of the errors, which then come out too small (try --bin 2)"
         )
+    checkpoints = Checkpoints(run, "ct-calibrate")
+    stopped = checkpoints.resume(len(scan), "views")
     with progress.stage("calibrate", total=plan.steps * len(plan.bins(scan)), unit="step") as bar:
-        watch = _Watch(run, bar, plan, scan)
-        errors, volume, level = calibrate(data, scan, grid, plan, watch.step)
+        watch = _Watch(run, bar, scan, checkpoints)
+        onward = None if stopped is None else watch.taken_up(*stopped, device)
+        errors, volume, level = calibrate(data, scan, grid, plan, watch.step, onward)
     before = {name: level.deviation(name) for name in errors}
     told = certainties(scan, level.grid, plan.once, plan.each, before)
     whole = _whole(settings, axis_column(report))
@@ -85,10 +89,19 @@ def _whole(settings: CalibrateSettings, center: float | None) -> Scan | None:
 class _Watch:
     """Says and keeps every step."""
 
-    def __init__(self, run: Run, bar: Any, plan: Plan, scan: Scan) -> None:
-        self.run, self.bar, self.plan, self.scan, self.began, self.count = run, bar, plan, scan, time.monotonic(), 0
+    def __init__(self, run: Run, bar: Any, scan: Scan, checkpoints: Checkpoints) -> None:
+        self.run, self.bar, self.scan, self.checkpoints = run, bar, scan, checkpoints
+        self.began, self.count = time.monotonic(), 0
 
-    def step(self, level: Level, state: State, misfit: float) -> None:
+    def taken_up(
+        self, count: int, values: dict[str, np.ndarray], memory: dict[str, Any], device: Any
+    ) -> tuple[int, int, Element]:
+        """What an earlier start of the run left: the number of the level, the steps done in it, and the unknowns."""
+        self.count = count
+        x = {name: device(a) for name, a in values.items() if name != "views"}
+        return int(memory["level"]), int(memory["steps"]), x
+
+    def step(self, number: int, level: Level, state: State, misfit: float) -> None:
         """After each step."""
         self.count += 1
         pixels = level.errors.scan.pixel[1] / self.scan.pixel[1]
@@ -96,8 +109,8 @@ class _Watch:
             {"iteration": self.count, "misfit": misfit, "pixels": pixels, "seconds": time.monotonic() - self.began}
         )
         self.bar.advance(misfit=misfit)
-        if self.run.stop_requested:
-            raise self.run.stopped(self.count)
+        kept = {"views": np.arange(len(self.scan))} | {name: to_numpy(a) for name, a in state.x.items()}
+        self.checkpoints.after(self.count, kept, {"level": number, "steps": state.iteration})
 
 
 def in_words(name: str, value: float, pixel: float) -> str:

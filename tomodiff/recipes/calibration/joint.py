@@ -167,24 +167,35 @@ def calibrate(
     scan: Scan,
     grid: Grid,
     plan: Plan,
-    each: Callable[[Level, State, float], None] = lambda level, state, misfit: None,
+    each: Callable[[int, Level, State, float], None] = lambda number, level, state, misfit: None,
+    onward: tuple[int, int, Element] | None = None,
 ) -> tuple[dict[str, np.ndarray], Array, Level]:
-    """(errors by name, volume, finest level) of line integrals (view, v, u); `each` sees every step,
-    with the misfit after it."""
+    """(errors by name, volume, finest level) of line integrals (view, v, u); `each` sees every step: the number of the
+    level from the coarsest, it, the state, and the misfit after it.
+
+    onward: number of the level, steps done there and the unknowns then, where an earlier run stopped; it goes on to the
+    same bits.
+    """
     xp = namespace(data)
     errors: dict[str, np.ndarray] = {}
     volume: Array | None = None
     level: Level | None = None
-    for level in levels(data, scan, grid, plan):
+    for number, level in enumerate(levels(data, scan, grid, plan)):
+        if onward is not None and number < onward[0]:
+            continue
         start = errors or {name: np.zeros(s.shape) for name, s in level.errors.domain.items()}
-        x: Element = {name: xp.asarray(a) for name, a in start.items()}
-        x["volume"] = xp.zeros(level.grid.shape, data.dtype) if volume is None else resampled(volume, level.grid.shape)
+        if onward is not None and number == onward[0]:
+            done, x = onward[1], onward[2]
+        else:
+            done, x = 0, {name: xp.asarray(a) for name, a in start.items()}
+            blank = volume is None
+            x["volume"] = xp.zeros(level.grid.shape, data.dtype) if blank else resampled(volume, level.grid.shape)
         solver = GaussNewton(precondition=level.precondition, products=plan.products, forcing=FORCING)
-        state, misfit = State("GaussNewton", x), level.misfit(x)
-        for _ in range(plan.steps):
+        state, misfit = State("GaussNewton", x, done), level.misfit(x)
+        for _ in range(done, plan.steps):
             state = solver.step(level.objective(max(level.noise, misfit)), state)
             misfit = level.misfit(state.x)
-            each(level, state, misfit)
+            each(number, level, state, misfit)
             if state.metrics["length"] == 0 or (state.iteration > 1 and _settled(state, x, level)):
                 break
             x = state.x
