@@ -128,7 +128,7 @@ class TotalVariation(Functional):
             stencil.run("tv_primal", (x, p, q, z), beta, step, low, high)
             stencil.run("tv_dual", (z, p, q), beta, ascent)
             p, q = q, p
-            if k % CHECK_EVERY == 0 or k == self.iterations:
+            if (self.accuracy and k % CHECK_EVERY == 0) or k == self.iterations:
                 stencil.run("tv_primal", (x, p, p, z), 0.0, step, low, high)
                 gap = step * stencil.total("tv_gap", (z, p))
                 if gap <= target:

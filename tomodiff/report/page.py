@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import Any
 
-from tomodiff.report.drawing import DARK, LIGHT, WIDTH, Draw, encode
+from tomodiff.report.drawing import DARK, LIGHT, WIDTH, Draw, encode, laid_out_like
 from tomodiff.report.style import STYLE
 
 NOTHING = "\N{EN DASH}"
@@ -51,12 +51,13 @@ def columns(*sections: str) -> str:
 
 def picture(draw: Draw, caption: str) -> str:
     """A figure in the light and the dark theme; the reader's system chooses."""
-    light, dark = draw(LIGHT), draw(DARK)
-    share = min(100.0, 100 * light.get_figwidth() / WIDTH)
+    light = draw(LIGHT)
+    share, shown = min(100.0, 100 * light.get_figwidth() / WIDTH), encode(light)
+    dark = laid_out_like(draw(DARK), light)
     return (
         "<figure><picture>"
         f'<source media="(prefers-color-scheme: dark)" srcset="data:image/png;base64,{encode(dark)}">'
-        f'<img alt="{escape(caption)}" style="width:{share:.0f}%" src="data:image/png;base64,{encode(light)}">'
+        f'<img alt="{escape(caption)}" style="width:{share:.0f}%" src="data:image/png;base64,{shown}">'
         "</picture>"
         f"<figcaption>{escape(caption)}</figcaption></figure>"
     )
