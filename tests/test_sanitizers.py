@@ -24,7 +24,7 @@ pytestmark = pytest.mark.sanitizer
 
 SANITIZE = (
     "-O1",
-    "-g",
+    "-g1",
     "-fno-omit-frame-pointer",
     "-fsanitize=address,undefined,float-cast-overflow",
     "-fno-sanitize-recover=all",
