@@ -120,7 +120,7 @@ class LinearOperator(Operator):
         return -1.0 * self
 
 
-def _into(out: Element | None, value: Element) -> Element:
+def into(out: Element | None, value: Element) -> Element:
     """`value`, written into `out` if there is one."""
 
     def write(target: Array, source: Array) -> Array:
@@ -155,13 +155,13 @@ class Linear(LinearOperator):
         if self.push is None:
             raise NotImplementedError(f"{self.name} has no forward map (no push was given)")
         check_element(self.domain, x, f"{self.name}.forward: x")
-        return _into(out, _own(self.push(x), x))
+        return into(out, _own(self.push(x), x))
 
     def adjoint(self, y: Element, out: Element | None = None) -> Element:
         if self.pull is None:
             raise NotImplementedError(f"{self.name} has no adjoint (no pull was given)")
         check_element(self.range, y, f"{self.name}.adjoint: y")
-        return _into(out, _own(self.pull(y), y))
+        return into(out, _own(self.pull(y), y))
 
 
 @dataclass(frozen=True, eq=False)
@@ -295,7 +295,7 @@ class Stack(LinearOperator):
         total = next(terms)
         for term in terms:
             total = tmap(operator.iadd, total, term)
-        return _into(out, total)
+        return into(out, total)
 
 
 @dataclass(frozen=True, eq=False)
@@ -357,11 +357,11 @@ class FixedLinear(Fixed, LinearOperator):
     """An operator whose inputs that remain free are the ones in which it is linear."""
 
     def forward(self, x: Element, out: Element | None = None) -> Element:
-        return _into(out, self.of(self._all(x, self.values)))
+        return into(out, self.of(self._all(x, self.values)))
 
     def adjoint(self, y: Element, out: Element | None = None) -> Element:
         origin = zeros(self.domain, namespace(y))  # any point will do: the Jacobian is the same everywhere
-        return _into(out, Fixed.linearize(self, origin)[1].adjoint(y))
+        return into(out, Fixed.linearize(self, origin)[1].adjoint(y))
 
     __call__ = forward  # type: ignore[assignment]
     linearize = LinearOperator.linearize

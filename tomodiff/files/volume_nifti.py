@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from tomodiff.errors import ConfigError, DataError
+from tomodiff.extras import library
 from tomodiff.geometry import Grid
 from tomodiff.result import Result
 
@@ -22,24 +23,16 @@ SKEW = 1e-4
 
 def check(path: Path, result: Result) -> None:
     """Raise ConfigError where nibabel is missing, or for an axis too long for a NIfTI-1 header."""
-    _nibabel()
+    library("nibabel", "medical", "NIfTI files need")
     if max(result.grid.shape) > np.iinfo(np.int16).max:
         raise ConfigError(f"{path}: expected at most 32767 voxels along an axis for NIfTI, found {result.grid.shape}")
     if np.dtype(result.volume.dtype).itemsize == 8 and np.dtype(result.volume.dtype).kind in "iu":
         raise ConfigError(f"{path}: expected numbers of at most 32 bits, or float64, found {result.volume.dtype}")
 
 
-def _nibabel() -> Any:
-    try:
-        import nibabel
-    except ImportError as error:
-        raise ConfigError("NIfTI files need nibabel: pip install 'tomodiff[medical]'") from error
-    return nibabel
-
-
 def write(target: Path, result: Result) -> None:
     """Write the file, compressed if its name ends in .gz."""
-    nibabel = _nibabel()
+    nibabel = library("nibabel", "medical", "NIfTI files need")
     affine = np.vstack([result.grid.world_from_index, [0, 0, 0, 1]])
     image = nibabel.Nifti1Image(np.asarray(result.volume).transpose(2, 1, 0), affine)
     image.header.set_xyzt_units("mm")
@@ -51,7 +44,7 @@ def write(target: Path, result: Result) -> None:
 
 def read(path: Path) -> tuple[np.ndarray, Grid, dict[str, Any]]:
     """The volume and its grid.  A file whose axes form a left hand is mirrored along its first axis to fit a grid."""
-    nibabel = _nibabel()
+    nibabel = library("nibabel", "medical", "NIfTI files need")
     try:
         image = nibabel.load(path)
         data = np.asanyarray(image.dataobj)

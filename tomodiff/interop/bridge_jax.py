@@ -9,7 +9,7 @@ import numpy as np
 
 from tomodiff.array import Element, tmap
 from tomodiff.core import LinearOperator, Operator, check_element
-from tomodiff.errors import ConfigError
+from tomodiff.extras import library
 
 
 def as_jax(A: Operator) -> Callable[..., Any]:
@@ -20,7 +20,7 @@ def as_jax(A: Operator) -> Callable[..., Any]:
     another once, from a linearisation made again when it is asked for.  Arrays must have the dtype that A takes: double
     precision needs jax.config.update("jax_enable_x64", True).  Needs the extra `jax`.
     """
-    jax = _jax()
+    jax = library("jax", "jax", "as_jax needs", "JAX")
 
     def callback(apply: Callable[..., Element], space: Any, *x: Any) -> Any:
         shapes = tmap(lambda s: jax.ShapeDtypeStruct(s.shape, s.dtype), space)
@@ -55,11 +55,3 @@ def _conj(x: Element) -> Element:
 
 def _host(x: Element) -> Element:
     return tmap(lambda a: np.ascontiguousarray(np.asarray(a)), x)
-
-
-def _jax() -> Any:
-    try:
-        import jax
-    except ImportError as error:
-        raise ConfigError("as_jax needs JAX: pip install 'tomodiff[jax]'") from error
-    return jax

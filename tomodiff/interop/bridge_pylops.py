@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from tomodiff.array import Array
 from tomodiff.core import Functional, LinearOperator, Space, check_element
-from tomodiff.errors import ConfigError
+from tomodiff.core.operators import into
+from tomodiff.extras import library
 from tomodiff.interop.bridge_scipy import as_scipy
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 def as_pylops(A: LinearOperator) -> pylops.LinearOperator:
     """`A` as a pylops.LinearOperator on flattened NumPy arrays, with the shapes of A as `dims` and `dimsd`."""
-    pylops = _library("pylops")
+    pylops = library("pylops", "pylops", "this bridge needs")
     made = pylops.LinearOperator(as_scipy(A), dims=A.domain.shape, dimsd=A.range.shape)
     made.name = type(A).__name__
     return made
@@ -32,31 +33,29 @@ class FromPylops(LinearOperator):
 
     def forward(self, x: Array, out: Array | None = None) -> Array:
         check_element(self.domain, x, f"{type(self.operator).__name__}.forward: x")
-        return self._written(self.operator.matvec(x.reshape(-1)), self.range, out)
+        return into(out, _shaped(self.operator.matvec(x.reshape(-1)), self.range))
 
     def adjoint(self, y: Array, out: Array | None = None) -> Array:
         check_element(self.range, y, f"{type(self.operator).__name__}.adjoint: y")
-        return self._written(self.operator.rmatvec(y.reshape(-1)), self.domain, out)
+        return into(out, _shaped(self.operator.rmatvec(y.reshape(-1)), self.domain))
 
-    @staticmethod
-    def _written(flat: Array, space: Space, out: Any) -> Array:
-        made: Array = flat.reshape(space.shape).astype(space.dtype)
-        if out is None:
-            return made
-        out[...] = made
-        return out
+
+def _shaped(flat: Array, space: Space) -> Array:
+    """A copy, since some operators return what they were given."""
+    made: Array = flat.reshape(space.shape).astype(space.dtype)
+    return made
 
 
 def as_pyproximal(f: Functional, space: Space) -> ProxOperator:
     """`f`, of arrays in `space`, as a pyproximal.ProxOperator of flattened arrays: its value, and its prox and gradient
     where it has them."""
-    library = _library("pyproximal")
+    pyproximal = library("pyproximal", "pylops", "this bridge needs")
     smooth = type(f).value_and_grad is not Functional.value_and_grad
 
     def shaped(x: Array) -> Array:
         return x.reshape(space.shape).astype(space.dtype, copy=False)
 
-    class Proximal(library.ProxOperator):  # type: ignore[misc, name-defined]
+    class Proximal(pyproximal.ProxOperator):  # type: ignore[misc, name-defined]
         def __init__(self) -> None:
             super().__init__(None, smooth)
 
@@ -89,12 +88,3 @@ class FromPyproximal(Functional):
 
     def prox(self, x: Array, step: Any) -> Array:
         return self.operator.prox(x.reshape(-1), step).reshape(x.shape).astype(x.dtype)
-
-
-def _library(name: str) -> Any:
-    import importlib
-
-    try:
-        return importlib.import_module(name)
-    except ImportError as error:
-        raise ConfigError(f"this bridge needs {name}: pip install 'tomodiff[pylops]'") from error

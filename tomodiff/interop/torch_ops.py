@@ -13,7 +13,7 @@ import numpy as np
 
 from tomodiff.array import tmap
 from tomodiff.core import LinearOperator, Operator, Space, check_element
-from tomodiff.errors import ConfigError
+from tomodiff.extras import library
 from tomodiff.interop.dlpack import from_dlpack
 
 _OPERATORS: weakref.WeakValueDictionary[int, Operator] = weakref.WeakValueDictionary()
@@ -42,11 +42,7 @@ class TorchOps:
 @functools.cache
 def torch_ops() -> TorchOps:
     """The operators, registered once.  ConfigError names the extra where PyTorch is missing."""
-    try:
-        import torch
-    except ImportError as error:
-        raise ConfigError("as_torch needs PyTorch: pip install 'tomodiff[torch]'") from error
-    library = torch.library
+    torch = library("torch", "torch", "as_torch needs", "PyTorch")
 
     def made(map_: Callable[[Any], Any], given: Any, returned: Any, tensors: Sequence[Any], where: str) -> list[Any]:
         """Tensors of their own memory: a torch operator must not return what it was given."""
@@ -79,7 +75,7 @@ def torch_ops() -> TorchOps:
         return made(J.adjoint, A.range, A.domain, g, f"cotangent of {type(A).__name__}")
 
     def op(name: str, schema: str, f: Any, fake: Any) -> Any:
-        defined = library.custom_op(f"tomodiff::{name}", f, mutates_args=(), schema=schema)
+        defined = torch.library.custom_op(f"tomodiff::{name}", f, mutates_args=(), schema=schema)
         defined.register_fake(fake)
         return defined
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from tomodiff.array import Array, namespace, plain
 from tomodiff.core import Functional
-from tomodiff.errors import ConfigError
+from tomodiff.extras import library
 from tomodiff.objective.penalty import shrink
 
 
@@ -50,8 +50,4 @@ class Wavelet(Functional):
 
 
 def _pywt() -> Any:
-    try:
-        import pywt
-    except ImportError as error:
-        raise ConfigError("wavelets need PyWavelets: pip install 'tomodiff[wavelets]'") from error
-    return pywt
+    return library("pywt", "wavelets", "wavelets need", "PyWavelets")

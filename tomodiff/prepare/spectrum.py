@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from importlib import import_module
 from typing import Any
 
 import numpy as np
 
 from tomodiff.errors import ConfigError
+from tomodiff.extras import library
 
 
 def tube_spectrum(
@@ -18,7 +18,7 @@ def tube_spectrum(
 
     filters_mm: {"Al": 2.0, "Cu": 0.1}, names as spekpy has them.  Needs the extra `spectral`.
     """
-    spekpy = _library("spekpy")
+    spekpy = library("spekpy", "spectral", "spectra need")
     if not 10 <= kv <= 500:
         raise ConfigError(f"tube_spectrum: kv: expected 10 to 500 kV, got {kv}")
     tube = spekpy.Spek(kvp=kv, th=anode_deg, dk=step_kev)
@@ -35,7 +35,7 @@ def attenuation(material: str, energies_kev: Any, density: float | None = None) 
     for elements and names from the tables.  Total cross sections of xraylib (Schoonjans et al. 2011).  Needs
     `spectral`.
     """
-    xraylib = _library("xraylib")
+    xraylib = library("xraylib", "spectral", "spectra need")
     try:
         known = density if density is not None else _density(xraylib, material)
         return np.array([0.1 * known * xraylib.CS_Total_CP(material, float(e)) for e in np.atleast_1d(energies_kev)])
@@ -51,10 +51,3 @@ def _density(xraylib: Any, material: str) -> float:
     if parsed["nElements"] == 1:
         return float(xraylib.ElementDensity(parsed["Elements"][0]))
     raise ConfigError(f"attenuation: {material}: expected its density in g/cm^3, which no table has")
-
-
-def _library(name: str) -> Any:
-    try:
-        return import_module(name)
-    except ImportError as error:
-        raise ConfigError(f"spectra need {name}: pip install 'tomodiff[spectral]'") from error

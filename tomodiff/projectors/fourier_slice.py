@@ -10,6 +10,7 @@ import numpy as np
 
 from tomodiff.array import Array, Element, namespace, to_numpy
 from tomodiff.core import Linear, LinearOperator, Operator, Space, check_element
+from tomodiff.core.operators import into
 from tomodiff.particles import Particles
 from tomodiff.projectors.records import NAMES, Records, wavelength
 from tomodiff.projectors.slicer import CTF_MODES, Slicer
@@ -182,12 +183,12 @@ class KnownSlices(LinearOperator):
 
     def forward(self, x: Array, out: Array | None = None) -> Array:
         check_element(self.domain, x, "FourierSlice.forward: x")
-        return self._given(out, self.of.slicer.images(self.of.spectrum.forward(x), self._records(x)))
+        return into(out, self.of.slicer.images(self.of.spectrum.forward(x), self._records(x)))
 
     def adjoint(self, y: Array, out: Array | None = None) -> Array:
         check_element(self.range, y, "FourierSlice.adjoint: y")
         grown = self.of.slicer.adjoint(namespace(y).ascontiguousarray(y), self._records(y))
-        return self._given(out, self.of.spectrum.adjoint(grown))
+        return into(out, self.of.spectrum.adjoint(grown))
 
     def residual_grad(self, x: Element, data: Element, weights: Any = None) -> tuple[float, Element]:
         if weights is not None and getattr(weights, "shape", ()) == tuple(self.range.shape):
@@ -201,13 +202,6 @@ class KnownSlices(LinearOperator):
 
     def _records(self, like: Array) -> Array:
         return self.of._on(namespace(like), self._table)
-
-    @staticmethod
-    def _given(out: Any, made: Array) -> Array:
-        if out is None:
-            return made
-        out[...] = made
-        return out
 
 
 def parameters(particles: Particles) -> dict[str, np.ndarray]:

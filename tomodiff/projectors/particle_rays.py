@@ -8,6 +8,7 @@ import numpy as np
 
 from tomodiff.array import Array, fft_of, namespace
 from tomodiff.core import LinearOperator, Space, check_element
+from tomodiff.core.operators import into
 from tomodiff.geometry import Grid, Vectors
 from tomodiff.projectors.fourier_slice import FourierSlice
 from tomodiff.projectors.phase_polynomials import EVEN_DEGREES, ODD_DEGREES
@@ -43,7 +44,7 @@ class RealSlice(LinearOperator):
         xp = namespace(x)
         fft = fft_of(xp)
         seen = xp.fft.ifftshift(self.rays.forward(x), (1, 2))
-        return _into(out, fft.rfft2(seen, **fft_workers(xp)) * xp.asarray(self._factor))
+        return into(out, fft.rfft2(seen, **fft_workers(xp)) * xp.asarray(self._factor))
 
     def adjoint(self, y: Array, out: Array | None = None) -> Array:
         """The transpose: a volume."""
@@ -52,7 +53,7 @@ class RealSlice(LinearOperator):
         g = y * xp.asarray(self._factor.conj())
         g[:, :, 1 : self.box // 2] *= 0.5  # irfft2 counts these columns twice
         seen = fft_of(xp).irfft2(g, (self.box, self.box), norm="forward", **fft_workers(xp))
-        return _into(out, self.rays.adjoint(xp.ascontiguousarray(xp.fft.fftshift(seen, (1, 2)))))
+        return into(out, self.rays.adjoint(xp.ascontiguousarray(xp.fft.fftshift(seen, (1, 2)))))
 
 
 def beams(
@@ -95,10 +96,3 @@ def polynomial(p: np.ndarray, degrees: tuple[int, ...], u: np.ndarray, v: np.nda
             total += p[at + power] * u ** (degree - power) * v**power
         at += degree + 1
     return total
-
-
-def _into(out: Array | None, made: Array) -> Array:
-    if out is None:
-        return made
-    out[...] = made
-    return out

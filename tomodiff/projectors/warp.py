@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
 from tomodiff.array import Array, Element, namespace
 from tomodiff.core import Linear, LinearOperator, Operator, Space, check_element
+from tomodiff.core.operators import into
 from tomodiff.geometry import Grid
 from tomodiff.kernels import host_threads, kernel, lanes
 
@@ -112,11 +112,11 @@ class Warped(LinearOperator):
 
     def forward(self, x: Array, out: Array | None = None) -> Array:
         check_element(self.domain, x, "Warped.forward: x")
-        return _into(out, self.warp._forward(namespace(x).ascontiguousarray(x), self.displacement))
+        return into(out, self.warp._forward(namespace(x).ascontiguousarray(x), self.displacement))
 
     def adjoint(self, y: Array, out: Array | None = None) -> Array:
         check_element(self.range, y, "Warped.adjoint: y")
-        return _into(out, self.warp._adjoint(y, self.displacement))
+        return into(out, self.warp._adjoint(y, self.displacement))
 
 
 class FreeForm(LinearOperator):
@@ -137,11 +137,11 @@ class FreeForm(LinearOperator):
 
     def forward(self, x: Array, out: Array | None = None) -> Array:
         check_element(self.domain, x, "FreeForm.forward: x")
-        return _into(out, self._along_axes(x, self.matrices))
+        return into(out, self._along_axes(x, self.matrices))
 
     def adjoint(self, y: Array, out: Array | None = None) -> Array:
         check_element(self.range, y, "FreeForm.adjoint: y")
-        return _into(out, self._along_axes(y, [m.T for m in self.matrices]))
+        return into(out, self._along_axes(y, [m.T for m in self.matrices]))
 
     def _along_axes(self, x: Array, matrices: list[np.ndarray]) -> Array:
         xp, first = namespace(x), x.ndim - len(matrices)
@@ -156,10 +156,3 @@ def _splines(knots: int, n: int) -> np.ndarray:
     off = np.abs(at[:, None] - np.arange(knots))
     near, far = 2 / 3 - off**2 + off**3 / 2, (2 - off).clip(0) ** 3 / 6
     return np.where(off < 1, near, far)
-
-
-def _into(out: Any, value: Array) -> Array:
-    if out is None:
-        return value
-    out[...] = value
-    return out

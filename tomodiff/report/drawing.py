@@ -143,7 +143,7 @@ def window(*images: np.ndarray, low: float = 0.5, high: float = 99.5) -> tuple[f
 
 
 def laid_out_like(drawn: Figure, other: Figure) -> Figure:
-    """The figure with the layout of another of the same parts that has been drawn: finding one takes most of the time."""
+    """The figure with the layout of another of the same parts that has been drawn, as finding one takes long."""
     drawn.set_layout_engine("none")
     for axes, placed in zip(drawn.axes, other.axes, strict=True):
         axes.set_position(placed.get_position(original=True))

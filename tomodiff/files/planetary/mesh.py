@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from tomodiff.errors import ConfigError, DataError
+from tomodiff.extras import library
 
 DSK = (".bds", ".dsk")
 SURFACES = (".obj", ".ply", ".stl")
@@ -33,7 +33,8 @@ class Mesh:
     def heights(self, places: np.ndarray, up: np.ndarray) -> np.ndarray:
         """(...) how far above `places` (3, ...) along unit vectors `up` the surface is met first from outside, metres;
         NaN where it is not."""
-        body = _trimesh(self.path).Trimesh(self.vertices, self.faces, process=False)
+        trimesh = library("trimesh", "meshes", f"{self.path.name}: shape models need")
+        body = trimesh.Trimesh(self.vertices, self.faces, process=False)
         shape, flat, directions = places.shape[1:], places.reshape(3, -1).T, up.reshape(3, -1).T
         far = OUTSIDE * float(np.linalg.norm(self.vertices, axis=1).max()) + float(np.linalg.norm(flat, axis=1).max())
         try:
@@ -72,7 +73,7 @@ def read_mesh(path: Path, unit: str = "km") -> Mesh:
 
 
 def _read_surface(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    trimesh = _trimesh(path)
+    trimesh = library("trimesh", "meshes", f"{path.name}: shape models need")
     try:
         found = trimesh.load(path, force="mesh", process=False)
     except Exception as error:
@@ -83,10 +84,7 @@ def _read_surface(path: Path) -> tuple[np.ndarray, np.ndarray]:
 
 def _read_dsk(path: Path) -> tuple[np.ndarray, np.ndarray]:
     """The first segment of plates."""
-    try:
-        import spiceypy
-    except ImportError as error:
-        raise ConfigError("DSK shape models need spiceypy: pip install 'tomodiff[meshes]'") from error
+    spiceypy = library("spiceypy", "meshes", "DSK shape models need")
     handle = None
     try:
         handle = spiceypy.dasopr(str(path))
@@ -101,11 +99,3 @@ def _read_dsk(path: Path) -> tuple[np.ndarray, np.ndarray]:
         if handle is not None:
             spiceypy.dascls(handle)
     return vertices, faces
-
-
-def _trimesh(path: Path) -> Any:
-    try:
-        import trimesh
-    except ImportError as error:
-        raise ConfigError(f"{path.name}: shape models need trimesh: pip install 'tomodiff[meshes]'") from error
-    return trimesh

@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from tomodiff.errors import ConfigError, DataError
+from tomodiff.errors import DataError
+from tomodiff.extras import library
 from tomodiff.files.atomic import replacing
 from tomodiff.geometry.map_grid import MapGrid
 
@@ -96,13 +97,9 @@ def opened(path: Path) -> Iterator[Any]:
 
 
 def _rasterio() -> Any:
-    try:
-        import rasterio
-        import rasterio.errors
-        import rasterio.warp
-    except ImportError as error:
-        raise ConfigError("maps and planetary images need rasterio: pip install 'tomodiff[planetary]'") from error
-    return rasterio
+    for part in ("rasterio.errors", "rasterio.warp"):
+        library(part, "planetary", "maps and planetary images need", "rasterio")
+    return library("rasterio", "planetary", "maps and planetary images need")
 
 
 def _read_fits(path: Path, band: int | None) -> Raster:
