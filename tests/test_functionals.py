@@ -37,6 +37,7 @@ from tomodiff.objective import (
     Red,
     ScoreDistillation,
     Simplex,
+    Tilted,
     TotalGeneralizedVariation,
     TotalVariation,
     Wavelet,
@@ -47,7 +48,7 @@ from tomodiff.objective import (
 SHAPE = (2, 3, 2)
 GRADIENT = ["Gaussian", "Gaussian weighted", "Huber", "PoissonTransmission", "Poisson with scatter", "L2", "L2 centred"]
 GRADIENT += ["HuberTotalVariation", "sum", "scaled", "pulled", "Cauchy", "Correlated", "Huber weighted", "student_t"]
-GRADIENT += ["Poisson", "PoissonGaussian", "GroupL1 rounded", "Centred", "Red"]
+GRADIENT += ["Poisson", "PoissonGaussian", "GroupL1 rounded", "Centred", "Red", "Tilted"]
 SEPARABLE = ["Gaussian", "Gaussian weighted", "Huber", "Huber weighted", "L2", "L2 centred", "L1", "NonNegative", "Box"]
 SEPARABLE += ["Poisson", "scaled", "Centred"]
 PROX = [*SEPARABLE, "TotalVariation", "TotalVariation in a box", "Simplex", "GroupL1", "GroupL1 rounded", "NuclearNorm"]
@@ -85,6 +86,7 @@ def _examples() -> dict[str, Functional]:
         "NuclearNorm": NuclearNorm(),
         "Wavelet": Wavelet("haar", 1, axes=(0, 2)),
         "Centred": Centred(Huber(data, 0.8), data),
+        "Tilted": Tilted(Huber(data, 0.8), data),
         "Red": Red(Wiener(2.0), 0.5),
         "PoissonTransmission": PoissonTransmission(counts, 30.0),
         "Poisson with scatter": PoissonTransmission(counts, 10 + 30 * weights[0], np.full(SHAPE, 3.0)),

@@ -65,6 +65,22 @@ def test_deviations_are_those_of_the_dense_inverse(rng: np.random.Generator) -> 
     assert p.lanczos(rng, 30).diagonal() == pytest.approx(exact, rel=1e-6)  # a complete space: no more is done
 
 
+def test_perturbing_and_optimising_is_drawing(rng: np.random.Generator) -> None:
+    A = dense(rng, (5,), (8,))
+    f = Gaussian(rng.standard_normal(8), 2.0) @ A + 0.5 * L2()
+    x = solve(SURE, f, np.zeros(5), 1).x
+    p = Posterior(f, x, SURE)
+    drawn = x + p.draw(np.random.default_rng(3))
+    again = solve(SURE, p.perturbed(f, np.random.default_rng(3)), np.zeros(5), 1).x
+    np.testing.assert_allclose(again, drawn, rtol=1e-5)
+    counts = Poisson(rng.poisson(50.0, 8).astype(float)) @ Dense(np.abs(A.matrix), (5,), (8,))
+    start = np.full(5, 10.0)
+    best = solve(SURE, counts, start, 10).x
+    q = Posterior(counts, best, SURE)
+    made = np.stack([solve(SURE, q.perturbed(counts, rng), best, 6).x for _ in range(200)])
+    np.testing.assert_allclose(made.std(0), q.deviation(rng, 400), rtol=0.3)
+
+
 def test_what_is_known_does_not_vary(rng: np.random.Generator) -> None:
     f = Of("a", L2()) + Of("b", 4.0 * L2())
     x = {"a": np.array([1.0, 0.0, 2.0]), "b": np.ones(2)}

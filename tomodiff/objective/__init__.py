@@ -6,7 +6,7 @@ from tomodiff.objective.denoised import PlugAndPlay, Red, ScoreDistillation
 from tomodiff.objective.denoiser import BySlices, Denoiser, Exemplars, Wiener
 from tomodiff.objective.differences import Differences, Strains
 from tomodiff.objective.gaussian import Correlated, Gaussian
-from tomodiff.objective.of import Centred, Of, piccs
+from tomodiff.objective.of import Centred, Of, Tilted, piccs
 from tomodiff.objective.penalty import L1, L2, GroupL1, NuclearNorm
 from tomodiff.objective.robust import Cauchy, Huber, student_t
 from tomodiff.objective.tgv import TotalGeneralizedVariation
@@ -39,6 +39,7 @@ __all__ = [
     "ScoreDistillation",
     "Simplex",
     "Strains",
+    "Tilted",
     "TotalGeneralizedVariation",
     "TotalVariation",
     "Wavelet",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tomodiff.array import Array, Element, namespace, tmap
+from tomodiff.array import Array, Element, inner, namespace, tmap
 from tomodiff.core import Functional, LinearOperator
 from tomodiff.core.curvature import Framed, Product
 from tomodiff.core.functional import Pulled
@@ -51,6 +51,24 @@ class Centred(Functional):
 
     def prox(self, x: Element, step: Any) -> Element:
         return tmap(lambda a, r: a + r, self.f.prox(self._off(x), step), self.reference)
+
+
+class Tilted(Functional):
+    """x -> f(x) - <slope, x>: what is minimised in place of f for a draw of its posterior, with a random slope."""
+
+    def __init__(self, f: Functional, slope: Element) -> None:
+        self.f, self.slope = f, slope
+
+    def __call__(self, x: Element) -> float:
+        return self.f(x) - inner(self.slope, x)
+
+    def value_and_grad(self, x: Element) -> tuple[float, Element]:
+        value, gradient = self.f.value_and_grad(x)
+        return value - inner(self.slope, x), tmap(lambda g, s: g - s, gradient, self.slope)
+
+    def quadratic(self, x: Element) -> tuple[float, Element, Product]:
+        value, gradient, product = self.f.quadratic(x)
+        return value - inner(self.slope, x), tmap(lambda g, s: g - s, gradient, self.slope), product
 
 
 def piccs(f: Functional, reference: Element, share: float = 0.5) -> Functional:

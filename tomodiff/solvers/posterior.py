@@ -9,6 +9,7 @@ import numpy as np
 from tomodiff.array import Element, inner, namespace, norm, tmap, zeros_like
 from tomodiff.core import Functional, weigh
 from tomodiff.core.curvature import Product, noise_of, white
+from tomodiff.objective import Tilted
 from tomodiff.solvers.gauss_newton import GaussNewton, solve_free
 from tomodiff.solvers.measures import moved
 
@@ -50,6 +51,11 @@ class Posterior:
     def draw(self, rng: np.random.Generator) -> Element:
         """One draw, less x: H^-1 of a random gradient, which takes no factorisation (Papandreou and Yuille 2010)."""
         return self.solved(self.noise(rng))
+
+    def perturbed(self, f: Functional, rng: np.random.Generator) -> Tilted:
+        """f with a random slope: its minimum, found by any solver, is a draw.  The same as those of `draw` where f is
+        quadratic; elsewhere they follow its bends (perturb and optimise; Orieux, Feron and Giovannelli 2012)."""
+        return Tilted(f, self.noise(rng))
 
     def deviation(self, rng: np.random.Generator, draws: int = 64, advance: Advance = lambda: None) -> Element:
         """One standard deviation of each entry, to a part 1/sqrt(2 draws) of it."""
