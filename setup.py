@@ -2,7 +2,8 @@
 
 Everything else about the package is declared in setup.cfg. TOMODIFF_PURE=1 leaves the libraries out; such a package
 compiles its kernels when they are first used. TOMODIFF_PREBUILT names a folder of libraries that are taken, where they
-were built from these sources, instead of compiling them again.
+were built from these sources, instead of compiling them again. TOMODIFF_ISAS=native builds for this machine alone, in a
+third of the time.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ def libraries() -> list[Extension]:
     if os.environ.get("TOMODIFF_PURE") == "1":
         return []
     sources = [str(path.relative_to(ROOT)) for path in compile_.sources(KERNELS)]
-    names = [compile_.library_name(isa, real) for isa in compile_.host_isas() for real in compile_.PRECISIONS]
+    names = [compile_.library_name(isa, real) for isa in compile_.wanted_isas() for real in compile_.PRECISIONS]
     return [Extension(f"{LIBRARIES}.{name.removesuffix('.so')}", sources) for name in names]
 
 

@@ -172,6 +172,7 @@ def runnable_isas() -> list[str]:
     return known[known.index(kernels.cpu_isa()) :]
 
 
+@pytest.mark.slow  # a checkout's set-up compiles for its own machine alone
 @pytest.mark.parametrize("precision", build.PRECISIONS)
 def test_instruction_sets_agree_to_rounding(precision: str, tmp_path: Path) -> None:
     best, *others = runnable_isas()

@@ -6,6 +6,7 @@ Standard library only: `setup.py` runs this file before the package can be impor
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import os
 import platform
@@ -77,6 +78,31 @@ def host_source(folder: Path, precision: str) -> str:
 def host_isas() -> list[str]:
     """The instruction sets to build for on this kind of machine, best first."""
     return ["v4", "v3", "v2"] if platform.machine() in ("x86_64", "AMD64") else ["base"]
+
+
+_NEEDS = {"v4": {"avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"}, "v3": {"avx2", "fma", "bmi2", "f16c"}}
+
+
+@functools.cache
+def native_isa() -> str:
+    """The best instruction set of `host_isas` that this machine runs."""
+    known = host_isas()
+    if known == ["base"]:
+        return "base"
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    flags = set(next((line for line in lines if line.startswith("flags")), "").split())
+    return next((isa for isa, needs in _NEEDS.items() if needs <= flags), "v2")
+
+
+def wanted_isas() -> list[str]:
+    """The instruction sets to build for now: all, or for TOMODIFF_ISAS=native that of this machine alone."""
+    chosen = os.environ.get("TOMODIFF_ISAS", "all")
+    if chosen not in ("all", "native"):
+        raise ValueError(f"TOMODIFF_ISAS: expected all or native, got {chosen!r}")
+    return host_isas() if chosen == "all" else [native_isa()]
 
 
 def library_name(isa: str, precision: str) -> str:

@@ -112,20 +112,7 @@ def cpu_isa() -> str:
         if wanted not in known:
             raise KernelError(f"TOMODIFF_ISA={wanted}: expected one of {', '.join(known)}")
         return wanted
-    if known == ["base"]:
-        return "base"
-    flags = _cpu_flags()
-    needs = {"v4": {"avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"}, "v3": {"avx2", "fma", "bmi2", "f16c"}}
-    return next((isa for isa in ("v4", "v3") if needs[isa] <= flags), "v2")
-
-
-@functools.cache
-def _cpu_flags() -> frozenset[str]:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return frozenset()
-    return frozenset(next((line for line in lines if line.startswith("flags")), "").split())
+    return build.native_isa()
 
 
 def cache_folder() -> Path:
