@@ -16,10 +16,10 @@ from tests.toys import Dense
 from tomodiff.array import to_numpy
 from tomodiff.core import Functional, LinearOperator
 from tomodiff.geometry import Grid
-from tomodiff.objective import TotalGeneralizedVariation
+from tomodiff.objective import L2, Gaussian, TotalGeneralizedVariation
 from tomodiff.objective.denoiser import Wiener
 from tomodiff.recipes.calibration.joint import Plan, calibrate
-from tomodiff.solvers import solve
+from tomodiff.solvers import Posterior, solve
 
 ON_THE_CPU_ALONE = {"Wavelet": "PyWavelets", "LbfgsB": "SciPy"}
 
@@ -76,6 +76,20 @@ def test_solvers(name: str, xp: ModuleType) -> None:
     assert not isinstance(there.x, np.ndarray)
     np.testing.assert_allclose(to_numpy(there.x), here.x, rtol=1e-6, atol=1e-8)
     assert there.metrics["value"] == pytest.approx(here.metrics["value"], rel=1e-6)
+
+
+def test_posterior(xp: ModuleType) -> None:
+    """Draws come from NumPy's generator on either device: the same ones."""
+    on_a_gpu(xp)
+    A, data, weights, x = problem()
+    found = []
+    for on in (np, xp):
+        f = Gaussian(on.asarray(data), on.asarray(weights)) @ A + 0.1 * L2()
+        posterior = Posterior(f, on.asarray(x))
+        rng = np.random.default_rng(4)
+        found.append([posterior.deviation(rng, 4), posterior.variance(rng, 4, steps=5)])
+    for here, there in zip(*found, strict=True):
+        np.testing.assert_allclose(to_numpy(there), here, rtol=1e-4)
 
 
 def test_calibration(xp: ModuleType, rng: np.random.Generator) -> None:
