@@ -98,7 +98,7 @@ def show(path: Path, precision: str, found: dict[str, dict[str, Usage]]) -> None
 
 
 @pytest.mark.parametrize("architectures", [ARCHITECTURES, pytest.param(BETWEEN, marks=pytest.mark.slow)], ids="+".join)
-@pytest.mark.parametrize("precision", build.PRECISIONS)
+@pytest.mark.parametrize("precision", ["float32", pytest.param("float64", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("path", FILES, ids=[path.stem for path in FILES])
 def test_kernels_compile_without_spills(
     nvrtc: ctypes.CDLL, path: Path, precision: str, architectures: tuple[str, ...]

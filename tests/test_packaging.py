@@ -191,6 +191,7 @@ def test_an_editable_install_finds_its_kernels(index: None, tree: Path, tmp_path
     assert found == [str(edited / "cuda_kernels"), str(edited / "tomodiff" / "_lib")]
 
 
+@pytest.mark.slow  # compiles a library; tests/test_kernels_cache.py compiles small ones
 def test_a_clone_works_from_pythonpath(tree: Path, tmp_path: Path) -> None:
     env = clean_environment(tmp_path, PYTHONPATH=str(tree))
     value, place = succeed(sys.executable, "-c", LAUNCH, env=env, cwd=tmp_path).split()

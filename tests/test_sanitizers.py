@@ -23,7 +23,7 @@ from tomodiff import kernels
 pytestmark = pytest.mark.sanitizer
 
 SANITIZE = (
-    "-O1",
+    "-O0",
     "-g1",
     "-fno-omit-frame-pointer",
     "-fsanitize=address,undefined,float-cast-overflow",
