@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tomodiff.array import Array, Element, namespace, tmap
-from tomodiff.core.space import weigh
+from tomodiff.array import Element, namespace, tmap
+from tomodiff.core.space import Space, random_element, weigh
 
 if TYPE_CHECKING:
     from tomodiff.core.operators import LinearOperator
@@ -19,15 +19,8 @@ Product = Callable[[Element], Element]
 
 
 def white(x: Element, rng: np.random.Generator) -> Element:
-    """Independent standard normal entries in the form of x; of complex ones both parts."""
-
-    def draw(a: Array) -> Array:
-        n = rng.standard_normal(a.shape)
-        if a.dtype.kind == "c":
-            n = n + 1j * rng.standard_normal(a.shape)
-        return namespace(a).asarray(n, a.dtype)
-
-    return tmap(draw, x)
+    """A `random_element` of the space of x, each array on the device of its own."""
+    return tmap(lambda a: random_element(Space(a.shape, a.dtype.name), rng, namespace(a)), x)
 
 
 class Curvature:

@@ -81,14 +81,15 @@ class DiffusionDenoiser(TorchDenoiser):
             )
         step = int(np.abs(np.log(self.sigmas) - np.log(sigma)).argmin())
         kept = float(self.alphas[step])
+        scaled = kept**0.5 * tensor
         with torch.no_grad():
-            made = self.module(kept**0.5 * tensor, step)
+            made = self.module(scaled, step)
         made = getattr(made, "sample", made)
         if self.prediction == "sample":
             return made
         if self.prediction == "epsilon":
             return tensor - float(self.sigmas[step]) * made
-        return kept**0.5 * (kept**0.5 * tensor) - (1 - kept) ** 0.5 * made
+        return kept**0.5 * scaled - (1 - kept) ** 0.5 * made
 
 
 def _given(x: Array, module: Any, channels: bool) -> torch.Tensor:

@@ -69,12 +69,12 @@ def _own(x: Any) -> Any:
 
 def _as(like: Any, made: Array) -> Any:
     """An array of ours as one of the library of `like`."""
+    if isinstance(made, np.ndarray) and not made.flags.writeable:
+        made = made.copy()  # DLPack hands out no memory that is only to be read
     if _library(like) == "torch":
         import torch
 
         return torch.from_dlpack(made)
-    if made.dtype.kind in "fc" and isinstance(made, np.ndarray) and not made.flags.writeable:
-        made = made.copy()
     return like.__array_namespace__().from_dlpack(made)
 
 

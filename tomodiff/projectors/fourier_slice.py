@@ -179,7 +179,7 @@ class KnownSlices(LinearOperator):
     def __init__(self, of: FourierSlice, values: Mapping[str, np.ndarray]) -> None:
         self.of, self.values = of, values
         self.domain, self.range = of.domain["volume"], of.range
-        self._table = of.records(values)
+        self._table = np.ascontiguousarray(of.records(values), of.dtype)
 
     def forward(self, x: Array, out: Array | None = None) -> Array:
         check_element(self.domain, x, "FourierSlice.forward: x")
@@ -201,7 +201,8 @@ class KnownSlices(LinearOperator):
         return KnownSlices(self.of[views], {name: value[views] for name, value in self.values.items()})
 
     def _records(self, like: Array) -> Array:
-        return self.of._on(namespace(like), self._table)
+        made: Array = namespace(like).asarray(self._table)
+        return made
 
 
 def parameters(particles: Particles) -> dict[str, np.ndarray]:
