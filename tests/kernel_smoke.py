@@ -306,7 +306,7 @@ def deformed(precision: str, rng: np.random.Generator, xp: ModuleType) -> Result
     yield "warp", value
     yield "warp push", jacobian.forward(x | {"displacement": xp.ones_like(x["displacement"])})
     yield from ((f"warp pull {name}", g) for name, g in jacobian.adjoint(value).items())
-    yield "warp adjoint", adjoint_by("warp_adjoint_atomic", A, x, value)
+    yield "warp adjoint atomic", adjoint_by("warp_adjoint_atomic", A, x, value)
 
 
 def adjoint_by(name: str, A: Warp, x: Any, g: Any) -> Any:
