@@ -7,7 +7,7 @@ An *element* is one array or a flat dict of named arrays.  Inner products are th
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from numbers import Real
 from types import ModuleType
 from typing import Any
@@ -19,6 +19,19 @@ Array = Any
 
 Element = Any
 """An Array, or a flat mapping of names to Arrays."""
+
+
+class Parts(dict[str, Any]):
+    """An element in parts that belong together, such as those that several processes hold: what is made of its parts is
+    of its kind, and sums over its parts are completed by it."""
+
+    def made_of(self, parts: Iterable[tuple[str, Any]]) -> Parts:
+        """An element of this kind from other parts of the same names."""
+        raise NotImplementedError
+
+    def total(self, value: float) -> float:
+        """The sum over all parts, from that over those that are at hand."""
+        raise NotImplementedError
 
 
 def namespace(x: Element) -> ModuleType:
@@ -36,8 +49,15 @@ def tmap(f: Callable[..., Any], *elements: Element) -> Element:
     """Apply `f` leaf by leaf to elements of one structure."""
     first = elements[0]
     if isinstance(first, Mapping):
-        return {name: f(*(e[name] for e in elements)) for name in first}
+        made = ((name, f(*(e[name] for e in elements))) for name in first)
+        return first.made_of(made) if isinstance(first, Parts) else dict(made)
     return f(*elements)
+
+
+def summed(a: Element, terms: Iterable[float]) -> float:
+    """The sum of one number for each named array of `a`."""
+    value = sum(terms)
+    return a.total(value) if isinstance(a, Parts) else value
 
 
 def zeros_like(x: Element) -> Element:
@@ -48,7 +68,7 @@ def zeros_like(x: Element) -> Element:
 def inner(a: Element, b: Element) -> float:
     """The real inner product Re<a, b>, summed in double precision."""
     if isinstance(a, Mapping):
-        return sum(inner(a[name], b[name]) for name in a)
+        return summed(a, (inner(a[name], b[name]) for name in a))
     xp = namespace(a)
     a, b = a.reshape(-1), b.reshape(-1)
     total, block = 0.0, block_of(xp)

@@ -31,6 +31,7 @@ def fbp(
     window: str = "ram-lak",
     padding: str = "zero",
     progress: Progress | None = None,
+    views: slice | None = None,
 ) -> Array:
     """Filtered back projection of parallel-beam line integrals (view, v, u): attenuation (z, y, x) in 1/mm.
 
@@ -38,6 +39,7 @@ def fbp(
     full turn the axis may lie anywhere on the detector (half acquisition).  Directions that a shorter scan leaves out
     count as zero, so that its values are too low.
     window: see `ramp_response`; padding: see `filter_rows`.  progress(done, views) is called after each chunk.
+    views: those that `data` holds, of all that the scan has: what they give, of the sum over all.
     ConfigError for a cone beam, tilted axis or curved detector.  Kak & Slaney 1988, ch. 3.3.
     """
     if scan.kind != "parallel":
@@ -47,7 +49,7 @@ def fbp(
         weights = orbit.view_weights(2 * np.pi)[:, None, None] * overlap_weights(_from_axis(scan))
     else:
         weights = orbit.view_weights(np.pi)[:, None, None]
-    return _inverse(data, scan, grid, orbit, lambda views: weights[views], window, padding, progress)
+    return _inverse(data, scan, grid, orbit, lambda chosen: weights[chosen], window, padding, progress, views)
 
 
 def fdk(
@@ -57,6 +59,7 @@ def fdk(
     window: str = "ram-lak",
     padding: str = "zero",
     progress: Progress | None = None,
+    views: slice | None = None,
 ) -> Array:
     """Feldkamp's inverse of circular cone-beam (or fan-beam) line integrals (view, v, u): attenuation in 1/mm.
 
@@ -64,6 +67,7 @@ def fdk(
     sphere or ellipsoid and more at flat faces that lie along the orbit's plane (measured in docs/accuracy.md).
     A full turn counts every line twice (once beyond the nearer edge of an offset detector); a shorter scan of at least
     half a turn plus the fan gets Parker's weights.
+    views: as for fbp.
     ConfigError for helices, tilted or curved detectors, and too short scans.  Feldkamp, Davis & Kress 1984, eq. 28.
     """
     if scan.kind != "cone":
@@ -78,18 +82,18 @@ def fdk(
         )
     redundancy = overlap_weights(_from_axis(scan))[None].repeat(len(scan), 0) if full else _parker(scan, orbit)
 
-    def weights(views: slice) -> np.ndarray:
-        part = scan[views]
+    def weights(chosen: np.ndarray) -> np.ndarray:
+        part = scan[chosen]
         frames = part.frames()
         normal = np.cross(frames[:, 6:9], frames[:, 9:12])
         normal /= np.linalg.norm(normal, axis=1)[:, None]
-        weight = share[views] * redundancy[views][:, None, :].repeat(scan.detector_shape[0], 1)
+        weight = share[chosen] * redundancy[chosen][:, None, :].repeat(scan.detector_shape[0], 1)
         for view, image in enumerate(weight):
             rays = part.pixels(view)[0] - frames[view, :3]
             image *= np.abs(rays @ normal[view]) / np.linalg.norm(rays, axis=-1)
         return weight
 
-    return _inverse(data, scan, grid, orbit, weights, window, padding, progress)
+    return _inverse(data, scan, grid, orbit, weights, window, padding, progress, views)
 
 
 def _from_axis(scan: Scan) -> np.ndarray:
@@ -126,12 +130,14 @@ def _inverse(
     scan: Scan,
     grid: Grid,
     orbit: Orbit,
-    weights: Callable[[slice], np.ndarray],
+    weights: Callable[[np.ndarray], np.ndarray],
     window: str,
     padding: str,
     progress: Progress | None,
+    views: slice | None,
 ) -> Array:
-    shape = (len(scan), *scan.detector_shape)
+    numbers = np.arange(len(scan)) if views is None else np.arange(len(scan))[views]
+    shape = (len(numbers), *scan.detector_shape)
     if data.shape != shape:
         raise ValueError(f"data: expected line integrals of shape {shape} (view, v, u), got {data.shape}")
     xp, dtype = namespace(data), data.dtype.name
@@ -144,12 +150,12 @@ def _inverse(
     matrices[:, :4] += margin[0] * matrices[:, 8:]
     step = max(1, CHUNK_BYTES // (8 * shape[1] * (shape[2] + sum(margin))))
     for start in range(0, shape[0], step):
-        views = slice(start, min(start + step, shape[0]))
-        chunk = data[views] * xp.asarray(weights(views), dtype)
+        chosen = numbers[start : start + step]
+        chunk = data[start : start + step] * xp.asarray(weights(chosen), dtype)
         wide = xp.pad(chunk, ((0, 0), (0, 0), margin)) if any(margin) else chunk
-        target.add(filter_rows(wide, orbit.pixel, window, padding), matrices[views])
+        target.add(filter_rows(wide, orbit.pixel, window, padding), matrices[chosen])
         if progress is not None:
-            progress(views.stop, shape[0])
+            progress(start + len(chosen), shape[0])
     return target.volume()
 
 

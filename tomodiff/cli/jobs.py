@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tomodiff.cli.console import STATE, say
-from tomodiff.errors import DataError, Stopped
+from tomodiff.errors import ConfigError, DataError, Stopped
 
 if TYPE_CHECKING:
     from tomodiff.recipes.run import Run
@@ -15,18 +15,29 @@ if TYPE_CHECKING:
     from tomodiff.result import Result
 
 LOG = logging.getLogger("tomodiff")
+ACROSS_RANKS = ("ct",)
+"""Kinds of job that several processes do together, under mpiexec or srun."""
 MOST_COMPARED = 512**3
 """Voxels of a volume that is compared with the truth in one piece, at most."""
 
 
 def start(settings: Job) -> Path:
     """Run a new job; returns its run directory."""
+    from tomodiff.dist import world
+    from tomodiff.recipes.followed import together
     from tomodiff.recipes.run import Run
     from tomodiff.recipes.stopping import terminate_as_interrupt
 
+    comm = world()
+    if comm.size > 1 and settings.job not in ACROSS_RANKS:
+        raise ConfigError(
+            f"{settings.job}: expected one process, found {comm.size}; several ranks work together at: "
+            f"{', '.join(ACROSS_RANKS)}"
+        )
     with terminate_as_interrupt():
-        _look_at_input(settings)
-        run = Run.create(settings)
+        if comm.leads:
+            _look_at_input(settings)
+        run = together(comm, lambda: Run.create(settings))
         carry_out(run)
     return run.path
 
@@ -56,7 +67,7 @@ def carry_out(run: Run) -> None:
     from tomodiff.recipes.job import recipe
     from tomodiff.recipes.progress import Progress
 
-    progress = Progress(quiet=STATE.quiet)
+    progress = Progress(quiet=STATE.quiet or not run.comm.leads)
     try:
         with run:
             try:
@@ -67,12 +78,14 @@ def carry_out(run: Run) -> None:
                 run.finish(result)
             elif run.status["state"] == "running":
                 run.conclude()
-            if run.settings.job == "ct" and not run.settings.is_preview:
+            if run.comm.leads and run.settings.job == "ct" and not run.settings.is_preview:
                 keep_error(run, result)
     except KeyboardInterrupt:
         if run.has_checkpoint():
             raise Stopped(f"interrupted; the last checkpoint continues with: tomodiff resume {run.path}") from None
         raise
+    if not run.comm.leads:
+        return
     say(f"{'heights' if run.settings.job.startswith('terrain') else 'volume'}  {run.volume_path}")
     if run.settings.output.report:
         from tomodiff.report.run_report import write_report

@@ -47,13 +47,18 @@ def _for_kind(given: Overrides, kind: str) -> Overrides:
 def resume(run: Annotated[Path, typer.Argument(metavar="RUN", help="run directory")]) -> None:
     """Continue a run that stopped, from its last checkpoint."""
     from tomodiff.cli.jobs import carry_out
+    from tomodiff.dist import world
+    from tomodiff.recipes.followed import together
     from tomodiff.recipes.run import Run
     from tomodiff.recipes.stopping import terminate_as_interrupt
 
-    with terminate_as_interrupt():
+    def taken_up() -> Run:
         stopped = Run.open(run)
         stopped.restart()
-        carry_out(stopped)
+        return stopped
+
+    with terminate_as_interrupt():
+        carry_out(together(world(), taken_up))
 
 
 def report(run: Annotated[Path, typer.Argument(metavar="RUN", help="run directory")]) -> None:

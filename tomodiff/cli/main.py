@@ -7,6 +7,7 @@ Exit codes: 0 done, 1 unexpected, 2 usage or settings, 3 data, 4 memory, 5 diver
 from __future__ import annotations
 
 import sys
+import time
 import traceback
 from typing import Annotated, Any
 
@@ -15,9 +16,10 @@ import typer
 import tomodiff
 from tomodiff.cli import cryoem, ct, jobs_commands, look, template, terrain
 from tomodiff.cli.console import STATE, complain, set_up
-from tomodiff.errors import TomodiffError
+from tomodiff.errors import Stopped, TomodiffError
 
 MEMORY, INTERRUPTED = 4, 130
+SECONDS_FOR_THE_FIRST = 1.0
 ANYWHERE = ("--debug", "--quiet", "-q")
 """Switches of the whole command that may stand after a subcommand, too."""
 
@@ -65,12 +67,15 @@ def main(arguments: list[str] | None = None) -> int:
         return code if isinstance(code, int) else 0
     except (typer.Abort, KeyboardInterrupt):
         complain("interrupted; nothing half-written is left")
-        return INTERRUPTED
+        return _for_all(INTERRUPTED)
     except BrokenPipeError:  # `tomodiff info ... | head`
         sys.stderr.close()
         return 0
-    except Exception as error:
+    except Stopped as error:  # all ranks stop together, in order
         return _report(error)
+    except Exception as error:
+        _let_the_first_speak()
+        return _for_all(_report(error))
 
 
 def _report(error: Exception) -> int:
@@ -88,6 +93,27 @@ def _report(error: Exception) -> int:
         return MEMORY
     complain(f"{type(error).__name__}: {error}" + ("" if STATE.debug else " (--debug shows where)"))
     return 1
+
+
+def _let_the_first_speak() -> None:
+    """Wait a little on ranks other than the first: of an error that all meet, its message is enough."""
+    if "tomodiff.dist.mpi" in sys.modules:
+        from tomodiff.dist import world
+
+        if not world().leads:
+            time.sleep(SECONDS_FOR_THE_FIRST)
+            print(f"rank {world().rank}:", end=" ", file=sys.stderr)
+
+
+def _for_all(code: int) -> int:
+    """The exit code, after the other ranks of this job are ended too: they would wait for this one for ever."""
+    dist = sys.modules.get("tomodiff.dist.mpi")
+    if dist is not None:
+        from tomodiff.dist import world
+
+        sys.stderr.flush()
+        world().abort(code)
+    return code
 
 
 def _in_front(given: list[str]) -> list[str]:

@@ -1,8 +1,10 @@
-"""Runs that stop and go on: the unknowns and a few arrays in the solvers' checkpoint file."""
+"""Runs that stop and go on: states of solvers, or unknowns and a few arrays, in the run's checkpoint."""
 
 from __future__ import annotations
 
+import logging
 import time
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -10,37 +12,93 @@ import numpy as np
 from tomodiff.errors import DataError
 from tomodiff.recipes.run import Run
 from tomodiff.solvers import State, load, save
+from tomodiff.solvers.state import look, of_rank, previous
+
+LOG = logging.getLogger("tomodiff")
 
 
 class Checkpoints:
-    """Saves what a recipe needs to go on, when it is due; stops the recipe when somebody asks for it."""
+    """Saves what a recipe needs to go on, when it is due; stops the recipe when somebody asks for it.
 
-    def __init__(self, run: Run, name: str) -> None:
+    The last two checkpoints are kept.  One of other settings, another input or number of ranks is refused, a damaged one
+    gives way to the one before.  All ranks of a job call the same methods.
+    """
+
+    def __init__(self, run: Run, name: str = "") -> None:
         self.run, self.name = run, name
         self._saved = time.monotonic()
+
+    def load(self, xp: ModuleType = np) -> State | None:
+        """The newest state that is whole on all ranks; None if there is no checkpoint.
+
+        Raises DataError where it belongs to other settings or another input, or where all there is is damaged.
+        """
+        comm, path = self.run.comm, self.run.checkpoint()
+        own = of_rank(path, comm.rank)
+        whole: dict[int, bool] = {}
+        problem: DataError | None = None
+        for file in (own, previous(own)):
+            if not file.exists():
+                continue
+            try:
+                iteration, about = look(file)
+            except DataError as error:
+                problem = problem or error
+                continue
+            self._compare(about)
+            whole.setdefault(iteration, file != own)
+        everywhere = set.intersection(*(set(found) for found in comm.collect(set(whole))))
+        problems = [text for text in comm.collect(None if problem is None else str(problem)) if text]
+        if not everywhere:
+            if problems:
+                raise DataError(path, "checkpoint", "one that is whole", "; ".join(problems))
+            return None
+        if problems:
+            self.run.warn(f"the last checkpoint is damaged ({problems[0]}): going on from the one before")
+        newest = max(everywhere)
+        return load(path, xp, comm, older=whole[newest])
+
+    def _compare(self, about: dict[str, Any]) -> None:
+        now = self.run.about()
+        changed = [name for name in now if name in about and about[name] != now[name]]
+        if changed:
+            name = changed[0]
+            raise DataError(
+                self.run.checkpoint(), f"checkpoint: {name}", str(about[name]), str(now[name]),
+                f"This checkpoint is of another job; start anew: tomodiff run {self.run.path}/config.yml --overwrite",
+            )  # fmt: skip
 
     def resume(self, n: int, unit: str = "particles") -> tuple[int, dict[str, np.ndarray], dict[str, Any]] | None:
         """Iteration, unknowns and memory of an earlier start of this run; None if there is no checkpoint.
 
         Raises DataError where it belongs to another recipe, or the unknowns are not `n` of this unit.
         """
-        path = self.run.checkpoint()
-        if not path.exists():
+        state = self.load()
+        if state is None:
             return None
-        state = load(path)
         found = len(next(iter(state.x.values())))
         if state.solver != self.name or found != n:
-            raise DataError(path, "checkpoint", f"{self.name} of {n} {unit}", f"{state.solver} of {found}")
+            raise DataError(
+                self.run.checkpoint(), "checkpoint", f"{self.name} of {n} {unit}", f"{state.solver} of {found}"
+            )
         return state.iteration, dict(state.x), dict(state.memory)
 
     def after(self, iteration: int, values: dict[str, np.ndarray], memory: dict[str, Any], last: bool = False) -> None:
         """Call after each iteration: saves if it is time or a stop was asked for, and raises Stopped then."""
-        output = self.run.settings.output
-        seconds = output.checkpoint_seconds
-        due = seconds is not None and time.monotonic() - self._saved >= seconds
-        every = output.checkpoint_every
-        if (self.run.stop_requested and not last) or due or (every and iteration % every == 0):
-            save(self.run.checkpoint(), State(self.name, values, iteration, memory))
-            self._saved = time.monotonic()
-        if self.run.stop_requested and not last:
-            raise self.run.stopped(iteration)
+        self.after_step(State(self.name, values, iteration, memory), last)
+
+    def after_step(self, state: State, last: bool = False) -> None:
+        """The same for the state of a solver."""
+        output, comm = self.run.settings.output, self.run.comm
+        seconds, every = output.checkpoint_seconds, output.checkpoint_every
+        stop = comm.any(self.run.stop_requested and not last)
+        due = comm.any(seconds is not None and time.monotonic() - self._saved >= seconds)
+        if stop or due or (every and state.iteration % every == 0):
+            self.keep(state)
+        if stop:
+            raise self.run.stopped(state.iteration)
+
+    def keep(self, state: State) -> None:
+        """Write a checkpoint now."""
+        save(self.run.checkpoint(), state, self.run.about(), self.run.comm, rotate=True)
+        self._saved = time.monotonic()

@@ -21,6 +21,7 @@ from tomodiff.recipes.invert import invert
 from tomodiff.recipes.memory import ANALYTIC, USABLE, free_bytes, in_units, required_bytes
 from tomodiff.recipes.preview import preview
 from tomodiff.recipes.progress import Progress
+from tomodiff.recipes.ranks import own_part
 from tomodiff.recipes.run import Run
 from tomodiff.recipes.settings import CtSettings
 from tomodiff.recipes.slabs import reconstruct_in_slabs, rows_under_way, slab_rows
@@ -46,8 +47,16 @@ def reconstruct(settings: CtSettings, run: Run, progress: Progress) -> Result:
         run.warn(text)
     grid = grid_of(scan, settings)
     check_pair(scan, grid)
+    if settings.preview and run.comm.size > 1:
+        raise ConfigError("preview: expected one process; three slices need no more")
     if settings.preview:
         return preview(scan, grid, method, settings, run, progress, device)
+    if run.comm.size > 1:
+        dataset, whole, report = own_part(settings, scan, run, progress)
+        grid = grid_of(whole, settings)
+        volume = to_numpy(invert(dataset, grid, method, settings, run, progress, device, whole=whole))
+        made = result_of(volume, grid, dataset, report, method, settings, run)
+        return made.replace(meta=made.meta | {"scan": str(whole)})
     needed = required_bytes(method, scan, grid, info.n_flats + info.n_darks, _item(settings))
     free = free_bytes()
     run.record(memory_needed=in_units(needed), memory_free=in_units(free))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -12,16 +11,18 @@ from tomodiff.analytic import fbp, fdk
 from tomodiff.analytic.orbit import Orbit
 from tomodiff.array import Array, namespace
 from tomodiff.core import Functional
-from tomodiff.errors import ConfigError
+from tomodiff.dist import Comm, Spread, SpreadData, own_views
+from tomodiff.errors import ConfigError, Diverged
 from tomodiff.geometry import Grid, Scan
 from tomodiff.objective import Gaussian, TotalVariation
 from tomodiff.projectors import XRay
+from tomodiff.recipes.checkpoints import Checkpoints
 from tomodiff.recipes.memory import ANALYTIC
 from tomodiff.recipes.progress import Progress
 from tomodiff.recipes.run import Run
 from tomodiff.recipes.settings import CtSettings, Reconstruction
 from tomodiff.result import Dataset
-from tomodiff.solvers import Cgls, Fista, MaxIterations, RelativeChange, Sirt, State, iterate, load, save
+from tomodiff.solvers import Cgls, Fista, MaxIterations, RelativeChange, Sirt, State, iterate
 
 TV_PER_NOISE = 1.0
 """Automatic weight of the total variation, over the noise that a voxel's gradient carries times the voxel size.
@@ -29,6 +30,8 @@ TV_PER_NOISE = 1.0
 Of 0.1, 0.3, 1, 3 and 10 the best on every simulated scan tried (Shepp-Logan and sample, 40 and 180 views, 2e3 and 2e5
 photons), none of which is scored anywhere.
 """
+
+ALONE = Comm()
 
 PROX_ITERATIONS = 20
 """Dual iterations of each TV step, from where the last one ended."""
@@ -44,56 +47,73 @@ def invert(
     device: Callable[[np.ndarray], Array],
     resume: bool = True,
     padding: str | None = None,
+    whole: Scan | None = None,
 ) -> Array:
     """The volume (z, y, x) of attenuation in 1/mm, on the device.
 
     padding: of the analytic filter beyond the detector, where that is decided already (see `padding_for`).
     Iterative methods log every iteration to the run and leave a checkpoint there from time to time, and when Ctrl-C or
-    SIGTERM asks them to stop; with `resume` they go on from one that is there.
+    SIGTERM asks them to stop; with `resume` they go on from one that is there.  Of several ranks each has the data of
+    its own views (`own_views`), and `whole` is the scan of all; all get the volume.
     """
-    chosen = settings.reconstruction
+    chosen, comm, whole = settings.reconstruction, run.comm, whole or data.scan
     values = device(np.ascontiguousarray(data.data, dtype=chosen.dtype))
     if method in ANALYTIC:
         if data.weights is not None:
             run.warn(f"{method} has no use for the weights that come with the scan; the iterative methods have")
-        missing = np.rad2deg(Orbit.of(data.scan).left_out(np.pi)) if method == "fbp" else 0.0
+        missing = np.rad2deg(Orbit.of(whole).left_out(np.pi)) if method == "fbp" else 0.0
         if missing > 0.01:
             run.warn(f"the views leave {missing:.4g} of 180 degrees out: the values of fbp are too low, and it smears")
         window = chosen.filter or "ram-lak"
-        return analytic_inverse(method, values, data.scan, grid, window, progress, padding or padding_for(values))
+        padding = padding or padding_for(values, comm)
+        return analytic_inverse(method, values, whole, grid, window, progress, padding, comm)
     A = XRay(grid, data.scan, chosen.model, chosen.dtype)
     weights = None if data.weights is None else device(np.ascontiguousarray(data.weights, dtype=chosen.dtype))
-    misfit = Gaussian(values, weights) @ A
+    if comm.size > 1:
+        spread = None if weights is None else Spread(weights, comm)
+        misfit = Gaussian(Spread(values, comm), spread) @ SpreadData(A, comm)
+    else:
+        misfit = Gaussian(values, weights) @ A
     solver = make_solver(method, chosen, A, values, grid, run)
-    start: Any = load(run.checkpoint(), namespace(values)) if resume and run.checkpoint().exists() else None
+    start: Any = Checkpoints(run).load(namespace(values)) if resume else None
     if start is None:
-        start = first_estimate(method, A, values, progress)
+        start = first_estimate(method, whole, A, values, progress, comm)
     return _iterate(solver, misfit, start, method, settings, run, progress)
 
 
 def analytic_inverse(
-    method: str, values: Array, scan: Scan, grid: Grid, window: str, progress: Progress, padding: str
+    method: str,
+    values: Array,
+    scan: Scan,
+    grid: Grid,
+    window: str,
+    progress: Progress,
+    padding: str,
+    comm: Comm = ALONE,
 ) -> Array:
-    """FBP or FDK with a progress bar."""
+    """FBP or FDK with a progress bar; the sum of what the views of each rank give."""
     inverse = fbp if method == "fbp" else fdk
-    with progress.stage(method, total=len(scan), unit="view") as stage:
-        return inverse(values, scan, grid, window, padding, lambda done, _: stage.advance(done - stage.done))
+    with progress.stage(method, total=len(values), unit="view") as stage:
+        made = inverse(
+            values, scan, grid, window, padding, lambda done, _: stage.advance(done - stage.done), own_views(comm)
+        )
+    return comm.sum(made)[0]
 
 
-def padding_for(values: Array) -> str:
+def padding_for(values: Array, comm: Comm = ALONE) -> str:
     """How the analytic filter continues the data: an object that leaves the field of view goes on beyond it."""
-    return "edge" if leaves_the_view(values) else "zero"
+    return "edge" if comm.any(leaves_the_view(values)) else "zero"
 
 
-def first_estimate(method: str, A: XRay, values: Array, progress: Progress) -> Array:
+def first_estimate(method: str, scan: Scan, A: XRay, values: Array, progress: Progress, comm: Comm = ALONE) -> Array:
     """Where an iteration starts: fista-tv at the analytic inverse without its negative values, where the geometry has
     one (the minimum does not depend on it, the way there is shorter); the others at zero, which regularises them."""
     if method == "fista-tv":
-        analytic = "fbp" if A.scan.kind == "parallel" else "fdk"
+        analytic = "fbp" if scan.kind == "parallel" else "fdk"
+        padding = padding_for(values, comm)
         try:
-            return analytic_inverse(analytic, values, A.scan, A.grid, "hann", progress, padding_for(values)).clip(
-                0, None
-            )
+            made = analytic_inverse(analytic, values, scan, A.grid, "hann", progress, padding, comm)
+            return made.clip(0, None)
         except ConfigError:  # a helix, tilts, too few angles
             pass
     return namespace(values).zeros(A.domain.shape, A.dtype)
@@ -117,23 +137,24 @@ def make_solver(method: str, chosen: Reconstruction, A: XRay, values: Array, gri
         return Cgls()
     weight = chosen.tv_weight
     if not isinstance(weight, int | float):
-        weight = automatic_tv_weight(A, values, grid)
+        weight = automatic_tv_weight(A, values, grid, run.comm)
     run.record(tv_weight=float(weight))
     return Fista(prior=float(weight) * TotalVariation(grid.spacing, low=low, iterations=PROX_ITERATIONS))
 
 
-def automatic_tv_weight(A: XRay, values: Array, grid: Grid) -> float:
+def automatic_tv_weight(A: XRay, values: Array, grid: Grid, comm: Comm = ALONE) -> float:
     """The weight at which the pull of the total variation balances the noise in the gradient of the misfit.
 
     The noise of the data, from their second differences along a row (immune to what is smooth), reaches a voxel
     through its column of A, whose norm random signs measure; TV pulls on it with weight / voxel size.
     """
     xp = namespace(values)
-    signs = np.random.default_rng(0).integers(0, 2, A.range.shape).astype(A.dtype) * 2 - 1
-    reached = A.adjoint(xp.asarray(signs))
+    signs = np.random.default_rng(comm.rank).integers(0, 2, A.range.shape).astype(A.dtype) * 2 - 1
+    reached, _ = comm.sum(A.adjoint(xp.asarray(signs)))
     middle = tuple(slice(n // 3, max(n // 3 + 1, 2 * n // 3)) for n in reached.shape)
     column_norm = float(reached[middle].std())
-    return TV_PER_NOISE * noise_level(values) * column_norm * min(grid.spacing)
+    noise = comm.total(noise_level(values)) / comm.size
+    return TV_PER_NOISE * noise * column_norm * min(grid.spacing)
 
 
 def noise_level(values: Array) -> float:
@@ -150,27 +171,26 @@ def _iterate(
     solver: Any, misfit: Functional, start: Any, method: str, settings: CtSettings, run: Run, progress: Progress
 ) -> Array:
     """Iterate from an array, or from the State of a checkpoint."""
-    chosen, output = settings.reconstruction, settings.output
+    chosen, checkpoints = settings.reconstruction, Checkpoints(run)
     stop: Any = MaxIterations(chosen.iterations or 1)
     if chosen.tolerance:
         stop = stop | RelativeChange(chosen.tolerance)
     begun = start.iteration if isinstance(start, State) else 0
-    saved = time.monotonic()
     state = start
     with (
         progress.stage(method, total=chosen.iterations, unit="it", done=begun) as stage,
         run.interruptible(),
     ):
-        for state in iterate(solver, misfit, start, stop):
-            metrics = state.metrics
-            run.log_metrics({"iteration": state.iteration, **{k: v for k, v in metrics.items() if k != "seconds"}})
-            stage.advance(value=metrics["value"], change=metrics["relative_change"])
-            if run.stop_requested:
-                save(run.checkpoint(), state)
-                raise run.stopped(state.iteration)
-            due = output.checkpoint_seconds is not None and time.monotonic() - saved >= output.checkpoint_seconds
-            if due or (output.checkpoint_every and state.iteration % output.checkpoint_every == 0):
-                save(run.checkpoint(), state)
-                saved = time.monotonic()
+        try:
+            for state in iterate(solver, misfit, start, stop):
+                metrics = state.metrics
+                run.log_metrics({"iteration": state.iteration, **{k: v for k, v in metrics.items() if k != "seconds"}})
+                stage.advance(value=metrics["value"], change=metrics["relative_change"])
+                checkpoints.after_step(state)
+        except Diverged as error:
+            if not isinstance(state, State):
+                raise
+            checkpoints.keep(state)
+            raise Diverged(f"{error}; the state after iteration {state.iteration} is kept in {run.path}") from error
     run.record(stopped_because=stop(state) if isinstance(state, State) else "no iteration was needed")
     return state.x if isinstance(state, State) else state

@@ -11,6 +11,7 @@ It appears whole, by one rename.  What a recipe uses: `log_metrics`, `warn`, `re
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import math
@@ -25,6 +26,7 @@ from typing import Any
 
 import numpy as np
 
+from tomodiff.dist import Comm
 from tomodiff.errors import ConfigError, DataError, Stopped, TomodiffError
 from tomodiff.files import write
 from tomodiff.files.atomic import explained, move_over, remove
@@ -49,6 +51,9 @@ class LogFile(logging.FileHandler):
 
 class Run:
     """One run directory, open for writing.  Use as a context manager: how the block ends is the run's state."""
+
+    comm = Comm()
+    """The ranks that work at it; one, unless `tomodiff.recipes.followed` says otherwise."""
 
     def __init__(self, place: Place, settings: Job, status: dict[str, Any]) -> None:
         self.place, self.settings, self.status = place, settings, status
@@ -146,6 +151,17 @@ class Run:
     def checkpoint(self) -> Path:
         """The file that holds the state to resume from; it may exist.  Replace it atomically."""
         return self.path / "checkpoint" / "state"
+
+    def about(self) -> dict[str, Any]:
+        """What a checkpoint belongs to: the settings but for the output, the sizes and times of the input, ranks."""
+        chosen = {name: value for name, value in self.settings.as_dict().items() if name != "output"}
+        text = json.dumps(chosen, sort_keys=True, default=str)
+        files = {role: path.stat() for role, path in self.settings.input_files().items()}
+        return {
+            "settings": hashlib.sha256(text.encode()).hexdigest()[:16],
+            **{f"{role} (bytes, time)": [s.st_size, s.st_mtime_ns] for role, s in files.items()},
+            "ranks": self.comm.size,
+        }
 
     def has_checkpoint(self) -> bool:
         """Whether there is a state to resume from."""

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM as a request: the iteration that runs is finished, its state saved, and the job ends.
+"""Ctrl-C, SIGTERM and SIGUSR1 as a request: the iteration that runs is finished, its state saved, and the job ends.
 
 A second signal interrupts at once.  Outside of such a stretch a signal interrupts at once anyway.
 """
@@ -14,7 +14,8 @@ from types import FrameType
 from typing import Any
 
 LOG = logging.getLogger("tomodiff")
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+"""The last is what schedulers are asked to send some time before the end (`sbatch --signal=USR1@120`)."""
 
 
 class StopSwitch:
@@ -40,7 +41,7 @@ class StopSwitch:
         if self.requested:
             raise KeyboardInterrupt
         self.requested = True
-        name = "Ctrl-C" if number == signal.SIGINT else "SIGTERM"
+        name = "Ctrl-C" if number == signal.SIGINT else signal.Signals(number).name
         LOG.warning("%s: stopping after this iteration; once more stops at once", name)
 
 

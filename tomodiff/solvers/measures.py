@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from math import isfinite
 
-from tomodiff.array import Array, Element, block_of, inner, namespace, norm, tmap
+from tomodiff.array import Array, Element, block_of, inner, namespace, norm, summed, tmap
 from tomodiff.core import Functional
 from tomodiff.core.functional import Pulled
 from tomodiff.errors import Diverged
@@ -15,7 +15,7 @@ from tomodiff.objective import Gaussian
 def inner_of_moves(a: Element, b: Element, c: Element, d: Element) -> float:
     """<a - b, c - d>, the differences taken block by block."""
     if isinstance(a, Mapping):
-        return sum(inner_of_moves(a[name], b[name], c[name], d[name]) for name in a)
+        return summed(a, (inner_of_moves(a[name], b[name], c[name], d[name]) for name in a))
     flat, size = [e.reshape(-1) for e in (a, b, c, d)], block_of(namespace(a))
 
     def block(i: int) -> float:
@@ -28,7 +28,7 @@ def inner_of_moves(a: Element, b: Element, c: Element, d: Element) -> float:
 def inner_with_move(g: Element, a: Element, b: Element) -> float:
     """<g, a - b>, the difference taken block by block."""
     if isinstance(g, Mapping):
-        return sum(inner_with_move(g[name], a[name], b[name]) for name in g)
+        return summed(g, (inner_with_move(g[name], a[name], b[name]) for name in g))
     flat, size = [e.reshape(-1) for e in (g, a, b)], block_of(namespace(g))
 
     def block(i: int) -> float:

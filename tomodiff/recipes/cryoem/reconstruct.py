@@ -9,6 +9,7 @@ import numpy as np
 from tomodiff.array import namespace
 from tomodiff.files.cryoem import write_map
 from tomodiff.geometry.symmetry import point_group
+from tomodiff.recipes.checkpoints import Checkpoints
 from tomodiff.recipes.cryoem.data import ParticleData, View
 from tomodiff.recipes.cryoem.halves import Halves, half_sets, inverse_tau2, reconstruct_halves
 from tomodiff.recipes.cryoem.iterative import NormalEquations, conjugate_gradients
@@ -17,7 +18,6 @@ from tomodiff.recipes.cryoem.source import check_memory, need_poses, particles_o
 from tomodiff.recipes.cryoem.view import view_of
 from tomodiff.recipes.progress import Progress
 from tomodiff.recipes.run import Run
-from tomodiff.solvers import load, save
 
 
 def reconstruct(settings: Any, run: Run, progress: Progress) -> None:
@@ -74,16 +74,15 @@ def by_conjugate_gradients(
     equations = NormalEquations(data, values, everyone, noise, group, prior)
     with progress.stage("right-hand side", total=len(data), unit="particle") as stage:
         b = equations.right_hand_side(stage.advance)
-    start = load(run.checkpoint(), namespace(b)) if run.checkpoint().exists() else None
+    checkpoints = Checkpoints(run)
+    start = checkpoints.load(namespace(b))
     steps = chosen.iterations or 20
     with progress.stage("conjugate gradients", total=steps, unit="it") as stage, run.interruptible():
 
         def each(state: Any) -> None:
             run.log_metrics({"iteration": state.iteration, **state.metrics})
             stage.advance(change=state.metrics["relative_change"])
-            if run.stop_requested:
-                save(run.checkpoint(), state)
-                raise run.stopped(state.iteration)
+            checkpoints.after_step(state)
 
         state = conjugate_gradients(equations, weight, steps, b, start, each)
     return np.asarray(state.x if isinstance(state.x, np.ndarray) else state.x.get())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
@@ -14,6 +13,7 @@ from tomodiff.errors import ConfigError, MemoryNeeded
 from tomodiff.files.cryoem.tilt_series import read_tilt_images, read_tilt_series
 from tomodiff.geometry import Grid
 from tomodiff.geometry.tilt import TiltSeries
+from tomodiff.recipes.checkpoints import Checkpoints
 from tomodiff.recipes.cryoem.tilt_reconstruct import (
     ITERATIVE,
     Prepared,
@@ -27,7 +27,7 @@ from tomodiff.recipes.memory import USABLE, free_bytes, in_units, required_bytes
 from tomodiff.recipes.progress import Progress
 from tomodiff.recipes.run import Run
 from tomodiff.result import Result
-from tomodiff.solvers import State, load, save
+from tomodiff.solvers import State
 
 MM = 1e-7
 """Of an angstrom."""
@@ -207,26 +207,18 @@ def _iterate(
     device: Callable[[np.ndarray], Array],
 ) -> np.ndarray:
     """The iterative methods, logged to the run, with checkpoints; they go on from one that is there."""
-    chosen, output = settings.reconstruction, settings.output
-    resumed = run.checkpoint().exists()
-    start = load(run.checkpoint(), namespace(device(np.zeros(1, np.float32)))) if resumed else None
-    saved = time.monotonic()
+    chosen = settings.reconstruction
+    checkpoints = Checkpoints(run)
+    start = checkpoints.load(namespace(device(np.zeros(1, np.float32))))
     iterations = chosen.iterations or 50
     begun = 0 if start is None else start.iteration
     with progress.stage(chosen.method, total=iterations, unit="it", done=begun) as stage, run.interruptible():
 
         def on_state(state: State) -> None:
-            nonlocal saved
             metrics = state.metrics
             run.log_metrics({"iteration": state.iteration, **{k: v for k, v in metrics.items() if k != "seconds"}})
             stage.advance(value=metrics["value"], change=metrics["relative_change"])
-            if run.stop_requested:
-                save(run.checkpoint(), state)
-                raise run.stopped(state.iteration)
-            due = output.checkpoint_seconds is not None and time.monotonic() - saved >= output.checkpoint_seconds
-            if due or (output.checkpoint_every and state.iteration % output.checkpoint_every == 0):
-                save(run.checkpoint(), state)
-                saved = time.monotonic()
+            checkpoints.after_step(state)
 
         weight = chosen.tv_weight
         return tomogram_iterative(

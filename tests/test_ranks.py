@@ -1,0 +1,257 @@
+"""Several processes at one problem, started for real: sums, solvers, whole jobs, errors, kills, stops and resumes."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+
+from tomodiff.cli.main import main
+from tomodiff.dist import Comm, world
+from tomodiff.errors import ConfigError
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+MPIEXEC = Path(sys.executable).parent / "mpiexec"
+pytestmark = pytest.mark.mpi
+started = pytest.mark.skipif(not MPIEXEC.exists(), reason="there is no mpiexec beside Python (the mpich wheel)")
+QUIET = ["--rings", "off", "--flux", "off", "--center", "keep"]
+"""No correction that looks at other rows."""
+
+
+def under_ranks(n: int, *arguments: str | Path, cwd: Path, background: bool = False) -> Any:
+    env = os.environ | {"PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+    env |= {"TOMODIFF_THREADS": "1", "XDG_CACHE_HOME": os.environ.get("XDG_CACHE_HOME", str(Path.home() / ".cache"))}
+    command = [str(MPIEXEC), "-n", str(n), sys.executable, *map(str, arguments)]
+    if background:
+        return subprocess.Popen(command, env=env, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    return subprocess.run(command, env=env, cwd=cwd, capture_output=True, text=True, timeout=300)
+
+
+def program(name: str, n: int, folder: Path) -> dict[str, Any]:
+    done = under_ranks(n, "-m", "tests.rank_programs", name, folder, cwd=REPOSITORY)
+    assert done.returncode == 0, done.stdout + done.stderr
+    found: dict[str, Any] = json.loads((folder / "found.json").read_text())
+    return found
+
+
+def test_a_process_alone_is_a_comm_of_one(rng: np.random.Generator) -> None:
+    comm, x = Comm(), rng.random(3)
+    assert comm.leads and comm.size == 1 and comm.sum(x, (2.0,)) == (x, (2.0,)) and comm.total(3.0) == 3.0
+    assert comm.collect("a") == ["a"] and comm.any(True) and comm.share(5) == 5
+    assert comm.exchange([x])[0] is x
+
+
+def test_processes_that_do_not_see_each_other_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("mpi4py", reason="mpi4py is not installed")
+    code = "import os; os.environ['SLURM_STEP_NUM_TASKS'] = '2'\nfrom tomodiff.dist import world\nworld()"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=REPOSITORY)
+    assert done.returncode and "ConfigError: 2 processes were started, but MPI sees each alone" in done.stderr
+    world.cache_clear()
+    monkeypatch.setenv("PMI_SIZE", "3")
+    monkeypatch.setitem(sys.modules, "mpi4py", None)
+    with pytest.raises(ConfigError, match=r"3 processes.*tomodiff\[mpi\]"):
+        world()
+    world.cache_clear()
+
+
+@started
+def test_sums_keep_double_precision_beside_single(tmp_path: Path) -> None:
+    found = program("sums", 3, tmp_path)
+    for dtype in ("float32", "float64", "complex64"):
+        a, b, first, second = found[dtype]
+        assert (a, b) == (36.0, 240.0)
+        assert first == pytest.approx(4.0, rel=1e-14) and second == pytest.approx(-3e-7, rel=1e-14)
+    assert found["infinite"] and found["exchange"] and found["any"] == [True, False] and found["total"] == 4.5
+
+
+@started
+@pytest.mark.parametrize("n", [2, 3])
+def test_solvers_do_not_know_of_ranks(n: int, tmp_path: Path) -> None:
+    found = program("solvers", n, tmp_path)
+    assert found["adjoint"] < 1e-13
+    for name in ("cgls", "sirt", "fista", "lbfgsb"):
+        assert found[name] < 1e-8 and found[f"{name} agrees"], found
+    again = program("solvers", n, tmp_path)
+    assert again == found  # to the bit: the digests are part of it
+
+
+@started
+def test_a_checkpoint_has_a_part_for_every_rank(tmp_path: Path) -> None:
+    found = program("checkpoints", 3, tmp_path)
+    assert found == {"same": [True] * 3, "others keep less": True}
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["found.json", "state", "state.rank1", "state.rank2"]
+
+
+@started
+def test_an_error_of_one_rank_ends_all(tmp_path: Path) -> None:
+    job = under_ranks(3, "-m", "tests.rank_programs", "fails", tmp_path, cwd=REPOSITORY, background=True)
+    _, said = job.communicate(timeout=60)  # a hang otherwise: the others wait at a barrier
+    assert job.returncode == 3
+    assert "rank 2: error: scan.h5: projections: expected numbers, found a hole" in said
+
+
+# ---- whole jobs
+
+
+@pytest.fixture(scope="module")
+def scans(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    folder = tmp_path_factory.mktemp("scans")
+    kinds = {"cone": ["--source-axis-mm", "60", "--source-detector-mm", "90"], "parallel": []}
+    made = {name: folder / f"{name}.h5" for name in kinds}
+    for name, more in kinds.items():
+        size = ["--views", "40", "--rows", "24", "--columns", "32"]
+        assert main(["-q", "ct", "simulate", str(made[name]), *size, *more]) == 0
+    return made
+
+
+def volume(path: Path) -> np.ndarray:
+    return np.asarray(np.load(path))
+
+
+def reconstruct(n: int, scan: Path, out: Path, *more: str, corrections: list[str] = QUIET) -> Any:
+    command = [
+        "-m",
+        "tomodiff",
+        "ct",
+        "reconstruct",
+        scan,
+        "-o",
+        out,
+        "--set",
+        "output.report=false",
+        *corrections,
+        *more,
+    ]
+    if n == 1:
+        assert main([str(a) for a in command[2:]]) == 0
+        return volume(out)
+    done = under_ranks(n, *command, cwd=out.parent)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return volume(out)
+
+
+@started
+@pytest.mark.parametrize(
+    ("kind", "method"),
+    [("cone", "fdk"), ("parallel", "fbp"), ("cone", "cgls"), ("cone", "sirt"), ("cone", "fista-tv"),
+     ("parallel", "fista-tv")],
+)  # fmt: skip
+def test_ranks_give_the_volume_of_one(kind: str, method: str, scans: dict[str, Path], tmp_path: Path) -> None:
+    more = ["-m", method] + ([] if method in ("fbp", "fdk") else ["--iterations", "6", "--tolerance", "0"])
+    if method == "fista-tv":
+        more += ["--tv-weight", "0.002"]
+    one = reconstruct(1, scans[kind], tmp_path / "one.npy", *more)
+    two = reconstruct(2, scans[kind], tmp_path / "two.npy", *more)
+    assert np.linalg.norm(two - one) < 2e-5 * np.linalg.norm(one)
+
+
+@started
+def test_corrections_are_shared_out_too(scans: dict[str, Path], tmp_path: Path) -> None:
+    """With the axis found, rings filtered and the flux set: rows know less of each other, so within the noise."""
+    one = reconstruct(1, scans["cone"], tmp_path / "one.npy", corrections=[])
+    two = reconstruct(2, scans["cone"], tmp_path / "two.npy", corrections=[])
+    assert np.linalg.norm(two - one) < 0.03 * np.linalg.norm(one)
+    facts = json.loads((tmp_path / "two.run" / "status.json").read_text())["facts"]
+    assert facts["center"] == pytest.approx(15.5, abs=0.5)
+
+
+@started
+def test_settings_errors_come_once_and_no_hang(scans: dict[str, Path], tmp_path: Path) -> None:
+    done = under_ranks(2, "-m", "tomodiff", "ct", "reconstruct", scans["cone"], "-m", "fbp", "-o", tmp_path / "v.npy",
+                       cwd=tmp_path)  # fmt: skip
+    assert done.returncode == 2 and done.stderr.count("fbp is for parallel beam") == 1
+    done = under_ranks(2, "-m", "tomodiff", "ct", "reconstruct", tmp_path / "absent.h5", "-o", tmp_path / "v.npy",
+                       cwd=tmp_path)  # fmt: skip
+    assert done.returncode != 0 and done.stderr.count("absent.h5") >= 1
+
+
+LONG = [
+    "-m",
+    "sirt",
+    "--iterations",
+    "400",
+    "--tolerance",
+    "0",
+    "--checkpoint-every",
+    "3",
+    "--set",
+    "output.report=false",
+    *QUIET,
+]
+
+
+def begin(scan: Path, out: Path, iterations: int) -> Any:
+    """A job of two ranks that has done some iterations."""
+    job = under_ranks(2, "-m", "tomodiff", "ct", "reconstruct", scan, "-o", out, *LONG, cwd=out.parent, background=True)
+    metrics = out.with_suffix(".run") / "metrics.jsonl"
+    for _ in range(600):
+        if job.poll() is not None or (metrics.exists() and metrics.read_text().count("\n") >= iterations):
+            return job
+        time.sleep(0.02)
+    raise AssertionError("the job did not start")
+
+
+def ranks_of(job: Any) -> list[int]:
+    """The Python processes below an mpiexec, by rank of their start."""
+    text = subprocess.run(["ps", "-eo", "pid,ppid,args"], capture_output=True, text=True, check=True).stdout
+    lines = [line.split(None, 2) for line in text.splitlines()[1:]]
+    below = {job.pid}
+    for _ in range(4):
+        below |= {int(pid) for pid, parent, _ in lines if int(parent) in below}
+    return sorted(int(pid) for pid, _, args in lines if int(pid) in below and "-m tomodiff" in args and
+                  "mpiexec" not in args and "hydra" not in args)  # fmt: skip
+
+
+@started
+@pytest.mark.skipif(not shutil.which("ps"), reason="there is no ps here")
+@pytest.mark.parametrize("how", ["preempted", "a rank killed", "all killed"])
+def test_a_job_that_ends_early_goes_on_to_the_same_bits(how: str, scans: dict[str, Path], tmp_path: Path) -> None:
+    whole = reconstruct(2, scans["cone"], tmp_path / "whole.npy", *LONG, corrections=[])
+    job = begin(scans["cone"], tmp_path / "cut.npy", 7)
+    ranks = ranks_of(job)
+    assert len(ranks) == 2 and job.poll() is None
+    if how == "preempted":
+        os.kill(ranks[1], signal.SIGUSR1)  # one rank is told; all stop together
+    elif how == "a rank killed":
+        os.kill(ranks[1], signal.SIGKILL)
+    else:
+        for pid in (*ranks, job.pid):
+            os.kill(pid, signal.SIGKILL)
+    job.communicate(timeout=60)
+    assert job.returncode == 75 if how == "preempted" else job.returncode != 0
+    run = tmp_path / "cut.run"
+    assert json.loads((run / "status.json").read_text())["state"] == ("stopped" if how == "preempted" else "running")
+    for _ in range(100):  # processes whose parent is gone take a moment to be reaped
+        if not any(Path(f"/proc/{pid}").exists() for pid in ranks):
+            break
+        time.sleep(0.1)
+    done = under_ranks(2, "-m", "tomodiff", "resume", run, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert (volume(tmp_path / "cut.npy") == whole).all()
+
+
+@started
+def test_checkpoints_of_other_ranks_settings_or_input_are_refused(scans: dict[str, Path], tmp_path: Path) -> None:
+    scan = tmp_path / "scan.h5"
+    shutil.copy(scans["cone"], scan)
+    job = begin(scan, tmp_path / "cut.npy", 7)
+    job.send_signal(signal.SIGTERM)
+    job.communicate(timeout=60)
+    run = tmp_path / "cut.run"
+    assert any((run / "checkpoint").iterdir())
+    assert main(["resume", str(run)]) == 3  # one rank: sums would round otherwise
+    with h5py.File(scan, "r+") as file:
+        file.attrs["touched"] = 1
+    done = under_ranks(2, "-m", "tomodiff", "resume", run, cwd=tmp_path)
+    assert done.returncode == 3 and "scan (bytes, time)" in done.stderr
+    assert any((run / "checkpoint").iterdir())  # nothing is lost by a refusal
