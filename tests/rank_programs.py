@@ -11,9 +11,9 @@ import numpy as np
 
 from tests.toys import Dense, dense
 from tomodiff.core import check_adjoint
-from tomodiff.dist import AcrossRanks, Comm, Spread, SpreadData, own_views, world
 from tomodiff.errors import DataError
 from tomodiff.objective import Gaussian
+from tomodiff.ranks import AcrossRanks, Comm, Spread, SpreadData, own_views, world
 from tomodiff.solvers import Cgls, Fista, LbfgsB, Sirt, load, save, solve
 
 VIEWS, PIXELS, UNKNOWNS = 13, 5, 24

@@ -52,6 +52,7 @@ ELSEWHERE = {
     "SeenTerrain": "terrain and cameras: test_sightings.py",
     "Sightings": "images in cameras: test_sightings.py",
     "SkyLight": "light of the sky: test_sky_light.py",
+    "SpreadData": "data on several processes: test_ranks.py",
     "UnderAir": "terrain and air: test_under_air.py",
     "UnderSky": "terrain and sky: test_sky_light.py",
 }

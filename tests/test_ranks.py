@@ -17,13 +17,21 @@ import numpy as np
 import pytest
 
 from tomodiff.cli.main import main
-from tomodiff.dist import Comm, world
-from tomodiff.errors import ConfigError
+from tomodiff.errors import ConfigError, DataError, Diverged
+from tomodiff.files.cryoem import read_map, read_particles
+from tomodiff.ranks import Comm, world
+from tomodiff.recipes import ct
+from tomodiff.recipes.checkpoints import Checkpoints
+from tomodiff.recipes.config_file import settings_from
+from tomodiff.recipes.progress import Progress
+from tomodiff.recipes.run import Run
+from tomodiff.solvers import Sirt, State
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 MPIEXEC = Path(sys.executable).parent / "mpiexec"
 pytestmark = pytest.mark.mpi
 started = pytest.mark.skipif(not MPIEXEC.exists(), reason="there is no mpiexec beside Python (the mpich wheel)")
+NO_REPORT = ["--set", "output.report=false"]
 QUIET = ["--rings", "off", "--flux", "off", "--center", "keep"]
 """No correction that looks at other rows."""
 
@@ -53,7 +61,7 @@ def test_a_process_alone_is_a_comm_of_one(rng: np.random.Generator) -> None:
 
 def test_processes_that_do_not_see_each_other_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("mpi4py", reason="mpi4py is not installed")
-    code = "import os; os.environ['SLURM_STEP_NUM_TASKS'] = '2'\nfrom tomodiff.dist import world\nworld()"
+    code = "import os; os.environ['SLURM_STEP_NUM_TASKS'] = '2'\nfrom tomodiff.ranks import world\nworld()"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=REPOSITORY)
     assert done.returncode and "ConfigError: 2 processes were started, but MPI sees each alone" in done.stderr
     world.cache_clear()
@@ -127,8 +135,7 @@ def reconstruct(n: int, scan: Path, out: Path, *more: str, corrections: list[str
         scan,
         "-o",
         out,
-        "--set",
-        "output.report=false",
+        *NO_REPORT,
         *corrections,
         *more,
     ]
@@ -184,8 +191,7 @@ LONG = [
     "0",
     "--checkpoint-every",
     "3",
-    "--set",
-    "output.report=false",
+    *NO_REPORT,
     *QUIET,
 ]
 
@@ -255,3 +261,117 @@ def test_checkpoints_of_other_ranks_settings_or_input_are_refused(scans: dict[st
     done = under_ranks(2, "-m", "tomodiff", "resume", run, cwd=tmp_path)
     assert done.returncode == 3 and "scan (bytes, time)" in done.stderr
     assert any((run / "checkpoint").iterdir())  # nothing is lost by a refusal
+
+
+# ---- particles and terrain
+
+
+@started
+def test_particles_are_shared_out(tmp_path: Path) -> None:
+    """Maps and poses of three ranks are those of one, but for rounding; that may end the search of a pose a step
+    earlier, which stops where a step promises less than 1e-3 of the log-likelihood."""
+    size = ["--particles", "100", "--box", "32", "--pixel-a", "4", "--snr", "0.5", "--seed", "3"]
+    assert main(["-q", "cryoem", "simulate", "phantom", str(tmp_path / "p.star"), *size]) == 0
+    cg = ["--method", "cg", "--iterations", "3"]
+    for job, more, bound in (("reconstruct", cg, 1e-5), ("refine", ["--iterations", "2"], 0.02)):
+        given = ["-q", "cryoem", job, str(tmp_path / "p.star"), *more, "--sharpen", "off", *NO_REPORT]
+        assert main([*given, "-o", str(tmp_path / f"{job}1")]) == 0
+        done = under_ranks(3, "-m", "tomodiff", *given, "-o", tmp_path / f"{job}3", cwd=tmp_path)
+        assert done.returncode == 0, done.stdout + done.stderr
+        one, three = (read_map(tmp_path / f"{job}{n}" / "map.mrc")[0] for n in (1, 3))
+        assert np.linalg.norm(three - one) < bound * np.linalg.norm(one)
+        before, after = (read_particles(tmp_path / f"{job}{n}" / "particles.star") for n in (1, 3))
+        assert np.array_equal(before.half, after.half)
+        turned = np.abs(before.rotation - after.rotation)
+        assert np.median(turned) < 1e-3 and turned.max() < 0.02
+
+
+@started
+def test_tiles_of_terrain_are_shared_out(tmp_path: Path) -> None:
+    """Tiles are blended in their order: the map is the same to the bit."""
+    sample = REPOSITORY / "datasets" / "terrain_sample"
+    pytest.importorskip("rasterio", reason="rasterio is not installed")
+    settings = {
+        "job": "terrain-fit",
+        "input": {"images": [str(p) for p in sorted(sample.glob("sun*.tif"))], "dem": str(sample / "dem.tif"),
+                  "sun_angles": str(sample / "sun_angles.txt"), "image_exposures": 1},
+        "fit": {"tile_size": 64, "tile_halo": 8, "max_iterations": 3, "errors": False},
+        "output": {"report": False},
+    }  # fmt: skip
+    (tmp_path / "fit.yml").write_text(json.dumps(settings))
+    given = ["-q", "run", str(tmp_path / "fit.yml")]
+    assert main([*given, "-o", str(tmp_path / "one")]) == 0
+    done = under_ranks(2, "-m", "tomodiff", *given, "-o", tmp_path / "two", cwd=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    maps = [next((tmp_path / name).glob("*DEM-final.tif")) for name in ("one", "two")]
+    assert maps[0].read_bytes() == maps[1].read_bytes()
+    done = under_ranks(
+        2, "-m", "tomodiff", *given, "--set", "fit.tile_size=null", "-o", tmp_path / "whole", cwd=tmp_path
+    )
+    assert done.returncode == 2 and "--tile-size" in done.stderr
+
+
+# ---- checkpoints, by one process as well
+
+
+def state(iteration: int) -> State:
+    return State("Sirt", np.full((4, 5), float(iteration)), iteration, {"R": np.ones(3)}, ({"value": 1.0},))
+
+
+def run_at(folder: Path, scan: Path, iterations: int = 5) -> Run:
+    given = {"input.path": str(scan), "output.path": str(folder / "r"), "reconstruction.iterations": iterations,
+             "reconstruction.method": "sirt"}  # fmt: skip
+    return Run.create(settings_from({name: (value, name) for name, value in given.items()}))
+
+
+def test_a_damaged_checkpoint_gives_way_to_the_one_before(scans: dict[str, Path], tmp_path: Path) -> None:
+    run = run_at(tmp_path, scans["cone"])
+    kept = Checkpoints(run)
+    assert kept.load() is None
+    for iteration in (3, 4):
+        kept.keep(state(iteration))
+    found = kept.load()
+    assert found is not None and found.iteration == 4 and not run.warnings
+    damaged = bytearray(run.checkpoint().read_bytes())
+    middle = damaged.find(np.full(4, 4.0).tobytes())
+    damaged[middle] ^= 1  # one bit of the estimate
+    run.checkpoint().write_bytes(damaged)
+    found = kept.load()
+    assert found is not None and found.iteration == 3 and "damaged" in run.warnings[0]
+    for file in (run.path / "checkpoint").iterdir():
+        file.write_bytes(b"PK\x03\x04 torn")
+    with pytest.raises(DataError, match="one that is whole"):
+        kept.load()
+
+
+def test_checkpoints_of_other_settings_are_refused(scans: dict[str, Path], tmp_path: Path) -> None:
+    run = run_at(tmp_path, scans["cone"])
+    Checkpoints(run).keep(state(2))
+    text = (run.path / "config.yml").read_text()
+    (run.path / "config.yml").write_text(text.replace("relaxation: 1.0", "relaxation: 0.5"))
+    with pytest.raises(DataError, match="checkpoint: settings"):
+        Checkpoints(Run.open(run.path)).load()
+    (run.path / "config.yml").write_text(text.replace("checkpoint_seconds: 60.0", "checkpoint_seconds: 5.0"))
+    found = Checkpoints(Run.open(run.path)).load()  # how often to save changes no result
+    assert found is not None and found.iteration == 2
+
+
+def test_a_nan_on_the_way_keeps_the_state_before_it(
+    scans: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    step = Sirt.step
+
+    def broken(self: Sirt, f: Any, state: State) -> State:
+        made = step(self, f, state)
+        if made.iteration == 4:
+            made.history[-1]["value"] = float("nan")
+        return made
+
+    monkeypatch.setattr(Sirt, "step", broken)
+    run = run_at(tmp_path, scans["cone"])
+    with pytest.raises(Diverged, match=r"nan after 4 iterations.*the state after iteration 3 is kept in"), run:
+        ct.reconstruct(run.settings, run, Progress(quiet=True))
+    kept = Checkpoints(run).load()
+    assert kept is not None and kept.iteration == 3 and np.isfinite(kept.x).all()
+    monkeypatch.undo()
+    assert main(["-q", "resume", str(run.path)]) == 0  # mended, it goes on from there

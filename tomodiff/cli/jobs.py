@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from tomodiff.result import Result
 
 LOG = logging.getLogger("tomodiff")
-ACROSS_RANKS = ("ct",)
+ACROSS_RANKS = ("ct", "cryoem-reconstruct", "cryoem-refine", "terrain-fit")
 """Kinds of job that several processes do together, under mpiexec or srun."""
 MOST_COMPARED = 512**3
 """Voxels of a volume that is compared with the truth in one piece, at most."""
@@ -23,7 +23,7 @@ MOST_COMPARED = 512**3
 
 def start(settings: Job) -> Path:
     """Run a new job; returns its run directory."""
-    from tomodiff.dist import world
+    from tomodiff.ranks import world
     from tomodiff.recipes.followed import together
     from tomodiff.recipes.run import Run
     from tomodiff.recipes.stopping import terminate_as_interrupt

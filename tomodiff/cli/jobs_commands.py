@@ -47,7 +47,7 @@ def _for_kind(given: Overrides, kind: str) -> Overrides:
 def resume(run: Annotated[Path, typer.Argument(metavar="RUN", help="run directory")]) -> None:
     """Continue a run that stopped, from its last checkpoint."""
     from tomodiff.cli.jobs import carry_out
-    from tomodiff.dist import world
+    from tomodiff.ranks import world
     from tomodiff.recipes.followed import together
     from tomodiff.recipes.run import Run
     from tomodiff.recipes.stopping import terminate_as_interrupt

@@ -97,8 +97,8 @@ def _report(error: Exception) -> int:
 
 def _let_the_first_speak() -> None:
     """Wait a little on ranks other than the first: of an error that all meet, its message is enough."""
-    if "tomodiff.dist.mpi" in sys.modules:
-        from tomodiff.dist import world
+    if "tomodiff.ranks.mpi" in sys.modules:
+        from tomodiff.ranks import world
 
         if not world().leads:
             time.sleep(SECONDS_FOR_THE_FIRST)
@@ -107,9 +107,8 @@ def _let_the_first_speak() -> None:
 
 def _for_all(code: int) -> int:
     """The exit code, after the other ranks of this job are ended too: they would wait for this one for ever."""
-    dist = sys.modules.get("tomodiff.dist.mpi")
-    if dist is not None:
-        from tomodiff.dist import world
+    if "tomodiff.ranks.mpi" in sys.modules:
+        from tomodiff.ranks import world
 
         sys.stderr.flush()
         world().abort(code)

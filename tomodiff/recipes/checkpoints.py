@@ -20,13 +20,20 @@ LOG = logging.getLogger("tomodiff")
 class Checkpoints:
     """Saves what a recipe needs to go on, when it is due; stops the recipe when somebody asks for it.
 
-    The last two checkpoints are kept.  One of other settings, another input or number of ranks is refused, a damaged one
-    gives way to the one before.  All ranks of a job call the same methods.
+    The last two checkpoints are kept.  One of other settings, another input or number of ranks is refused, a damaged
+    one gives way to the one before.  All ranks of a job call the same methods.
     """
 
     def __init__(self, run: Run, name: str = "") -> None:
         self.run, self.name = run, name
         self._saved = time.monotonic()
+        self._about: dict[str, Any] | None = None
+
+    @property
+    def about(self) -> dict[str, Any]:
+        """What the checkpoints belong to, as it was when it was first asked for."""
+        self._about = self._about or self.run.about()
+        return self._about
 
     def load(self, xp: ModuleType = np) -> State | None:
         """The newest state that is whole on all ranks; None if there is no checkpoint.
@@ -59,7 +66,7 @@ class Checkpoints:
         return load(path, xp, comm, older=whole[newest])
 
     def _compare(self, about: dict[str, Any]) -> None:
-        now = self.run.about()
+        now = self.about
         changed = [name for name in now if name in about and about[name] != now[name]]
         if changed:
             name = changed[0]
@@ -100,5 +107,5 @@ class Checkpoints:
 
     def keep(self, state: State) -> None:
         """Write a checkpoint now."""
-        save(self.run.checkpoint(), state, self.run.about(), self.run.comm, rotate=True)
+        save(self.run.checkpoint(), state, self.about, self.run.comm, rotate=True)
         self._saved = time.monotonic()

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from tomodiff.dist import Comm
+from tomodiff.ranks import Comm
 from tomodiff.recipes.run import Run
 from tomodiff.result import Result
 

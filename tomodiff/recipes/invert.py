@@ -11,11 +11,11 @@ from tomodiff.analytic import fbp, fdk
 from tomodiff.analytic.orbit import Orbit
 from tomodiff.array import Array, namespace
 from tomodiff.core import Functional
-from tomodiff.dist import Comm, Spread, SpreadData, own_views
 from tomodiff.errors import ConfigError, Diverged
 from tomodiff.geometry import Grid, Scan
 from tomodiff.objective import Gaussian, TotalVariation
 from tomodiff.projectors import XRay
+from tomodiff.ranks import Comm, Spread, SpreadData, own_views
 from tomodiff.recipes.checkpoints import Checkpoints
 from tomodiff.recipes.memory import ANALYTIC
 from tomodiff.recipes.progress import Progress

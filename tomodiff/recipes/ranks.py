@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from tomodiff.dist import Comm, own_views
 from tomodiff.geometry import Scan
+from tomodiff.ranks import Comm, own_views
 from tomodiff.recipes.correct import axis_column, corrected, file_rows
 from tomodiff.recipes.progress import Progress
 from tomodiff.recipes.run import Run

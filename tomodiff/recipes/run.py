@@ -26,10 +26,10 @@ from typing import Any
 
 import numpy as np
 
-from tomodiff.dist import Comm
 from tomodiff.errors import ConfigError, DataError, Stopped, TomodiffError
 from tomodiff.files import write
 from tomodiff.files.atomic import explained, move_over, remove
+from tomodiff.ranks import Comm
 from tomodiff.recipes.config_file import load_settings
 from tomodiff.recipes.environment import command_line, environment, now
 from tomodiff.recipes.place import STATUS, Place, is_alive, make_room, read_status
@@ -154,9 +154,10 @@ class Run:
 
     def about(self) -> dict[str, Any]:
         """What a checkpoint belongs to: the settings but for the output, the sizes and times of the input, ranks."""
-        chosen = {name: value for name, value in self.settings.as_dict().items() if name != "output"}
+        settings = load_settings(self.path / "config.yml")  # as a resumed run has them, with paths made absolute
+        chosen = {name: value for name, value in settings.as_dict().items() if name != "output"}
         text = json.dumps(chosen, sort_keys=True, default=str)
-        files = {role: path.stat() for role, path in self.settings.input_files().items()}
+        files = {role: path.stat() for role, path in settings.input_files().items()}
         return {
             "settings": hashlib.sha256(text.encode()).hexdigest()[:16],
             **{f"{role} (bytes, time)": [s.st_size, s.st_mtime_ns] for role, s in files.items()},

@@ -21,8 +21,8 @@ import numpy as np
 from numpy.lib.npyio import NpzFile
 
 from tomodiff.array import Array, Element, to_numpy
-from tomodiff.dist import Comm, Spread
 from tomodiff.errors import DataError
+from tomodiff.ranks import Comm, Spread
 
 FORMAT = "tomodiff state 1"
 _HEADER = "header"

@@ -127,9 +127,10 @@ def refine_poses(
     spectrum = data.operator.spectrum.forward(data.view.device(np.ascontiguousarray(reference, data.view.dtype)))
     weights = likelihood_weights(noise, data.view.dtype)
     rotation, shift = values["rotation"].copy(), values["shift"].copy()
-    misfit, information = np.zeros(len(index)), np.zeros((len(index), 5, 5))
+    own_index = data.mine(index)
+    misfit, information = np.zeros(len(own_index)), np.zeros((len(own_index), 5, 5))
     at = 0
-    for part, F in data.batches(index, advance):
+    for part, F in data.batches(own_index, advance):
         own = {name: v[part] for name, v in values.items()}
         for ring in rings:
             slicer = Slicer(data.operator.spectrum, data.box, ring, data.operator.ctf, data.slicer.ewald, unique=True)
@@ -138,4 +139,5 @@ def refine_poses(
         rotation[part], shift[part] = own["rotation"], own["shift"]
         misfit[at : at + len(part)], information[at : at + len(part)] = found.value, found.information
         at += len(part)
-    return values | {"rotation": rotation, "shift": shift}, misfit, information
+    rotation[index], shift[index] = data.joined(rotation[own_index]), data.joined(shift[own_index])
+    return values | {"rotation": rotation, "shift": shift}, data.joined(misfit), data.joined(information)

@@ -10,12 +10,16 @@ from typing import Any
 import numpy as np
 
 from tomodiff.array import Array, to_numpy
-from tomodiff.errors import DataError
+from tomodiff.errors import ConfigError, DataError
 from tomodiff.particles import Particles
 from tomodiff.prepare.particle_images import masked, radius, shell_power, transforms
 from tomodiff.projectors.fourier_slice import FourierSlice, parameters
 from tomodiff.projectors.slicer import Slicer
+from tomodiff.ranks import Comm
 
+ALONE = Comm()
+FEWEST = 8
+"""Particles of each rank."""
 SOME = 64
 """Images that are looked at together where only their corners count."""
 BATCH_BYTES = 256 << 20
@@ -55,10 +59,18 @@ class View:
 
 
 class ParticleData:
-    """The transforms of particle images, read once and kept where they fit, and what is needed to model them."""
+    """The transforms of particle images, read once and kept where they fit, and what is needed to model them.
 
-    def __init__(self, particles: Particles, view: View) -> None:
-        self.particles, self.view = particles, view
+    Of several ranks each goes through its own particles (`mine`) and reads no others' images; `joined` brings what was
+    found for them to all.
+    """
+
+    def __init__(self, particles: Particles, view: View, comm: Comm = ALONE) -> None:
+        if 1 < comm.size > len(particles) // FEWEST:
+            raise ConfigError(
+                f"expected at least {FEWEST} particles for each of {comm.size} ranks, found {len(particles)} in all"
+            )
+        self.particles, self.view, self.comm = particles, view, comm
         self.operator = view.operator(particles)
         self.slicer: Slicer = self.operator.slicer
         self.slicer.unique = True
@@ -66,11 +78,25 @@ class ParticleData:
         item = 8 if view.dtype == "float32" else 16
         each = box * (box // 2 + 1) * item
         self.batch = int(max(1, min(len(particles), BATCH_BYTES // each)))
-        self.keeps = len(particles) * each <= KEEP_BYTES
+        self.keeps = len(particles) * each <= KEEP_BYTES * comm.size
         self._kept: dict[int, Array] = {}
 
     def __len__(self) -> int:
         return len(self.particles)
+
+    def mine(self, index: np.ndarray) -> np.ndarray:
+        """Those of the particles `index` that are this rank's."""
+        return index[self.comm.rank :: self.comm.size]
+
+    def joined(self, found: np.ndarray) -> np.ndarray:
+        """(m, ...) something of all m particles of an index, from what each rank has of `mine(index)`."""
+        if self.comm.size == 1:
+            return found
+        parts = self.comm.collect(found)
+        made = np.empty((sum(map(len, parts)), *found.shape[1:]), found.dtype)
+        for rank, part in enumerate(parts):
+            made[rank :: self.comm.size] = part
+        return made
 
     @property
     def box(self) -> int:
@@ -152,17 +178,22 @@ class ParticleData:
     def power_spectrum(self, index: np.ndarray, sample: int = 1000) -> np.ndarray:
         """(groups, shells) mean |F|^2 of the images themselves."""
         chosen = index[:: max(1, len(index) // sample)]
-        power, group = [], []
-        for part, F in self.batches(chosen):
+        power: list[np.ndarray] = []
+        for _, F in self.batches(self.mine(chosen)):
             power.append(to_numpy(shell_power(F)))
-            group.append(self.particles.group[part])
-        return by_group(np.concatenate(power), np.concatenate(group), len(self.particles.optics))
+        found = self.joined(rows_of(power, self.box // 2 + 1))
+        return by_group(found, self.particles.group[chosen], len(self.particles.optics))
 
 
 def by_group(values: np.ndarray, group: np.ndarray, count: int) -> np.ndarray:
     """(count, ...) the mean of values (n, ...) in each group; groups without any take the mean of all."""
     everyone = values.mean(0)
     return np.stack([values[group == g].mean(0) if (group == g).any() else everyone for g in range(count)])
+
+
+def rows_of(parts: list[np.ndarray], shells: int) -> np.ndarray:
+    """The rows of all batches; none where there was no batch."""
+    return np.concatenate(parts) if parts else np.zeros((0, shells))
 
 
 def _stack(arrays: list[Array]) -> Array:

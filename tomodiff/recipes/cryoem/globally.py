@@ -53,6 +53,7 @@ def find_poses(
     pixel = data.particles.pixel
     shifts = shift_grid(chosen.shift_range * pixel, chosen.shift_step * pixel)
     centred = values | {"shift": np.zeros_like(values["shift"])}
+    everyone, index = index, data.mine(index)
     low = min(top, SHELLS_OF_ORDER[order])
     found = search(
         data, reference, centred, index, noise, grid, shifts, low, chosen.keep, scale_free=scale_free, advance=advance
@@ -60,6 +61,7 @@ def find_poses(
     rotation, shift = values["rotation"].copy(), values["shift"].copy()
     if scale_free:
         rotation[index], shift[index] = grid[found.rotation[:, 0]], found.shift[:, 0]
+        rotation[everyone], shift[everyone] = data.joined(rotation[index]), data.joined(shift[index])
         return values | {"rotation": rotation, "shift": shift}
     spectrum = data.operator.spectrum.forward(on_device(reference, data))
     slicer = Slicer(data.operator.spectrum, data.box, top, data.operator.ctf, data.slicer.ewald, unique=True)
@@ -78,6 +80,7 @@ def find_poses(
         value[image_of, which] = refined.value
         best = (np.cumsum(still.ravel()) - 1).reshape(still.shape)[np.arange(len(part)), value.argmin(1)]
         rotation[part], shift[part] = refined.rotation[best], refined.shift[best]
+    rotation[everyone], shift[everyone] = data.joined(rotation[index]), data.joined(shift[index])
     return values | {"rotation": rotation, "shift": shift}
 
 

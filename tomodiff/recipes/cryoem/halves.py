@@ -43,17 +43,20 @@ def back_project(
 ) -> BackProjection:  # fmt: skip
     """The sums over some particles.
 
+    Each rank adds its own particles, all get the sums over all.
     noise: (optics groups, shells) E|F|^2; group: point group (m, 3, 3); particle_weights (n,): a factor for each.
     """
     xp = namespace(data.view.device(np.zeros(1, np.float32)))
     sums = BackProjection(data.slicer, group, xp)
     table = (1 / noise).astype(data.view.dtype)
-    for part, F in data.batches(index, advance):
+    for part, F in data.batches(data.mine(index), advance):
         groups, weights = data.particles.group[part], table
         if particle_weights is not None:
             weights = (table[groups] * particle_weights[part, None]).astype(data.view.dtype)
             groups = np.arange(len(part))
         sums.add(F, data.records(values, part), xp.asarray(groups.astype(np.int32)), xp.asarray(weights))
+    data.comm.sum(sums.sums)
+    sums.count = len(index)
     return sums
 
 

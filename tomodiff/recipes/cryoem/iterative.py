@@ -26,7 +26,7 @@ class NormalEquations:
         self, data: ParticleData, values: dict[str, np.ndarray], index: np.ndarray, noise: np.ndarray,
         group: np.ndarray, inverse_tau2: np.ndarray,
     ) -> None:  # fmt: skip
-        self.data, self.values, self.index, self.group = data, values, index, group
+        self.data, self.values, self.index, self.group = data, values, data.mine(index), group
         self.table = data.view.device((1 / noise).astype(data.view.dtype))
         n = data.operator.size
         k = np.fft.fftfreq(n, 1 / n)
@@ -42,6 +42,7 @@ class NormalEquations:
         grown = xp.zeros_like(zero)
         for part, F in self.data.batches(self.index, advance):
             self._add(zero, F, part, grown)
+        self.data.comm.sum(grown)
         return -self.data.operator.spectrum.adjoint(grown)
 
     def __call__(self, x: Array) -> Array:
@@ -51,6 +52,7 @@ class NormalEquations:
         grown = xp.zeros_like(spectrum)
         for start in range(0, len(self.index), self.data.batch):
             self._add(spectrum, None, self.index[start : start + self.data.batch], grown)
+        self.data.comm.sum(grown)
         return self.data.operator.spectrum.adjoint(grown) + self.half_size * self._filtered(x, self.prior)
 
     def preconditioner(self, weight: np.ndarray) -> Callable[[Array], Array]:

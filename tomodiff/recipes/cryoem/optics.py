@@ -66,7 +66,7 @@ def refine_defocus(
     xp = namespace(spectrum)
     table = xp.asarray(likelihood_weights(noise, data.view.dtype))
     free = slice(0, 3 if astigmatism else 1)
-    defocus = values["defocus"].copy()
+    defocus, everyone, index = values["defocus"].copy(), index, data.mine(index)
     for part, F in data.batches(index, advance):
         own = {name: v[part] for name, v in values.items()}
         model, groups = data.operator.records[part], data.particles.group[part].astype(np.int32)
@@ -95,6 +95,7 @@ def refine_defocus(
 
         solver = Levenberg(15, largest=(LARGEST_STEP,) * (free.stop - free.start))
         defocus[part] = joined_defocus(solver(evaluate, move, {"parts": begin})[0]["parts"])
+    defocus[everyone] = data.joined(defocus[index])
     return values | {"defocus": defocus}
 
 
@@ -143,7 +144,7 @@ def _refine_group(
     def misfit(x: np.ndarray) -> tuple[float, np.ndarray]:
         now, total, gradient = moved(x), 0.0, np.zeros(len(x))
         for h, spectrum in zip((1, 2), spectra, strict=True):
-            for part, F in data.batches(members[half[members] == h]):
+            for part, F in data.batches(data.mine(members[half[members] == h])):
                 groups = xp.asarray(data.particles.group[part].astype(np.int32))
                 value, g = data.slicer.residual(spectrum, F, data.records(now, part), weights, groups)
                 total += float(value.sum())
@@ -152,6 +153,7 @@ def _refine_group(
                 for name, scale, a, b in zip(names, scales, ends, ends[1:], strict=False):
                     key, directions = GROUP_PARAMETERS[name]
                     gradient[a:b] += scale * (directions @ back[key].reshape(len(part), -1).sum(0))
+        gradient, (total,) = data.comm.sum(gradient, (total,))
         return total, gradient
 
     found = minimize(misfit, np.zeros(ends[-1]), jac=True, method="L-BFGS-B", options={"maxiter": steps})

@@ -28,7 +28,7 @@ def reconstruct(settings: Any, run: Run, progress: Progress) -> None:
         need_poses(particles, settings.input.path, "reconstruct")
     view: View = view_of(chosen, particles)
     check_memory(run, particles, particles.box, view.padding, view.dtype)
-    data, group = ParticleData(particles, view), point_group(chosen.symmetry)
+    data, group = ParticleData(particles, view, run.comm), point_group(chosen.symmetry)
     rng = np.random.default_rng(settings.seed)
     half = half_sets(particles.half, rng)
     if not np.array_equal(half, particles.half):
@@ -37,7 +37,7 @@ def reconstruct(settings: Any, run: Run, progress: Progress) -> None:
         )
     noise = data.background_spectrum(np.arange(len(data)))
     values = data.values()
-    with progress.stage("back-project", total=len(data), unit="particle") as stage:
+    with progress.stage("back-project", total=len(data.mine(np.arange(len(data)))), unit="particle") as stage:
         halves = reconstruct_halves(
             data, values, half, noise, group, chosen.tau2_fudge, chosen.regularise == "fsc", stage.advance
         )
@@ -45,6 +45,8 @@ def reconstruct(settings: Any, run: Run, progress: Progress) -> None:
     if chosen.method == "cg":
         map_ = by_conjugate_gradients(settings, run, progress, data, values, noise, group, halves)
     mask = mask_of(chosen.mask, halves, data)
+    if not run.comm.leads:
+        return
     with progress.stage("validate and write"):
         curves = write_results(
             run, data, halves, values, half, mask=mask, sharpen=chosen.sharpen, rng=rng, map_=map_

@@ -45,9 +45,11 @@ def refine(settings: Any, run: Run, progress: Progress) -> None:
             raise ConfigError("refinement.reference: missing, and needed for a global search (a map, see abinitio)")
     view = view_of(chosen, particles)
     check_memory(run, particles, particles.box, view.padding, view.dtype)
-    job = Refinement(settings, run, progress, ParticleData(particles, view))
+    job = Refinement(settings, run, progress, ParticleData(particles, view, run.comm))
     with run.interruptible():
         state = job.run_rounds()
+    if not run.comm.leads:
+        return
     mask = mask_of(chosen.mask, state.halves, job.data)
     with progress.stage("validate and write"):
         write_results(
@@ -177,7 +179,7 @@ class Refinement:
 
     def stage(self, name: str, passes: int) -> Any:
         """A progress bar over all particles."""
-        return _Advancing(self.progress, name, passes * len(self.data))
+        return _Advancing(self.progress, name, passes * len(self.data) // self.data.comm.size)
 
 
 class _Advancing:

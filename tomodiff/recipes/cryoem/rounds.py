@@ -10,7 +10,7 @@ import numpy as np
 from tomodiff.array import to_numpy
 from tomodiff.prepare.particle_images import shell_power
 from tomodiff.recipes.cryoem.align import Prior, refine_poses
-from tomodiff.recipes.cryoem.data import ParticleData, by_group
+from tomodiff.recipes.cryoem.data import ParticleData, by_group, rows_of
 from tomodiff.recipes.cryoem.halves import Halves, divided_halves, on_device, reconstruct_halves
 
 Values = dict[str, np.ndarray]
@@ -81,9 +81,11 @@ def residual_noise(data: ParticleData, state: Round, values: Values, sample: int
         index = np.flatnonzero(state.half == h)
         index = index[:: max(1, 2 * len(index) // sample)]
         spectrum = data.operator.spectrum.forward(on_device(reference, data))
-        for part, F in data.batches(index):
+        powers = []
+        for part, F in data.batches(data.mine(index)):
             model = data.slicer.images(spectrum, data.records(values, part))
-            found.append(to_numpy(shell_power(F - model)))
-            group.append(data.particles.group[part])
+            powers.append(to_numpy(shell_power(F - model)))
+        found.append(data.joined(rows_of(powers, data.box // 2 + 1)))
+        group.append(data.particles.group[index])
     made = by_group(np.concatenate(found), np.concatenate(group), len(data.particles.optics))
     return np.maximum(made, 1e-6 * made.max())

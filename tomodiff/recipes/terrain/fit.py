@@ -38,11 +38,18 @@ def fit(settings: TerrainFitSettings, run: Run, progress: Progress) -> None:
     with progress.stage("read"):
         scene = load_scene(settings.input, settings.light, run)
     tiled = settings.fit.tile_size is not None and max(scene.shape) > settings.fit.tile_size
+    if run.comm.size > 1 and not tiled:
+        raise ConfigError(
+            f"fit.tile_size: expected tiles smaller than the map of {scene.shape[0]} x {scene.shape[1]} elements, as "
+            f"{run.comm.size} ranks fit one each at a time (--tile-size 256)"
+        )
     check_memory(run, scene.shape, len(scene.names), settings)
     checkpoints = Checkpoints(run, NAME)
     earlier = checkpoints.resume(len(scene.names), "images")
     job = _Job(run, progress, checkpoints, settings, scene)
     fitting, problem, x, errors = job.in_tiles(earlier) if tiled else job.at_once(earlier)
+    if not run.comm.leads:
+        return
     counted = fitting.counted(fitting.stages[-1])
     with progress.stage("write"):
         values = problem.values(x, problem_values(fitting))
@@ -104,16 +111,16 @@ class _Job:
 
         def each(found: Found, stage: Stage, metrics: dict[str, float]) -> None:
             self.log(found, stage, metrics, found.change.size * len(self.scene.names))
-            if self.run.stop_requested:  # the tile is lost, those before it are kept
+            if self.run.stop_requested and self.run.comm.size == 1:  # the tile is lost, those before it are kept
                 self.keep(mosaic)
 
         def after(mosaic: Mosaic, count: int) -> None:
-            bar.advance()
+            bar.advance(mosaic.done - bar.done)
             if mosaic.done < count:
                 self.keep(mosaic)
 
         with self.progress.stage("fit", total=len(tiles), unit="tile", done=mosaic.done) as bar, run.interruptible():
-            problem, x, errors = fit_tiles(fitting, mosaic, each, after)
+            problem, x, errors = fit_tiles(fitting, mosaic, each, after, self.run.comm)
         return fitting, problem, x, errors
 
     def keep(self, mosaic: Mosaic) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 
 from tomodiff.array import Element
 from tomodiff.errors import ConfigError
+from tomodiff.ranks import Comm
 from tomodiff.recipes.terrain.problem import Precisions, Problem, sought
 from tomodiff.recipes.terrain.scene import Scene
 from tomodiff.recipes.terrain.schedule import Fitting, Found, Stage
@@ -135,32 +136,44 @@ def check_tiles(scene: Scene, settings: TerrainFitSettings) -> str:
 
 def fit_tiles(
     whole: Fitting, mosaic: Mosaic, each: Callable[[Found, Stage, dict[str, float]], None],
-    after: Callable[[Mosaic, int], None],
+    after: Callable[[Mosaic, int], None], comm: Comm,
 ) -> tuple[Problem, Element, dict[str, np.ndarray]]:  # fmt: skip
-    """Fit the tiles that are not done yet; the problem of the whole at what was found, and the deviations."""
+    """Fit the tiles that are not done yet; the problem of the whole at what was found, and the deviations.
+
+    Several ranks fit as many tiles at a time, and blend them in their order: the map does not depend on the ranks.
+    """
     scene, settings = whole.scene, whole.settings
     halo, tiles = settings.fit.tile_halo, tiles_of(scene.shape, settings.fit.tile_size or 0, settings.fit.tile_halo)
-    for number, tile in enumerate(tiles):
-        if number < mosaic.done:
-            continue
-        # exposures and the first albedo are those of the whole
-        part = Fitting(replace(scene.cropped(tile.rows, tile.columns), albedo_given=True), settings, each)
-        problem, x = part.run()
-        values = problem.values(x, {})
-        maps = {}
-        if "height" in values:
-            maps["height"] = values["height"] - part.scene.height
-        if "albedo" in values:
-            maps["albedo"] = values["albedo"] / np.maximum(part.scene.albedo, 1e-30)
-        if settings.fit.errors:
-            found = deviations(
-                problem, x, part.counted(part.stages[-1]), part.well_lit, settings.fit.robust_threshold,
-                settings.fit.error_samples, np.random.default_rng((settings.seed, number)),
-            )  # fmt: skip
-            maps |= {f"variance_{name}": values**2 for name, values in found.items() if name in MAPS}
-        mosaic.add(tile, halo, maps, part.found)
+    for start in range(mosaic.done, len(tiles), comm.size):
+        number = start + comm.rank
+        mine = _fit_tile(whole, tiles[number], number, each) if number < len(tiles) else None
+        for tile, made in zip(tiles[start:], comm.collect(mine), strict=False):
+            mosaic.add(tile, halo, *made)
         after(mosaic, len(tiles))
     return _whole(whole, mosaic)
+
+
+def _fit_tile(
+    whole: Fitting, tile: Tile, number: int, each: Callable[[Found, Stage, dict[str, float]], None]
+) -> tuple[dict[str, np.ndarray], Found]:
+    """What a mosaic takes of one tile."""
+    settings = whole.settings
+    # exposures and the first albedo are those of the whole
+    part = Fitting(replace(whole.scene.cropped(tile.rows, tile.columns), albedo_given=True), settings, each)
+    problem, x = part.run()
+    values = problem.values(x, {})
+    maps = {}
+    if "height" in values:
+        maps["height"] = values["height"] - part.scene.height
+    if "albedo" in values:
+        maps["albedo"] = values["albedo"] / np.maximum(part.scene.albedo, 1e-30)
+    if settings.fit.errors:
+        found = deviations(
+            problem, x, part.counted(part.stages[-1]), part.well_lit, settings.fit.robust_threshold,
+            settings.fit.error_samples, np.random.default_rng((settings.seed, number)),
+        )  # fmt: skip
+        maps |= {f"variance_{name}": values**2 for name, values in found.items() if name in MAPS}
+    return maps, part.found
 
 
 def _whole(whole: Fitting, mosaic: Mosaic) -> tuple[Problem, Element, dict[str, np.ndarray]]:

@@ -1,0 +1,106 @@
+"""Ranks that talk through MPI (mpi4py).  Arrays on a GPU go through host memory."""
+
+from __future__ import annotations
+
+from math import isfinite
+from typing import Any
+
+import numpy as np
+from mpi4py import MPI
+
+from tomodiff.array import Array, Element, namespace, to_numpy
+from tomodiff.ranks.comm import Comm
+
+CHUNK_BYTES = 256 << 20
+"""The largest message."""
+PIECES = 3
+"""Single-precision numbers that hold a double."""
+
+
+class Mpi(Comm):
+    """All processes that MPI started."""
+
+    def __init__(self, comm: Any = MPI.COMM_WORLD) -> None:
+        self._comm = comm
+        self.rank, self.size = comm.Get_rank(), comm.Get_size()
+
+    def sum(self, x: Element, values: tuple[float, ...] = ()) -> tuple[Element, tuple[float, ...]]:
+        """Values travel behind the last array: each rank fills a place of its own, so that nothing of them is lost."""
+        names = list(x) if isinstance(x, dict) else [None]
+        sums: tuple[float, ...] = ()
+
+        def one(name: str | None) -> Array:
+            nonlocal sums
+            leaf = x if name is None else x[name]
+            if name is not None and name != names[-1]:
+                return self._summed(leaf, ())[0]
+            made, sums = self._summed(leaf, values)
+            return made
+
+        if isinstance(x, dict):
+            return {name: one(name) for name in names if name is not None}, sums
+        return one(None), sums
+
+    def _summed(self, a: Array, values: tuple[float, ...]) -> tuple[Array, tuple[float, ...]]:
+        host = np.ascontiguousarray(to_numpy(a))  # .get() of a GPU array waits for its stream
+        flat = host.reshape(-1).view(host.real.dtype)
+        step = CHUNK_BYTES // flat.itemsize
+        starts = list(range(0, flat.size, step)) or [0]
+        sums: tuple[float, ...] = ()
+        for start in starts:
+            chunk = flat[start : start + step]
+            if start != starts[-1] or not values:
+                self._comm.Allreduce(MPI.IN_PLACE, chunk)
+                continue
+            places = np.zeros((self.size, len(values), PIECES), flat.dtype)
+            places[self.rank] = [_pieces(v, flat.dtype) for v in values]
+            message = np.concatenate([chunk, places.reshape(-1)])
+            self._comm.Allreduce(MPI.IN_PLACE, message)
+            chunk[...] = message[: chunk.size]
+            found = message[chunk.size :].reshape(places.shape).astype(np.float64)
+            sums = tuple(float(v) for v in found.sum(2).sum(0))
+        if host is not a:
+            a[...] = namespace(a).asarray(host)
+        return a, sums
+
+    def total(self, value: float) -> float:
+        """Added up in the order of the ranks."""
+        found = np.empty(self.size)
+        self._comm.Allgather(np.array([value], np.float64), found)
+        return float(sum(found.tolist()))
+
+    def any(self, flag: bool) -> bool:
+        return bool(self._comm.allreduce(bool(flag), MPI.LOR))
+
+    def share(self, value: Any) -> Any:
+        return self._comm.bcast(value, root=0)
+
+    def collect(self, value: Any) -> list[Any]:
+        found: list[Any] = self._comm.allgather(value)
+        return found
+
+    def exchange(self, parts: list[Array]) -> list[Array]:
+        """Pairwise, one partner after the other."""
+        shapes = self._comm.alltoall([(part.shape, part.dtype.name) for part in parts])
+        made: list[Array] = [np.empty(shape, dtype) for shape, dtype in shapes]
+        made[self.rank][...] = parts[self.rank]
+        for distance in range(1, self.size):
+            to, source = (self.rank + distance) % self.size, (self.rank - distance) % self.size
+            self._comm.Sendrecv(np.ascontiguousarray(parts[to]), dest=to, recvbuf=made[source], source=source)
+        return made
+
+    def barrier(self) -> None:
+        self._comm.Barrier()
+
+    def abort(self, code: int) -> None:
+        self._comm.Abort(code)
+
+
+def _pieces(value: float, dtype: Any) -> list[float]:
+    """A double as a sum of numbers of the given precision."""
+    made: list[float] = []
+    for _ in range(PIECES):
+        part = float(np.asarray(value, dtype))
+        made.append(part)
+        value = value - part if isfinite(part) else 0.0
+    return made
