@@ -37,8 +37,8 @@ class Spread(Parts):
 
 
 class SpreadData(LinearOperator):
-    """A linear operator whose data lie across the ranks: this rank's part of it, x -> Spread(A_r x); the adjoint adds up
-    what all ranks project back."""
+    """A linear operator whose data lie across the ranks: this rank's part of it, x -> Spread(A_r x); the adjoint adds
+    up what all ranks project back."""
 
     def __init__(self, of: LinearOperator, comm: Comm) -> None:
         self.of, self.comm = of, comm

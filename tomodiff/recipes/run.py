@@ -42,6 +42,10 @@ from tomodiff.result import Result
 LOG = logging.getLogger("tomodiff")
 
 
+HOW_LONG = ("iterations", "tolerance")
+"""Settings that say when a job ends: a run that stopped may go on with others."""
+
+
 class LogFile(logging.FileHandler):
     """The log of a run; a disk that is full must not add tracebacks to the error that follows from it."""
 
@@ -153,9 +157,13 @@ class Run:
         return self.path / "checkpoint" / "state"
 
     def about(self) -> dict[str, Any]:
-        """What a checkpoint belongs to: the settings but for the output, the sizes and times of the input, ranks."""
+        """What a checkpoint belongs to: the settings but for the output and the end, sizes and times of the input,
+        ranks."""
         settings = load_settings(self.path / "config.yml")  # as a resumed run has them, with paths made absolute
         chosen = {name: value for name, value in settings.as_dict().items() if name != "output"}
+        for group in chosen.values():
+            for name in HOW_LONG if isinstance(group, dict) else ():
+                group.pop(name, None)
         text = json.dumps(chosen, sort_keys=True, default=str)
         files = {role: path.stat() for role, path in settings.input_files().items()}
         return {

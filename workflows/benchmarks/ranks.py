@@ -2,8 +2,8 @@
 
     python -m workflows.benchmarks.ranks [--size 256] [--iterations 3] [--rounds 3] [--results FOLDER]
 
-Efficiency is the time of one rank over twice that of two; rounds alternate, the best of each counts.  CPU seconds of MPI
-contain its waiting, which spins.  Needs mpi4py and an mpiexec (the mpich wheel).
+Efficiency is the time of one rank over twice that of two; rounds alternate, the best of each counts.  CPU seconds of
+MPI contain its waiting, which spins.  Needs mpi4py and an mpiexec (the mpich wheel).
 """
 
 from __future__ import annotations
