@@ -14,6 +14,7 @@ import pytest
 
 from tomodiff.errors import ConfigError, Stopped
 from tomodiff.geometry.tilt import TiltSeries
+from tomodiff.ranks import Comm
 from tomodiff.recipes.cryoem.tilt_reconstruct import prepared, tomogram_wbp
 from tomodiff.recipes.cryoem.tomogram import tomogram
 from tomodiff.recipes.progress import Progress
@@ -25,6 +26,11 @@ PIXEL, ROWS, COLUMNS = 5.0, 20, 32
 
 class Diary:
     """The part of a Run that a recipe sees, in memory; `stop_at` asks for a stop at an iteration."""
+
+    comm = Comm()
+
+    def about(self) -> dict[str, Any]:
+        return {}
 
     def __init__(self, folder: Path, stop_at: int | None = None) -> None:
         self.folder, self.stop_at = folder, stop_at

@@ -42,7 +42,7 @@ def under_ranks(n: int, *arguments: str | Path, cwd: Path, background: bool = Fa
     command = [str(MPIEXEC), "-n", str(n), sys.executable, *map(str, arguments)]
     if background:
         return subprocess.Popen(command, env=env, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    return subprocess.run(command, env=env, cwd=cwd, capture_output=True, text=True, timeout=300)
+    return subprocess.run(command, env=env, cwd=cwd, capture_output=True, text=True, timeout=100)
 
 
 def program(name: str, n: int, folder: Path) -> dict[str, Any]:
@@ -98,6 +98,11 @@ def test_a_checkpoint_has_a_part_for_every_rank(tmp_path: Path) -> None:
     found = program("checkpoints", 3, tmp_path)
     assert found == {"same": [True] * 3, "others keep less": True}
     assert sorted(p.name for p in tmp_path.iterdir()) == ["found.json", "state", "state.rank1", "state.rank2"]
+
+
+@started
+def test_ranks_go_on_from_the_newest_checkpoint_that_all_have(tmp_path: Path) -> None:
+    assert program("checkpoints", 2, tmp_path) == {"same": [True] * 2, "others keep less": True}
 
 
 @started

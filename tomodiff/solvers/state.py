@@ -146,14 +146,16 @@ def look(path: str | os.PathLike[str]) -> tuple[int, dict[str, Any]]:
 def load(path: str | os.PathLike[str], xp: ModuleType = np, comm: Comm = ALONE, older: bool = False) -> State:
     """The state that `save` wrote, its arrays in `xp`. DataError if a file is damaged or is something else.
 
-    older: the one before the last, which `save(..., rotate=True)` kept.
+    older: the one before the last, which `save(..., rotate=True)` kept; ranks may differ in this, where one was killed
+    before it had replaced its own.
     """
     first, own = of_rank(path, 0), of_rank(path, comm.rank)
-    if older:
-        first, own = previous(first), previous(own)
+    first, own = previous(first) if comm.share(older) else first, previous(own) if older else own
     try:
         with open(first, "rb") as opened, _archive(opened) as common, open(own, "rb") as mine, _archive(mine) as file:
             header = _header(own, file)
+            if _header(first, common)["iteration"] != header["iteration"]:
+                raise ValueError(f"of iteration {header['iteration']}, {first} is of another")
             x, memory = (_unpack(header[name], file, common, xp, comm) for name in ("x", "memory"))
     except _DAMAGE as error:
         raise DataError(own, "", "a tomodiff checkpoint", f"{type(error).__name__}: {error}") from error
