@@ -106,7 +106,8 @@ def settings(folder: Path, **changes: Any) -> Any:
 
 def carry_out(folder: Path, diary: Diary | None = None, **changes: Any) -> Result:
     run: Any = diary or Diary(folder)
-    return tomogram(settings(folder, **changes), run, Progress(quiet=True))
+    run.settings = settings(folder, **changes)
+    return tomogram(run.settings, run, Progress(quiet=True))
 
 
 def test_the_ellipsoid_is_where_it_was(folder: Path) -> None:
