@@ -60,6 +60,10 @@ class Comm:
         """End all ranks at once, whatever they do; a lone process has its own ways."""
 
 
+ALONE = Comm()
+"""A process of its own."""
+
+
 @lru_cache(maxsize=1)
 def world() -> Comm:
     """The ranks of this job: one, or as many as mpiexec, mpirun or srun started.
@@ -69,7 +73,7 @@ def world() -> Comm:
     """
     started = max((int(os.environ.get(name) or 1) for name in SIZES), default=1)
     if started == 1:
-        return Comm()
+        return ALONE
     library("mpi4py", "mpi", f"{started} processes were started; to work together they need")
     from tomodiff.ranks.mpi import Mpi
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from math import isfinite
 from typing import Any
 
@@ -26,20 +27,12 @@ class Mpi(Comm):
 
     def sum(self, x: Element, values: tuple[float, ...] = ()) -> tuple[Element, tuple[float, ...]]:
         """Values travel behind the last array: each rank fills a place of its own, so that nothing of them is lost."""
-        names = list(x) if isinstance(x, dict) else [None]
-        sums: tuple[float, ...] = ()
-
-        def one(name: str | None) -> Array:
-            nonlocal sums
-            leaf = x if name is None else x[name]
-            if name is not None and name != names[-1]:
-                return self._summed(leaf, ())[0]
-            made, sums = self._summed(leaf, values)
-            return made
-
-        if isinstance(x, dict):
-            return {name: one(name) for name in names if name is not None}, sums
-        return one(None), sums
+        if not isinstance(x, Mapping):
+            return self._summed(x, values)
+        *others, last = x
+        made = {name: self._summed(x[name], ())[0] for name in others}
+        made[last], sums = self._summed(x[last], values)
+        return made, sums
 
     def _summed(self, a: Array, values: tuple[float, ...]) -> tuple[Array, tuple[float, ...]]:
         host = np.ascontiguousarray(to_numpy(a))  # .get() of a GPU array waits for its stream

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from types import ModuleType
 from typing import Any
@@ -13,8 +12,6 @@ from tomodiff.errors import DataError
 from tomodiff.recipes.run import Run
 from tomodiff.solvers import State, load, save
 from tomodiff.solvers.state import look, of_rank, previous
-
-LOG = logging.getLogger("tomodiff")
 
 
 class Checkpoints:

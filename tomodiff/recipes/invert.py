@@ -15,7 +15,7 @@ from tomodiff.errors import ConfigError, Diverged
 from tomodiff.geometry import Grid, Scan
 from tomodiff.objective import Gaussian, TotalVariation
 from tomodiff.projectors import XRay
-from tomodiff.ranks import Comm, Spread, SpreadData, own_views
+from tomodiff.ranks import ALONE, Comm, Spread, SpreadData, own_views
 from tomodiff.recipes.checkpoints import Checkpoints
 from tomodiff.recipes.memory import ANALYTIC
 from tomodiff.recipes.progress import Progress
@@ -31,7 +31,6 @@ Of 0.1, 0.3, 1, 3 and 10 the best on every simulated scan tried (Shepp-Logan and
 photons), none of which is scored anywhere.
 """
 
-ALONE = Comm()
 
 PROX_ITERATIONS = 20
 """Dual iterations of each TV step, from where the last one ended."""

@@ -29,7 +29,7 @@ import numpy as np
 from tomodiff.errors import ConfigError, DataError, Stopped, TomodiffError
 from tomodiff.files import write
 from tomodiff.files.atomic import explained, move_over, remove
-from tomodiff.ranks import Comm
+from tomodiff.ranks import ALONE
 from tomodiff.recipes.config_file import load_settings
 from tomodiff.recipes.environment import command_line, environment, now
 from tomodiff.recipes.place import STATUS, Place, is_alive, make_room, read_status
@@ -56,7 +56,7 @@ class LogFile(logging.FileHandler):
 class Run:
     """One run directory, open for writing.  Use as a context manager: how the block ends is the run's state."""
 
-    comm = Comm()
+    comm = ALONE
     """The ranks that work at it; one, unless `tomodiff.recipes.followed` says otherwise."""
 
     def __init__(self, place: Place, settings: Job, status: dict[str, Any]) -> None:

@@ -22,11 +22,10 @@ from numpy.lib.npyio import NpzFile
 
 from tomodiff.array import Array, Element, to_numpy
 from tomodiff.errors import DataError
-from tomodiff.ranks import Comm, Spread
+from tomodiff.ranks import ALONE, Comm, Spread
 
 FORMAT = "tomodiff state 1"
 _HEADER = "header"
-ALONE = Comm()
 
 
 @dataclass(frozen=True)

@@ -15,9 +15,8 @@ from tomodiff.particles import Particles
 from tomodiff.prepare.particle_images import masked, radius, shell_power, transforms
 from tomodiff.projectors.fourier_slice import FourierSlice, parameters
 from tomodiff.projectors.slicer import Slicer
-from tomodiff.ranks import Comm
+from tomodiff.ranks import ALONE, Comm
 
-ALONE = Comm()
 FEWEST = 8
 """Particles of each rank."""
 SOME = 64
