@@ -173,6 +173,7 @@ def test_intervals_of_terrain(rng: np.random.Generator, measured: Measured) -> N
     assert all(HOLD[0] < h < HOLD[1] for h in held), held
 
 
+@pytest.mark.slow
 def test_langevin_finds_the_same_deviations(rng: np.random.Generator) -> None:
     """Draws by moves and draws by solving agree, here on a small volume from few views."""
     from tomodiff.solvers import Langevin

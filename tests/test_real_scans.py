@@ -68,6 +68,7 @@ def test_tooth_by_command(shared: Shared, tmp_path: Path) -> None:
     assert tv[0][inside].max() > 0.003
 
 
+@pytest.mark.slow
 def test_fista_tv_predicts_withheld_views_better_than_fbp(shared: Shared, tmp_path: Path) -> None:
     data, _ = prepare(read(shared(TOOTH), rows=slice(0, 1)), rings="normal")
     views = np.arange(len(data.scan))

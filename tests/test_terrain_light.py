@@ -63,6 +63,7 @@ def test_ground_through_an_atmosphere(folder: Path, tmp_path: Path) -> None:
     assert albedo["sought"] < 0.02 and np.abs(np.array(depths) - 0.4).max() < 0.02, depths
 
 
+@pytest.mark.slow
 def test_ground_under_the_sky(folder: Path, tmp_path: Path) -> None:
     """Images of the independent renderer with the light of the sky added, as its horizons leave it: on the true heights
     the amount is found; known, heights and albedo come out, and ignored they do not."""

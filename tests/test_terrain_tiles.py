@@ -52,6 +52,7 @@ def test_tiles_cover_a_map_once() -> None:
     assert tiles_of((60, 60), 70, 16) == [Tile(slice(0, 60), slice(0, 60))]
 
 
+@pytest.mark.slow
 def test_tiles_have_no_seams(folder: Path, tmp_path: Path, measured: Measured) -> None:
     """As near the truth as the whole at once, and no rougher where tiles meet."""
     assert main(command(folder, tmp_path / "whole")) == 0

@@ -110,7 +110,6 @@ def _for_all(code: int) -> int:
     if "tomodiff.ranks.mpi" in sys.modules:
         from tomodiff.ranks import world
 
-        sys.stderr.flush()
         world().abort(code)
     return code
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import sys
+import time
 from collections.abc import Mapping
 from math import isfinite
-from typing import Any
+from typing import Any, TextIO
 
 import numpy as np
 from mpi4py import MPI
@@ -16,6 +18,8 @@ CHUNK_BYTES = 256 << 20
 """The largest message."""
 PIECES = 3
 """Single-precision numbers that hold a double."""
+SECONDS_TO_READ, PAUSE = 5.0, 0.1
+"""How long the last message may take to be read, and how often to look."""
 
 
 class Mpi(Comm):
@@ -86,7 +90,27 @@ class Mpi(Comm):
         self._comm.Barrier()
 
     def abort(self, code: int) -> None:
+        _wait_until_read(sys.stderr)  # mpiexec ends without what it has not read yet
         self._comm.Abort(code)
+
+
+def _wait_until_read(stream: TextIO) -> None:
+    """Wait a little until the other end of a pipe has taken what was written to it."""
+    stream.flush()
+    if sys.platform == "win32":
+        return
+    import fcntl
+    import termios
+
+    end = time.monotonic() + SECONDS_TO_READ
+    try:
+        while int.from_bytes(fcntl.ioctl(stream.fileno(), termios.FIONREAD, bytes(4)), sys.byteorder):
+            if time.monotonic() > end:
+                return
+            time.sleep(PAUSE)
+    except (OSError, ValueError):  # not a pipe
+        return
+    time.sleep(PAUSE)  # what was read is still on its way to the terminal
 
 
 def _pieces(value: float, dtype: Any) -> list[float]:
