@@ -1,4 +1,4 @@
-"""One page and one table of many runs: `python summary.py RESULTS NAME...` reads RESULTS/NAME.run of each name."""
+"""One page and one table of many runs: `python summary.py RESULTS NAME...` reads RESULTS/runs/NAME of each name."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import csv
 import io
 import json
 import sys
+import zipfile
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -15,21 +16,17 @@ import numpy as np
 
 from tomodiff.report.page import header, in_words, page, section
 
-COLUMNS = (
-    "name",
-    "state",
-    "method",
-    "iterations",
-    "center",
-    "psnr_db",
-    "rmse",
-    "ssim",
-    "seconds",
-    "warnings",
-    "message",
-)
+FACTS = {
+    "method": "method", "mode": "mode", "particles": "particles", "center": "center", "psnr_db": "psnr_db",
+    "rmse": "rmse", "ssim": "ssim", "resolution_a": "resolution_a", "b_factor_a2": "b_factor_a2",
+    "spacing_m": "spacing_m",
+}  # fmt: skip
+"""Column -> fact of a run: CT, cryo-EM and terrain."""
+COLUMNS = ("name", "state", "iterations", *FACTS, "worst_residual", "seconds", "warnings", "message")
 LONG = ("warnings", "message")
 THUMBNAIL = 96
+LOGS = ("{}.log", "{}.check.log")
+"""What a dataset said last: its reconstruction, or the check that it did not pass."""
 
 
 def main(arguments: list[str]) -> int:
@@ -43,24 +40,24 @@ def main(arguments: list[str]) -> int:
     write_table(out / "summary.csv", runs)
     (out / "summary.html").write_text(html(runs, out), encoding="utf-8")
     done = sum(run["state"] == "done" for run in runs)
-    print(f"{done} of {len(runs)} scans done: {out / 'summary.html'}")
+    print(f"{done} of {len(runs)} datasets done: {out / 'summary.html'}")
     return 0
 
 
 def describe(out: Path, name: str) -> dict[str, Any]:
     """What is to say about one run, also where there is none or a damaged one."""
-    folder = out / f"{name}.run"
+    folder = out / "runs" / name
     status = _json(folder / "status.json")
     facts = status.get("facts", {})
     return {
         "name": name,
         "state": status.get("state", "no run"),
-        "method": facts.get("method", ""),
         "iterations": _iterations(folder / "metrics.jsonl"),
-        **{key: facts.get(key, "") for key in ("center", "psnr_db", "rmse", "ssim")},
+        **{column: _short(facts.get(fact)) for column, fact in FACTS.items()},
+        "worst_residual": _worst(facts.get("image_fit")),
         "seconds": round(sum(status.get("timings", {}).values()), 1) if status else "",
         "warnings": "; ".join(status.get("warnings", [])),
-        "message": status.get("message") or ("" if status else _last_line(out / "logs" / f"{name}.log")),
+        "message": status.get("message") or ("" if status else _last_error(out, name)),
     }
 
 
@@ -76,21 +73,23 @@ def html(runs: list[dict[str, Any]], out: Path) -> str:
     """The runs as a page with links to their reports and a picture of each."""
     done = sum(run["state"] == "done" for run in runs)
     shown = [c for c in COLUMNS if c in ("name", "state") or any(run[c] not in ("", None) for run in runs)]
-    head = "<th></th>" + "".join(f"<th class='s'>{escape(name.replace('_', ' '))}</th>" for name in shown)
+    names = "<th></th>" + "".join(f"<th class='s'>{escape(name.replace('_', ' '))}</th>" for name in shown)
     body = "".join(
-        f"<tr><td>{_thumbnail(out / (run['name'] + '.run'))}</td>{_cells(run, shown, out)}</tr>" for run in runs
+        f"<tr><td>{_thumbnail(out / 'runs' / run['name'])}</td>{_cells(run, shown, out)}</tr>" for run in runs
     )
-    table = f'<div class="scroll"><table><tr>{head}</tr>{body}</table></div>'
+    table = f'<div class="scroll"><table><tr>{names}</tr>{body}</table></div>'
     state = "done" if done == len(runs) else "failed"
-    return page("Scans", [header("Scans", state, f"{done} of {len(runs)} done, in {out}"), section("Runs", table)])
+    return page(
+        "Datasets", [header("Datasets", state, f"{done} of {len(runs)} done, in {out}"), section("Runs", table)]
+    )
 
 
 def _cells(run: dict[str, Any], shown: list[str], out: Path) -> str:
     cells = []
     for column in shown:
         text = escape(in_words(run[column]) if run[column] is not None else "")
-        if column == "name" and (out / f"{run['name']}.run" / "report.html").is_file():
-            text = f'<a href="{escape(run["name"])}.run/report.html">{text}</a>'
+        if column == "name" and (out / "runs" / run["name"] / "report.html").is_file():
+            text = f'<a href="runs/{escape(run["name"])}/report.html">{text}</a>'
         if column == "state":
             text = f'<span class="state {"failed" if text == "no run" else text}">{text}</span>'
         cells.append(f"<td>{text}</td>" if column in LONG else f'<td class="s">{text}</td>')
@@ -101,11 +100,11 @@ def _thumbnail(folder: Path) -> str:
     """The middle slice of a run as a small inline picture; nothing where there is none."""
     from matplotlib.image import imsave
 
-    try:
-        with np.load(folder / "report_data" / "volume.npz", allow_pickle=False) as stored:
-            image, (low, high) = stored["z"], stored["window"]
-    except (OSError, ValueError, KeyError, EOFError):
+    image = _picture(folder / "report_data" / "volume.npz", "z")
+    image = _picture(folder / "report_data" / "relief.npz", "after") if image is None else image
+    if image is None:
         return ""
+    low, high = np.nanpercentile(image, (1, 99)) if np.isfinite(image).any() else (0.0, 1.0)
     step = max(1, max(image.shape) // THUMBNAIL)
     buffer = io.BytesIO()
     imsave(
@@ -113,6 +112,14 @@ def _thumbnail(folder: Path) -> str:
     )
     data = base64.b64encode(buffer.getvalue()).decode("ascii")
     return f'<img alt="" style="width:{THUMBNAIL}px" src="data:image/png;base64,{data}">'
+
+
+def _picture(path: Path, name: str) -> np.ndarray | None:
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            return np.asarray(stored[name], np.float32)
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        return None
 
 
 def _json(path: Path) -> dict[str, Any]:
@@ -131,12 +138,30 @@ def _iterations(path: Path) -> int | str:
     return max((line["iteration"] for line in lines if "iteration" in line), default="")
 
 
-def _last_line(path: Path) -> str:
-    try:
-        lines = path.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-    except OSError:
-        return ""
-    return lines[-1] if lines else ""
+def _short(value: Any) -> Any:
+    """A fact for a cell: numbers to six places, several of them side by side."""
+    if isinstance(value, list):
+        return " x ".join(str(_short(one)) for one in value)
+    return "" if value is None else float(f"{value:.6g}") if isinstance(value, float) else value
+
+
+def _worst(fits: Any) -> Any:
+    """The largest residual of an image over its mean."""
+    found = [fit.get("of the mean") for fit in (fits or {}).values()]
+    return _short(max((value for value in found if value is not None), default=None))
+
+
+def _last_error(out: Path, name: str) -> str:
+    """The error at the end of the first log that says anything."""
+    for pattern in LOGS:
+        try:
+            text = (out / "logs" / pattern.format(name)).read_text(encoding="utf-8", errors="replace")
+        except OSError:
+            continue
+        _, error, rest = text.strip().rpartition("error: ")
+        if rest:
+            return " ".join(rest.split()) if error else rest.splitlines()[-1]
+    return ""
 
 
 if __name__ == "__main__":

@@ -21,8 +21,9 @@ MOST_COMPARED = 512**3
 """Voxels of a volume that is compared with the truth in one piece, at most."""
 
 
-def start(settings: Job) -> Path:
-    """Run a new job; returns its run directory."""
+def start(settings: Job, resume: bool = False) -> Path:
+    """Run a new job, or with `resume` go on with one of the same settings that was cut short and left a checkpoint;
+    returns its run directory."""
     from tomodiff.ranks import world
     from tomodiff.recipes.followed import together
     from tomodiff.recipes.run import Run
@@ -37,7 +38,7 @@ def start(settings: Job) -> Path:
     with terminate_as_interrupt():
         if comm.leads:
             _look_at_input(settings)
-        run = together(comm, lambda: Run.create(settings))
+        run = together(comm, lambda: (Run.cut_short(settings) if resume else None) or Run.create(settings))
         carry_out(run)
     return run.path
 

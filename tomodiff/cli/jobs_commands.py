@@ -26,12 +26,17 @@ def run(
         Path, typer.Argument(metavar="CONFIG.yml", help="settings; `tomodiff init ct` writes a template")
     ],
     given: Overrides,
+    go_on: Annotated[
+        bool, typer.Option("--resume", help="go on where an earlier start was cut short; replace any other run")
+    ] = False,
 ) -> None:
     """Run the job that a YAML file describes."""
     from tomodiff.cli.jobs import start
     from tomodiff.recipes.config_file import kind_of, load_settings
 
-    start(load_settings(config, _for_kind(given, kind_of(config, given))))
+    if go_on:
+        given = {**given, "output.overwrite": (True, "--resume")}
+    start(load_settings(config, _for_kind(given, kind_of(config, given))), go_on)
 
 
 def _for_kind(given: Overrides, kind: str) -> Overrides:

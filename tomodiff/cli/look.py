@@ -87,6 +87,11 @@ def check(
             _check_scan(settings)
             has_plan = settings.job == "ct"
             print(rows(_plan(settings)) if has_plan else f"{settings.job}: nothing is wrong with its settings")
+        elif settings.job == "terrain-fit":
+            from tomodiff.recipes.terrain.scene import look_at
+
+            look_at(settings)
+            print(f"{settings.job}: the DEM, the first image and the suns can be read")
         else:
             cryoem_look.check_job(settings)
         _check_place(settings)

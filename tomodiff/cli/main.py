@@ -14,7 +14,7 @@ from typing import Annotated, Any
 import typer
 
 import tomodiff
-from tomodiff.cli import cryoem, ct, jobs_commands, look, template, terrain
+from tomodiff.cli import batch, cryoem, ct, jobs_commands, look, submit, template, terrain
 from tomodiff.cli.console import STATE, complain, set_up
 from tomodiff.errors import Stopped, TomodiffError
 
@@ -54,6 +54,8 @@ def globally(
 jobs_commands.register(app)
 look.register(app)
 template.register(app)
+batch.register(app)
+submit.register(app)
 app.add_typer(ct.app, name="ct")
 app.add_typer(cryoem.app, name="cryoem")
 app.add_typer(terrain.app, name="terrain")

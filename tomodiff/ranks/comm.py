@@ -13,6 +13,9 @@ from tomodiff.extras import library
 SIZES = ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE", "SLURM_STEP_NUM_TASKS")
 """Where launchers (MPICH and Intel MPI, Open MPI, MVAPICH, srun) say how many processes they started."""
 
+LOCAL_RANKS = ("MPI_LOCALRANKID", "OMPI_COMM_WORLD_LOCAL_RANK", "MV2_COMM_WORLD_LOCAL_RANK", "SLURM_LOCALID")
+"""Where they say which of the processes on its computer a process is."""
+
 
 class Comm:
     """One process alone, and the interface of several.
@@ -62,6 +65,11 @@ class Comm:
 
 ALONE = Comm()
 """A process of its own."""
+
+
+def local_rank() -> int:
+    """Which of the ranks on this computer this one is, from 0: which of its GPUs to take."""
+    return next((int(os.environ[name]) for name in LOCAL_RANKS if os.environ.get(name)), 0)
 
 
 @lru_cache(maxsize=1)

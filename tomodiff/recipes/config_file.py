@@ -28,29 +28,29 @@ def load_settings(path: Path, overrides: Mapping[str, tuple[Any, str]] | None = 
     Raises ConfigError that lists every mistake.
     """
     tree = read_yaml(path)
-    model = settings_class(_kind(tree, overrides or {}))
+    model = settings_class(kind_of_tree(tree, overrides))
     _default_output(tree, model)
-    _anchor_paths(tree, path.resolve().parent, model)
+    anchor_paths(tree, path.resolve().parent, model)
     return _finish(tree, overrides or {}, str(path), model)
 
 
 def settings_from(overrides: Mapping[str, tuple[Any, str]]) -> Any:
     """The settings that a command line alone describes; of the kind "job" among them, or of a CT job."""
     tree = Tree({})
-    model = settings_class(_kind(tree, overrides))
+    model = settings_class(kind_of_tree(tree, overrides))
     _default_output(tree, model)
-    _anchor_paths(tree, Path.cwd(), model)
+    anchor_paths(tree, Path.cwd(), model)
     return _finish(tree, overrides, "", model)
 
 
 def kind_of(path: Path, overrides: Mapping[str, tuple[Any, str]] | None = None) -> str:
     """The kind of job that a YAML file describes."""
-    return _kind(read_yaml(path), overrides or {})
+    return kind_of_tree(read_yaml(path), overrides)
 
 
-def _kind(tree: Tree, overrides: Mapping[str, tuple[Any, str]]) -> str:
+def kind_of_tree(tree: Tree, overrides: Mapping[str, tuple[Any, str]] | None = None) -> str:
     """The kind of the job; where it is none, which validation then says, the nearest, or "ct"."""
-    kind = overrides["job"][0] if "job" in overrides else tree.values.get("job", "ct")
+    kind = overrides["job"][0] if overrides and "job" in overrides else tree.values.get("job", "ct")
     if isinstance(kind, str) and kind in KINDS:
         return kind
     return next(iter(difflib.get_close_matches(str(kind).lower(), list(KINDS), 1, 0.6)), "ct")
@@ -74,7 +74,7 @@ def _finish(tree: Tree, overrides: Mapping[str, tuple[Any, str]], name: str, mod
         anchored = Tree({})
         try:
             anchored.put(dotted, value, origin)
-            _anchor_paths(anchored, Path.cwd(), model)
+            anchor_paths(anchored, Path.cwd(), model)
             tree.put(dotted, _at(anchored.values, tuple(dotted.split("."))), origin)
         except ConfigError as error:
             wrong.append(str(error))
@@ -170,7 +170,7 @@ def _default_output(tree: Tree, model: type[Job]) -> None:
         group.setdefault("path", str(output.model_fields["path"].default))
 
 
-def _anchor_paths(tree: Tree, folder: Path, model: type[Job]) -> None:
+def anchor_paths(tree: Tree, folder: Path, model: type[Job]) -> None:
     """Make the relative paths in `tree` absolute, as seen from `folder`."""
     for section, name in (*model.PATHS, *model.PATH_LISTS):
         group = tree.values.get(section)

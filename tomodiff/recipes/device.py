@@ -8,10 +8,14 @@ import numpy as np
 
 from tomodiff.array import Array
 from tomodiff.errors import ConfigError
+from tomodiff.ranks import local_rank
 
 
 def device_named(name: str) -> Callable[[np.ndarray], Array]:
-    """How arrays get to where the computation runs: "cpu" or "cuda".  ConfigError if there is no such device."""
+    """How arrays get to where the computation runs: "cpu" or "cuda".  ConfigError if there is no such device.
+
+    Of several ranks on a computer each takes a GPU of its own, as long as there are enough.
+    """
     if name == "cpu":
         return np.asarray
     try:
@@ -22,4 +26,5 @@ def device_named(name: str) -> Callable[[np.ndarray], Array]:
         ) from error
     if not cupy.cuda.is_available():
         raise ConfigError("device: expected an NVIDIA GPU for cuda, found none (see `tomodiff doctor`)")
+    cupy.cuda.Device(local_rank() % cupy.cuda.runtime.getDeviceCount()).use()
     return cupy.asarray

@@ -11,7 +11,6 @@ It appears whole, by one rename.  What a recipe uses: `log_metrics`, `warn`, `re
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import math
@@ -32,6 +31,7 @@ from tomodiff.files.atomic import explained, move_over, remove
 from tomodiff.ranks import ALONE
 from tomodiff.recipes.config_file import load_settings
 from tomodiff.recipes.environment import command_line, environment, now
+from tomodiff.recipes.identity import identity
 from tomodiff.recipes.place import STATUS, Place, is_alive, make_room, read_status
 from tomodiff.recipes.section import Job
 from tomodiff.recipes.stopping import StopSwitch
@@ -40,10 +40,6 @@ from tomodiff.recipes.yaml_tree import write_yaml
 from tomodiff.result import Result
 
 LOG = logging.getLogger("tomodiff")
-
-
-HOW_LONG = ("iterations", "tolerance")
-"""Settings that say when a job ends: a run that stopped may go on with others."""
 
 
 class LogFile(logging.FileHandler):
@@ -73,6 +69,7 @@ class Run:
         make_room(place, settings.output.overwrite)
         temporary = place.run.with_name(f".{os.getpid()}.part.{place.run.name}")
         status = {"state": "running", "warnings": [], "facts": {}, "timings": {}, "volume": str(place.volume)}
+        status["job"] = identity(settings)
         run = cls(place, settings, status)
         try:
             place.run.parent.mkdir(parents=True, exist_ok=True)
@@ -106,6 +103,22 @@ class Run:
         settings = load_settings(path / "config.yml")
         volume = Place.of(settings.output).volume if settings.output.is_file else path / Path(status["volume"]).name
         return cls(Place(path, volume), settings, status)
+
+    @classmethod
+    def cut_short(cls, settings: Job) -> Run | None:
+        """The run of this job that lies where its settings put it and was cut short, taken up from its checkpoint; None
+        where there is none, or it is of other settings or another input."""
+        place = Place.of(settings.output)
+        if not (place.run / "config.yml").is_file() or read_status(place.run) is None:
+            return None
+        found = cls.open(place.run)
+        over = found.status["state"] == "done" or not found.has_checkpoint()
+        if over or found.status.get("job") != identity(settings):
+            return None
+        found.restart()
+        found.settings = settings  # its end may be another
+        _write(found.path / "config.yml", write_yaml(settings.as_dict()))
+        return found
 
     def restart(self) -> None:
         """Take up a run that stopped.  Raises ConfigError if it goes on, is done, or left no checkpoint."""
@@ -157,20 +170,9 @@ class Run:
         return self.path / "checkpoint" / "state"
 
     def about(self) -> dict[str, Any]:
-        """What a checkpoint belongs to: the settings but for the output and the end, sizes and times of the input,
-        ranks."""
+        """What a checkpoint belongs to: the job as `identity` has it, and the number of ranks."""
         settings = load_settings(self.path / "config.yml")  # as a resumed run has them, with paths made absolute
-        chosen = {name: value for name, value in settings.as_dict().items() if name != "output"}
-        for group in chosen.values():
-            for name in HOW_LONG if isinstance(group, dict) else ():
-                group.pop(name, None)
-        text = json.dumps(chosen, sort_keys=True, default=str)
-        files = {role: path.stat() for role, path in settings.input_files().items()}
-        return {
-            "settings": hashlib.sha256(text.encode()).hexdigest()[:16],
-            **{f"{role} (bytes, time)": [s.st_size, s.st_mtime_ns] for role, s in files.items()},
-            "ranks": self.comm.size,
-        }
+        return {**identity(settings), "ranks": self.comm.size}
 
     def has_checkpoint(self) -> bool:
         """Whether there is a state to resume from."""
@@ -304,9 +306,13 @@ class Run:
 
 
 def _write_json(path: Path, values: Mapping[str, Any]) -> None:
+    _write(path, json.dumps(values, indent=1, ensure_ascii=False) + "\n")
+
+
+def _write(path: Path, text: str) -> None:
     temporary = path.with_name(f".{path.name}.part")
     try:
-        temporary.write_text(json.dumps(values, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        temporary.write_text(text, encoding="utf-8")
         os.replace(temporary, path)
     except OSError as error:
         temporary.unlink(missing_ok=True)
