@@ -69,7 +69,7 @@ class Jobs:
         return Run.create(settings_from({name: (value, name) for name, value in given.items()}))
 
     def carry_out(self, run: Run, free: float = PLENTY) -> Result:
-        self._patch.setattr(ct, "free_bytes", lambda: int(free))
+        self._patch.setattr(ct, "free_bytes", lambda most=None: int(free))
         with run:
             result = ct.reconstruct(run.settings, run, Progress(quiet=True))
             result = result.replace(volume=np.array(result.volume))  # it may lie in the checkpoint

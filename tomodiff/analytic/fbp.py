@@ -32,6 +32,7 @@ def fbp(
     padding: str = "zero",
     progress: Progress | None = None,
     views: slice | None = None,
+    at_a_time: int | None = None,
 ) -> Array:
     """Filtered back projection of parallel-beam line integrals (view, v, u): attenuation (z, y, x) in 1/mm.
 
@@ -40,6 +41,7 @@ def fbp(
     count as zero, so that its values are too low.
     window: see `ramp_response`; padding: see `filter_rows`.  progress(done, views) is called after each chunk.
     views: those that `data` holds, of all that the scan has: what they give, of the sum over all.
+    at_a_time: views that are filtered together, which takes some 16 times their memory; by default as many as go fast.
     ConfigError for a cone beam, tilted axis or curved detector.  Kak & Slaney 1988, ch. 3.3.
     """
     if scan.kind != "parallel":
@@ -49,7 +51,9 @@ def fbp(
         weights = orbit.view_weights(2 * np.pi)[:, None, None] * overlap_weights(_from_axis(scan))
     else:
         weights = orbit.view_weights(np.pi)[:, None, None]
-    return _inverse(data, scan, grid, orbit, lambda chosen: weights[chosen], window, padding, progress, views)
+    return _inverse(
+        data, scan, grid, orbit, lambda chosen: weights[chosen], window, padding, progress, views, at_a_time
+    )
 
 
 def fdk(
@@ -60,6 +64,7 @@ def fdk(
     padding: str = "zero",
     progress: Progress | None = None,
     views: slice | None = None,
+    at_a_time: int | None = None,
 ) -> Array:
     """Feldkamp's inverse of circular cone-beam (or fan-beam) line integrals (view, v, u): attenuation in 1/mm.
 
@@ -67,7 +72,7 @@ def fdk(
     sphere or ellipsoid and more at flat faces that lie along the orbit's plane (measured in docs/accuracy.md).
     A full turn counts every line twice (once beyond the nearer edge of an offset detector); a shorter scan of at least
     half a turn plus the fan gets Parker's weights.
-    views: as for fbp.
+    views, at_a_time: as for fbp.
     ConfigError for helices, tilted or curved detectors, and too short scans.  Feldkamp, Davis & Kress 1984, eq. 28.
     """
     if scan.kind != "cone":
@@ -93,7 +98,7 @@ def fdk(
             image *= np.abs(rays @ normal[view]) / np.linalg.norm(rays, axis=-1)
         return weight
 
-    return _inverse(data, scan, grid, orbit, weights, window, padding, progress, views)
+    return _inverse(data, scan, grid, orbit, weights, window, padding, progress, views, at_a_time)
 
 
 def _from_axis(scan: Scan) -> np.ndarray:
@@ -135,6 +140,7 @@ def _inverse(
     padding: str,
     progress: Progress | None,
     views: slice | None,
+    at_a_time: int | None,
 ) -> Array:
     numbers = np.arange(len(scan)) if views is None else np.arange(len(scan))[views]
     shape = (len(numbers), *scan.detector_shape)
@@ -148,7 +154,7 @@ def _inverse(
     # what the filter spreads over the nearer edge of an offset detector belongs to the lines seen from opposite
     margin = _symmetric(scan) if orbit.coverage > FULL_TURN else (0, 0)
     matrices[:, :4] += margin[0] * matrices[:, 8:]
-    step = max(1, CHUNK_BYTES // (8 * shape[1] * (shape[2] + sum(margin))))
+    step = at_a_time or max(1, CHUNK_BYTES // (8 * shape[1] * (shape[2] + sum(margin))))
     for start in range(0, shape[0], step):
         chosen = numbers[start : start + step]
         chunk = data[start : start + step] * xp.asarray(weights(chosen), dtype)

@@ -49,7 +49,7 @@ def batch(
     preview: Annotated[bool, typer.Option("--preview/--no-preview", help="three slices of each CT scan first")] = True,
     config: Annotated[
         list[str] | None,
-        typer.Option("--config", metavar="NAME=VALUE", help="any other value of the workflow's config"),
+        typer.Option("--config", metavar="NAME=VALUE", help="any other value of its config.yaml"),
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", "-n", help="say what would be done")] = False,
 ) -> None:

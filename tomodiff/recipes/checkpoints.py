@@ -13,6 +13,9 @@ from tomodiff.recipes.run import Run
 from tomodiff.solvers import State, load, save
 from tomodiff.solvers.state import look, of_rank, previous
 
+WRITING_SHARE = 0.1
+"""The part of the time that may go into writing checkpoints that are due by the clock."""
+
 
 class Checkpoints:
     """Saves what a recipe needs to go on, when it is due; stops the recipe when somebody asks for it.
@@ -23,7 +26,7 @@ class Checkpoints:
 
     def __init__(self, run: Run, name: str = "") -> None:
         self.run, self.name = run, name
-        self._saved = time.monotonic()
+        self._saved, self._took = time.monotonic(), 0.0
         self._about: dict[str, Any] | None = None
 
     @property
@@ -96,7 +99,8 @@ class Checkpoints:
         output, comm = self.run.settings.output, self.run.comm
         seconds, every = output.checkpoint_seconds, output.checkpoint_every
         stop = comm.any(self.run.stop_requested and not last)
-        due = comm.any(seconds is not None and time.monotonic() - self._saved >= seconds)
+        since = time.monotonic() - self._saved
+        due = comm.any(seconds is not None and since >= max(seconds, self._took / WRITING_SHARE))
         if stop or due or (every and state.iteration % every == 0):
             self.keep(state)
         if stop:
@@ -104,5 +108,7 @@ class Checkpoints:
 
     def keep(self, state: State) -> None:
         """Write a checkpoint now."""
+        began = time.monotonic()
         save(self.run.checkpoint(), state, self.about, self.run.comm, rotate=True)
         self._saved = time.monotonic()
+        self._took = self._saved - began

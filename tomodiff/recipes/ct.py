@@ -1,7 +1,7 @@
 """X-ray CT: a scan file to a volume of attenuation.
 
 Read, correct, find the axis, reconstruct.  A parallel-beam scan that does not fit into memory goes through in slabs
-of rows; `preview` makes three slices.
+of rows, any other through the disk; `preview` makes three slices.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ from tomodiff.recipes.correct import corrected, geometry_for, grid_of, part_of, 
 from tomodiff.recipes.device import device_named
 from tomodiff.recipes.invert import invert
 from tomodiff.recipes.memory import ANALYTIC, USABLE, free_bytes, in_units, required_bytes
+from tomodiff.recipes.on_disk import METHODS as ON_DISK
+from tomodiff.recipes.on_disk import plan_for, plan_under_way, reconstruct_on_disk
 from tomodiff.recipes.preview import preview
 from tomodiff.recipes.progress import Progress
 from tomodiff.recipes.ranks import own_part
@@ -58,20 +60,25 @@ def reconstruct(settings: CtSettings, run: Run, progress: Progress) -> Result:
         made = result_of(volume, grid, dataset, report, method, settings, run)
         return made.replace(meta=made.meta | {"scan": str(whole)})
     needed = required_bytes(method, scan, grid, info.n_flats + info.n_darks, _item(settings))
-    free = free_bytes()
+    free = free_bytes(settings.reconstruction.memory_gb)
     run.record(memory_needed=in_units(needed), memory_free=in_units(free))
-    rows = rows_under_way(run)  # a run that is resumed goes on as it began, whatever is free now
-    if rows or needed > USABLE * free:
-        rows = rows or slab_rows(method, scan, grid, info.n_flats + info.n_darks, _item(settings), USABLE * free)
-        if not rows:
+    rows, plan = rows_under_way(run), plan_under_way(run)  # a run that is resumed goes on as it began
+    if not (rows or plan) and needed > USABLE * free:
+        about = (method, scan, grid, info.n_flats + info.n_darks, _item(settings), USABLE * free)
+        rows = slab_rows(*about)
+        plan = None if rows else plan_for(*about)
+        if not (rows or plan):
             raise MemoryNeeded(
                 f"{info.path}: {method} needs {in_units(needed)} of memory for {scan.detector_shape[0]} x "
                 f"{scan.detector_shape[1]} pixels, {len(scan)} views and {' x '.join(map(str, grid.shape))} voxels; "
-                f"{in_units(free)} are free. Try --bin 2 (an eighth), fewer --rows, or larger voxels (--voxel-mm)"
+                f"{in_units(free)} may be taken. Try {' or '.join(ON_DISK)} through the disk, --bin 2 (an eighth), "
+                f"fewer --rows, or larger voxels (--voxel-mm)"
             )
-        run.warn(
-            f"the scan needs {in_units(needed)} of memory, {in_units(free)} are free: done in slabs of {rows} rows"
-        )
+        how = f"in slabs of {rows} rows" if plan is None else f"on disk, in {plan.slabs} slabs and {plan.chunks} chunks"
+        run.warn(f"the scan needs {in_units(needed)} of memory, {in_units(free)} may be taken: done {how}")
+    if plan is not None:
+        return reconstruct_on_disk(settings, scan, method, plan, run, progress, device)
+    if rows:
         return reconstruct_in_slabs(settings, scan, grid, method, rows, run, progress, device)
     dataset, report = corrected(settings, run, progress)
     grid = grid_of(dataset.scan, settings)

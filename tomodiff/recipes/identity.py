@@ -8,15 +8,15 @@ from typing import Any
 
 from tomodiff.recipes.section import Job
 
-HOW_LONG = ("iterations", "tolerance")
-"""Settings that say when a job ends: a run that stopped may go on with others."""
+NOT_WHAT = ("iterations", "tolerance", "memory_gb")
+"""Settings that say when a job ends and what it may take: a run that stopped may go on with others."""
 
 
 def identity(settings: Job) -> dict[str, Any]:
-    """A sum of the settings but for the output and the end, sizes and times of the input files."""
+    """A sum of the settings but for those and the output, sizes and times of the input files."""
     chosen = {name: value for name, value in settings.as_dict().items() if name != "output"}
     for group in chosen.values():
-        for name in HOW_LONG if isinstance(group, dict) else ():
+        for name in NOT_WHAT if isinstance(group, dict) else ():
             group.pop(name, None)
     text = json.dumps(chosen, sort_keys=True, default=str)
     files = {role: path.stat() for role, path in settings.input_files().items()}

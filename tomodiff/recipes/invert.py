@@ -77,7 +77,7 @@ def invert(
     start: Any = Checkpoints(run).load(namespace(values)) if resume else None
     if start is None:
         start = first_estimate(method, whole, A, values, progress, comm)
-    return _iterate(solver, misfit, start, method, settings, run, progress)
+    return run_solver(solver, misfit, start, method, settings, run, progress)
 
 
 def analytic_inverse(
@@ -127,7 +127,7 @@ def leaves_the_view(values: Array, threshold: float = 0.05) -> bool:
     return edges > threshold * largest
 
 
-def make_solver(method: str, chosen: Reconstruction, A: XRay, values: Array, grid: Grid, run: Run) -> Any:
+def make_solver(method: str, chosen: Reconstruction, A: Any, values: Array, grid: Grid, run: Run) -> Any:
     """The solver of an iterative method; an automatic TV weight is found here and recorded in the run."""
     low = 0.0 if chosen.non_negative else None
     if method == "sirt":
@@ -166,10 +166,10 @@ def noise_level(values: Array) -> float:
     return float(xp.median(xp.abs(curved))) / 0.6745 / 6**0.5
 
 
-def _iterate(
+def run_solver(
     solver: Any, misfit: Functional, start: Any, method: str, settings: CtSettings, run: Run, progress: Progress
 ) -> Array:
-    """Iterate from an array, or from the State of a checkpoint."""
+    """Iterate from a first estimate, or from the State of a checkpoint, with all that a job does after each step."""
     chosen, checkpoints = settings.reconstruction, Checkpoints(run)
     stop: Any = MaxIterations(chosen.iterations or 1)
     if chosen.tolerance:

@@ -46,9 +46,12 @@ def required_bytes(method: str, scan: Scan, grid: Grid, n_references: int = 0, i
     return max(correct, projections + filtering, projections + volumes * volume + stacks * projections + operator)
 
 
-def free_bytes() -> int:
-    """Bytes that this process may still take: the machine's, its control group's, or its own limit, the least."""
+def free_bytes(most_gb: float | None = None) -> int:
+    """Bytes that this process may still take: the machine's, its control group's, or its own limits, the least; with
+    `most_gb` it takes no more than that in all."""
     bounds = []
+    if most_gb is not None:
+        bounds.append(int(1e9 * most_gb) - _own("VmRSS"))
     with contextlib.suppress(OSError, ValueError):
         lines = Path("/proc/meminfo").read_text().splitlines()
         bounds.append(1024 * int(next(line for line in lines if line.startswith("MemAvailable")).split()[1]))
@@ -58,11 +61,19 @@ def free_bytes() -> int:
     ):
         with contextlib.suppress(OSError, ValueError):
             bounds.append(int(Path(limit).read_text()) - int(Path(used).read_text()))
-    soft, _ = resource.getrlimit(resource.RLIMIT_AS)
-    if soft != resource.RLIM_INFINITY:
-        with contextlib.suppress(OSError, ValueError):
-            bounds.append(soft - resource.getpagesize() * int(Path("/proc/self/statm").read_text().split()[0]))
+    for kind, taken in ((resource.RLIMIT_AS, "VmSize"), (resource.RLIMIT_DATA, "VmData")):
+        soft, _ = resource.getrlimit(kind)
+        if soft != resource.RLIM_INFINITY:
+            bounds.append(soft - _own(taken))
     return max(0, min(bounds)) if bounds else 1 << 62
+
+
+def _own(name: str) -> int:
+    """Bytes that this process takes, as Linux counts them under this name; 0 elsewhere."""
+    with contextlib.suppress(OSError, ValueError, StopIteration):
+        lines = Path("/proc/self/status").read_text().splitlines()
+        return 1024 * int(next(line for line in lines if line.startswith(f"{name}:")).split()[1])
+    return 0
 
 
 def in_units(n_bytes: float) -> str:

@@ -169,6 +169,9 @@ class Reconstruction(Section):
     model: Literal["joseph", "footprint"] = Field(default="joseph", description="projector: joseph or footprint")
     dtype: Literal["float32", "float64"] = Field(default="float32", description="precision of the computation")
     device: Literal["cpu", "cuda"] = Field(default="cpu", description="cpu, or cuda for an NVIDIA GPU")
+    memory_gb: fields.Length | None = Field(
+        default=None, description="most memory to take; what needs more goes through the disk (default: what is free)"
+    )
 
     @model_validator(mode="before")
     @classmethod

@@ -12,6 +12,7 @@ import numpy as np
 
 from tomodiff.analytic.orbit import Orbit
 from tomodiff.array import Array, to_numpy
+from tomodiff.core.filed import npy_file
 from tomodiff.errors import ConfigError, DataError
 from tomodiff.geometry import Grid, Scan
 from tomodiff.projectors import XRay
@@ -53,7 +54,7 @@ def slab_rows(method: str, scan: Scan, grid: Grid, n_references: int, item: int,
 
 def rows_under_way(run: Run) -> int:
     """Rows of the slabs in which a stopped run was going; 0 if it was not."""
-    return int(_read_marker(run.checkpoint().parent / "slabs.json").get("rows", 0))
+    return int(read_marker(run.checkpoint().parent / "slabs.json").get("rows", 0))
 
 
 def reconstruct_in_slabs(
@@ -70,7 +71,7 @@ def reconstruct_in_slabs(
     nv = scan.detector_shape[0]
     folder = run.checkpoint().parent
     marker, target = folder / "slabs.json", folder / "volume.npy"
-    done = _read_marker(marker)
+    done = read_marker(marker)
     middle = max(0, (nv - AXIS_ROWS) // 2)
     dataset, report = corrected(
         settings, run, progress, file_rows(settings, middle, min(nv, middle + AXIS_ROWS)), done.get("center")
@@ -78,9 +79,8 @@ def reconstruct_in_slabs(
     center = axis_column(report)
     full = grid_of(dataset.scan, settings)
     whole = Grid((nv, *full.shape[1:]), full.spacing, grid.center)
-    mode = "r+" if done else "w+"
-    volume = np.lib.format.open_memmap(target, mode=mode, dtype=settings.reconstruction.dtype, shape=whole.shape)
-    _write_marker(marker, {"next": 0, **done, "center": center, "rows": rows})
+    volume = npy_file(target, whole.shape, settings.reconstruction.dtype, new=not done)
+    write_marker(marker, {"next": 0, **done, "center": center, "rows": rows})
     settings = _with_one_weight(settings, method, dataset, full, device)
     padding = padding_for(dataset.data)  # one for all slabs, like the weight, so that they meet without seams
     starts = range(done.get("next", 0), nv, rows)
@@ -95,7 +95,7 @@ def reconstruct_in_slabs(
             made = to_numpy(invert(part, piece, method, settings, run, progress, device, False, padding))
             volume[start:stop] = made[start - low : stop - low]
             volume.flush()
-            _write_marker(marker, {"next": stop, "center": center, "rows": rows})
+            write_marker(marker, {"next": stop, "center": center, "rows": rows})
             run.checkpoint().unlink(missing_ok=True)
             stage.advance()
     return result_of(volume, whole, dataset, report, method, settings, run)
@@ -113,11 +113,13 @@ def _with_one_weight(
     return settings.model_copy(update={"reconstruction": chosen.model_copy(update={"tv_weight": weight})})
 
 
-def _read_marker(path: Path) -> dict[str, Any]:
+def read_marker(path: Path) -> dict[str, Any]:
+    """How far a job has come that goes through the disk; empty if it has not begun."""
     return json.loads(path.read_text()) if path.exists() else {}
 
 
-def _write_marker(path: Path, values: dict[str, Any]) -> None:
+def write_marker(path: Path, values: dict[str, Any]) -> None:
+    """Keep how far it has come, once the data themselves are in their files."""
     temporary = path.with_name(f".{path.name}")
     temporary.write_text(json.dumps(values))
     os.replace(temporary, path)

@@ -15,12 +15,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import ModuleType
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 from numpy.lib.npyio import NpzFile
 
 from tomodiff.array import Array, Element, to_numpy
+from tomodiff.core.filed import Filed
 from tomodiff.errors import DataError
 from tomodiff.ranks import ALONE, Comm, Spread
 
@@ -111,6 +112,8 @@ def _pack(value: Any, name: str, arrays: dict[str, np.ndarray], leads: bool, own
     """`value` as JSON, arrays replaced by references into `arrays`; what all ranks have is kept by the first alone."""
     if isinstance(value, Spread):
         return {"spread": _pack(value["own"], name, arrays, leads, own=True)}
+    if isinstance(value, Filed):
+        return {"filed": {key: _pack(v, f"{name}.{key}", arrays, leads) for key, v in value.items()}}
     if isinstance(value, Mapping):
         if not all(isinstance(key, str) for key in value):
             raise TypeError(f"State: {name}: expected texts as keys, got {sorted(map(repr, value))}")
@@ -155,7 +158,8 @@ def load(path: str | os.PathLike[str], xp: ModuleType = np, comm: Comm = ALONE, 
             header = _header(own, file)
             if _header(first, common)["iteration"] != header["iteration"]:
                 raise ValueError(f"of iteration {header['iteration']}, {first} is of another")
-            x, memory = (_unpack(header[name], file, common, xp, comm) for name in ("x", "memory"))
+            places = _Places(file, common, xp, comm, first.parent)
+            x, memory = (_unpack(header[name], places) for name in ("x", "memory"))
     except _DAMAGE as error:
         raise DataError(own, "", "a tomodiff checkpoint", f"{type(error).__name__}: {error}") from error
     return State(header["solver"], x, header["iteration"], memory, tuple(header["history"]))
@@ -175,11 +179,23 @@ def _archive(file: BinaryIO) -> NpzFile:
     return loaded
 
 
-def _unpack(value: Any, file: Mapping[str, Array], common: Mapping[str, Array], xp: ModuleType, comm: Comm) -> Any:
+class _Places(NamedTuple):
+    """Where `_unpack` takes arrays from, and puts those that lie in files."""
+
+    own: Mapping[str, Array]
+    common: Mapping[str, Array]
+    xp: ModuleType
+    comm: Comm
+    folder: Path
+
+
+def _unpack(value: Any, at: _Places) -> Any:
     if "dict" in value:
-        return {key: _unpack(v, file, common, xp, comm) for key, v in value["dict"].items()}
+        return {key: _unpack(v, at) for key, v in value["dict"].items()}
     if "spread" in value:
-        return Spread(_unpack(value["spread"], file, common, xp, comm), comm)
+        return Spread(_unpack(value["spread"], at), at.comm)
+    if "filed" in value:
+        return Filed(((key, _unpack(v, at)) for key, v in value["filed"].items()), at.folder)
     if "common" in value:
-        return xp.asarray(common[value["common"]])
-    return xp.asarray(file[value["array"]]) if "array" in value else value["value"]
+        return at.xp.asarray(at.common[value["common"]])
+    return at.xp.asarray(at.own[value["array"]]) if "array" in value else value["value"]
