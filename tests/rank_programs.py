@@ -13,7 +13,10 @@ import numpy as np
 from tests.toys import Dense, dense
 from tomodiff.core import check_adjoint
 from tomodiff.errors import DataError
+from tomodiff.geometry import ConeBeam, Grid
 from tomodiff.objective import Gaussian
+from tomodiff.projectors import XRay
+from tomodiff.projectors.xray_ranks import XRayAcrossRanks
 from tomodiff.ranks import AcrossRanks, Comm, Spread, SpreadData, own_views, world
 from tomodiff.recipes.checkpoints import Checkpoints
 from tomodiff.solvers import Cgls, Fista, LbfgsB, Sirt, load, save, solve
@@ -67,6 +70,21 @@ def solvers(comm: Comm) -> dict[str, Any]:
         made[f"{name} agrees"] = len(set(digests)) == 1
         made[f"{name} digest"] = digests[0]
     return made
+
+
+def slabs(comm: Comm) -> dict[str, Any]:
+    """A volume in slabs over the ranks is projected as the whole, and back."""
+    scan = ConeBeam(np.linspace(0, 2 * np.pi, 11, endpoint=False), 60.0, 90.0, (20, 24), 1.5)
+    grid, rng = Grid((17, 19, 18), (1.2, 1.0, 0.9), (0.5, -1.0, 1.0)), np.random.default_rng(5)
+    A, B = XRay(grid, scan, dtype="float64"), XRayAcrossRanks(grid, scan, comm, dtype="float64")
+    x, y = rng.random(A.domain.shape), rng.random(A.range.shape)
+    made = B.forward(Spread(np.ascontiguousarray(x[B.part]), comm))["own"]
+    back = B.adjoint(Spread(np.ascontiguousarray(y[own_views(comm)]), comm))["own"]
+    return {
+        "forward": max(comm.collect(float(np.abs(made - A.forward(x)[own_views(comm)]).max()))),
+        "adjoint": max(comm.collect(float(np.abs(back - A.adjoint(y)[B.part]).max()))),
+        "dot": check_adjoint(B, np.random.default_rng(comm.rank), trials=2),
+    }
 
 
 def checkpoints(comm: Comm, out: Path) -> dict[str, Any]:
@@ -132,7 +150,7 @@ def fails(comm: Comm) -> None:
 
 if __name__ == "__main__":
     name, folder = sys.argv[1], Path(sys.argv[2])
-    program = {"sums": sums, "solvers": solvers, "checkpoints": checkpoints, "fails": fails}[name]
+    program = {"sums": sums, "solvers": solvers, "slabs": slabs, "checkpoints": checkpoints, "fails": fails}[name]
     found = program(world(), folder) if name == "checkpoints" else program(world())
     if world().leads:
         import json

@@ -47,6 +47,7 @@ ELSEWHERE = {
     "FromPylops": "needs PyLops: test_interop.py",
     "MeshShading": "on meshes: test_meshes.py",
     "Mixture": "substances in the air: test_under_air.py",
+    "XRayAcrossRanks": "a volume on several processes: test_ranks.py",
     "XRayInBlocks": "of elements in files: test_on_disk.py",
     "Photometry": "on angles that belong together: test_photometry.py",
     "RealSlice": "rays of a slice model: test_slice_rays.py",

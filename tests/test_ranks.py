@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import h5py
@@ -17,12 +18,14 @@ import numpy as np
 import pytest
 
 from tomodiff.cli.main import main
-from tomodiff.errors import ConfigError, DataError, Diverged
+from tomodiff.errors import ConfigError, DataError, Diverged, MemoryNeeded
 from tomodiff.files.cryoem import read_map, read_particles
+from tomodiff.geometry import ConeBeam, fit_grid
 from tomodiff.ranks import Comm, world
-from tomodiff.recipes import ct
+from tomodiff.recipes import ct, rank_slabs
 from tomodiff.recipes.checkpoints import Checkpoints
 from tomodiff.recipes.config_file import settings_from
+from tomodiff.recipes.memory import required_bytes
 from tomodiff.recipes.progress import Progress
 from tomodiff.recipes.run import Run
 from tomodiff.solvers import Sirt, State
@@ -106,6 +109,13 @@ def test_ranks_go_on_from_the_newest_checkpoint_that_all_have(tmp_path: Path) ->
 
 
 @started
+@pytest.mark.parametrize("n", [2, 3])
+def test_slabs_of_a_volume_are_projected_as_the_whole(n: int, tmp_path: Path) -> None:
+    found = program("slabs", n, tmp_path)
+    assert found["forward"] < 1e-11 and found["adjoint"] < 1e-11 and found["dot"] < 1e-12, found
+
+
+@started
 def test_an_error_of_one_rank_ends_all(tmp_path: Path) -> None:
     job = under_ranks(3, "-m", "tests.rank_programs", "fails", tmp_path, cwd=REPOSITORY, background=True)
     _, said = job.communicate(timeout=60)  # a hang otherwise: the others wait at a barrier
@@ -168,6 +178,48 @@ def test_ranks_give_the_volume_of_one(kind: str, method: str, scans: dict[str, P
 
 
 @started
+@pytest.mark.parametrize(("kind", "method"), [("cone", "fdk"), ("cone", "cgls"), ("parallel", "sirt")])
+def test_a_volume_in_slabs_is_the_whole(kind: str, method: str, scans: dict[str, Path], tmp_path: Path) -> None:
+    more = ["-m", method] + ([] if method == "fdk" else ["--iterations", "6", "--tolerance", "0"])
+    one = reconstruct(1, scans[kind], tmp_path / "one.npy", *more)
+    two = reconstruct(2, scans[kind], tmp_path / "two.npy", *more, "--set", "reconstruction.across_ranks=slabs")
+    assert np.linalg.norm(two - one) < 2e-5 * np.linalg.norm(one)
+    assert json.loads((tmp_path / "two.run" / "status.json").read_text())["facts"]["across_ranks"] == "slabs"
+
+
+class Pair(Comm):
+    """The first of two ranks on one computer."""
+
+    size = 2
+
+    def collect(self, value: Any) -> list[Any]:
+        return [value, value]
+
+
+def test_a_volume_that_does_not_fit_goes_in_slabs(
+    scans: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def asked(free: float, method: str = "cgls", how: str = "auto") -> bool:
+        given = {"input.path": str(scans["cone"]), "output.path": "v", "reconstruction.method": method}
+        given["reconstruction.across_ranks"] = how
+        settings = settings_from({name: (value, name) for name, value in given.items()})
+        run: Any = SimpleNamespace(comm=Pair())
+        monkeypatch.setattr(rank_slabs, "free_bytes", lambda most: 2 * free / rank_slabs.USABLE)
+        return rank_slabs.wants_slabs(settings, method, scan, grid, 0, run)
+
+    scan = ConeBeam(np.linspace(0, 6, 50), 400.0, 600.0, (100, 100), 1.5)
+    grid, own = fit_grid(scan), scan[::2]
+    whole, half = (required_bytes("cgls", own, g) for g in (grid, grid[: grid.shape[0] // 2]))
+    assert not asked(whole) and asked(0.95 * whole) and asked(2 * whole, how="slabs")
+    with pytest.raises(MemoryNeeded, match="more nodes"):
+        asked(0.95 * half)
+    with pytest.raises(MemoryNeeded):
+        asked(0.95 * whole, how="views")
+    with pytest.raises(ConfigError, match="fista-tv has no slabs"):
+        asked(1000, "fista-tv")
+
+
+@started
 def test_corrections_are_shared_out_too(scans: dict[str, Path], tmp_path: Path) -> None:
     """With the axis found, rings filtered and the flux set: rows know less of each other, so within the noise."""
     one = reconstruct(1, scans["cone"], tmp_path / "one.npy", corrections=[])
@@ -201,9 +253,20 @@ LONG = [
 ]
 
 
-def begin(scan: Path, out: Path, iterations: int) -> Any:
+LIMITED = """
+import resource, sys
+from tomodiff.cli.main import main
+from tomodiff.ranks import world
+world().barrier()  # MPI has the files of its own
+resource.setrlimit(resource.RLIMIT_FSIZE, (40_000, 40_000))
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+def begin(scan: Path, out: Path, iterations: int, *more: str) -> Any:
     """A job of two ranks that has done some iterations."""
-    job = under_ranks(2, "-m", "tomodiff", "ct", "reconstruct", scan, "-o", out, *LONG, cwd=out.parent, background=True)
+    command = ["-m", "tomodiff", "ct", "reconstruct", scan, "-o", out, *LONG, *more]
+    job = under_ranks(2, *command, cwd=out.parent, background=True)
     metrics = out.with_suffix(".run") / "metrics.jsonl"
     for _ in range(600):
         if job.poll() is not None or (metrics.exists() and metrics.read_text().count("\n") >= iterations):
@@ -249,6 +312,32 @@ def test_a_job_that_ends_early_goes_on_to_the_same_bits(how: str, scans: dict[st
     done = under_ranks(2, "-m", "tomodiff", "resume", run, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert (volume(tmp_path / "cut.npy") == whole).all()
+
+
+@started
+@pytest.mark.faults
+@pytest.mark.skipif(not shutil.which("ps"), reason="there is no ps here")
+def test_a_rank_that_is_held_up_is_waited_for(scans: dict[str, Path], tmp_path: Path) -> None:
+    few = ["--set", "reconstruction.iterations=60"]
+    whole = reconstruct(2, scans["cone"], tmp_path / "whole.npy", *LONG, *few, corrections=[])
+    job = begin(scans["cone"], tmp_path / "held.npy", 7, *few)
+    slow = ranks_of(job)[1]
+    os.kill(slow, signal.SIGSTOP)
+    time.sleep(2)
+    assert job.poll() is None
+    os.kill(slow, signal.SIGCONT)
+    _, said = job.communicate(timeout=100)
+    assert job.returncode == 0, said
+    assert (volume(tmp_path / "held.npy") == whole).all()
+
+
+@started
+@pytest.mark.faults
+def test_a_full_disk_ends_all_ranks(scans: dict[str, Path], tmp_path: Path) -> None:
+    """Files may not grow beyond 40 kB: the first checkpoint does not fit."""
+    job = under_ranks(2, "-c", LIMITED, "ct", "reconstruct", scans["cone"], "-o", "v.npy", *LONG, cwd=tmp_path)
+    assert job.returncode == 3 and "disk space" in job.stderr, job.stderr
+    assert not (tmp_path / "v.npy").exists()
 
 
 @started

@@ -31,7 +31,7 @@ def fbp(
     window: str = "ram-lak",
     padding: str = "zero",
     progress: Progress | None = None,
-    views: slice | None = None,
+    views: slice | np.ndarray | None = None,
     at_a_time: int | None = None,
 ) -> Array:
     """Filtered back projection of parallel-beam line integrals (view, v, u): attenuation (z, y, x) in 1/mm.
@@ -63,7 +63,7 @@ def fdk(
     window: str = "ram-lak",
     padding: str = "zero",
     progress: Progress | None = None,
-    views: slice | None = None,
+    views: slice | np.ndarray | None = None,
     at_a_time: int | None = None,
 ) -> Array:
     """Feldkamp's inverse of circular cone-beam (or fan-beam) line integrals (view, v, u): attenuation in 1/mm.
@@ -139,7 +139,7 @@ def _inverse(
     window: str,
     padding: str,
     progress: Progress | None,
-    views: slice | None,
+    views: slice | np.ndarray | None,
     at_a_time: int | None,
 ) -> Array:
     numbers = np.arange(len(scan)) if views is None else np.arange(len(scan))[views]

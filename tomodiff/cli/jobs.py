@@ -79,7 +79,7 @@ def carry_out(run: Run) -> None:
                 run.finish(result)
             elif run.status["state"] == "running":
                 run.conclude()
-            if run.comm.leads and run.settings.job == "ct" and not run.settings.is_preview:
+            if run.comm.leads and result is not None and run.settings.job == "ct" and not run.settings.is_preview:
                 keep_error(run, result)
     except KeyboardInterrupt:
         if run.has_checkpoint():

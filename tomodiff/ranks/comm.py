@@ -56,6 +56,14 @@ class Comm:
         """parts[r] goes to rank r; what each rank had for this one comes back, in their order."""
         return list(parts)
 
+    def summed_at(self, x: Array, rank: int) -> Array | None:
+        """The sum over the ranks of an array on the host, on one of them; None on the others."""
+        return x
+
+    def from_rank(self, x: Array | None, rank: int, shape: tuple[int, ...], dtype: str) -> Array:
+        """An array of this shape on the host that one rank has; the others need give none."""
+        return x
+
     def barrier(self) -> None:
         """Wait for all ranks."""
 

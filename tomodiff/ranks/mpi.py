@@ -86,6 +86,20 @@ class Mpi(Comm):
             self._comm.Sendrecv(np.ascontiguousarray(parts[to]), dest=to, recvbuf=made[source], source=source)
         return made
 
+    def summed_at(self, x: Array, rank: int) -> Array | None:
+        """Overwrites x on that rank."""
+        x = np.ascontiguousarray(x)
+        here = rank == self.rank
+        for part in _pieces_of(x):
+            self._comm.Reduce(MPI.IN_PLACE if here else part, part if here else None, root=rank)
+        return x if here else None
+
+    def from_rank(self, x: Array | None, rank: int, shape: tuple[int, ...], dtype: str) -> Array:
+        made = np.ascontiguousarray(x) if rank == self.rank else np.empty(shape, dtype)
+        for part in _pieces_of(made):
+            self._comm.Bcast(part, root=rank)
+        return made
+
     def barrier(self) -> None:
         self._comm.Barrier()
 
@@ -111,6 +125,12 @@ def _wait_until_read(stream: TextIO) -> None:
     except (OSError, ValueError):  # not a pipe
         return
     time.sleep(PAUSE)  # what was read is still on its way to the terminal
+
+
+def _pieces_of(x: np.ndarray) -> list[np.ndarray]:
+    """A contiguous array as views of it that MPI takes in one message."""
+    flat, step = x.reshape(-1), CHUNK_BYTES // x.itemsize
+    return [flat[start : start + step] for start in range(0, flat.size, step)]
 
 
 def _pieces(value: float, dtype: Any) -> list[float]:

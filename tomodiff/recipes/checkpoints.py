@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from tomodiff.errors import DataError
+from tomodiff.files.atomic import explained
 from tomodiff.recipes.run import Run
 from tomodiff.solvers import State, load, save
 from tomodiff.solvers.state import look, of_rank, previous
@@ -107,8 +108,11 @@ class Checkpoints:
             raise self.run.stopped(state.iteration)
 
     def keep(self, state: State) -> None:
-        """Write a checkpoint now."""
-        began = time.monotonic()
-        save(self.run.checkpoint(), state, self.about, self.run.comm, rotate=True)
+        """Write a checkpoint now.  DataError where the disk is full; the one before stays."""
+        began, path = time.monotonic(), self.run.checkpoint()
+        try:
+            save(path, state, self.about, self.run.comm, rotate=True)
+        except OSError as error:
+            raise explained(error, path) from error
         self._saved = time.monotonic()
         self._took = self._saved - began

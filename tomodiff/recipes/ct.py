@@ -23,6 +23,7 @@ from tomodiff.recipes.on_disk import METHODS as ON_DISK
 from tomodiff.recipes.on_disk import plan_for, plan_under_way, reconstruct_on_disk
 from tomodiff.recipes.preview import preview
 from tomodiff.recipes.progress import Progress
+from tomodiff.recipes.rank_slabs import reconstruct_in_rank_slabs, wants_slabs
 from tomodiff.recipes.ranks import own_part
 from tomodiff.recipes.run import Run
 from tomodiff.recipes.settings import CtSettings
@@ -30,8 +31,9 @@ from tomodiff.recipes.slabs import reconstruct_in_slabs, rows_under_way, slab_ro
 from tomodiff.result import Result
 
 
-def reconstruct(settings: CtSettings, run: Run, progress: Progress) -> Result:
-    """The volume of the scan that `settings` names, with what was found on the way recorded in `run`.
+def reconstruct(settings: CtSettings, run: Run, progress: Progress) -> Result | None:
+    """The volume of the scan that `settings` names, with what was found on the way recorded in `run`; None on ranks
+    that have only a slab of it.
 
     Raises DataError for a scan that cannot be read or corrected, ConfigError for settings that do not fit it,
     MemoryNeeded where neither the job nor a slab of it fits, Diverged, and Stopped with a checkpoint.
@@ -54,6 +56,8 @@ def reconstruct(settings: CtSettings, run: Run, progress: Progress) -> Result:
     if settings.preview:
         return preview(scan, grid, method, settings, run, progress, device)
     if run.comm.size > 1:
+        if wants_slabs(settings, method, scan, grid, info.n_flats + info.n_darks, run):
+            return reconstruct_in_rank_slabs(settings, scan, method, run, progress, device)
         dataset, whole, report = own_part(settings, scan, run, progress)
         grid = grid_of(whole, settings)
         volume = to_numpy(invert(dataset, grid, method, settings, run, progress, device, whole=whole))

@@ -2,9 +2,9 @@
 
     python -m workflows.benchmarks.out_of_core --folder FOLDER [--size 1024] [--views 180] [--cap-gb 4]
 
-FOLDER needs some 30 GB.  The scan is that of a ball, from its closed form; the command is `tomodiff ct reconstruct` with
-RLIMIT_DATA, which bounds the memory of its own but not what the system keeps of files.  Prints seconds and the mean in
-the middle of the ball, which is known (and which one iteration of SIRT does not reach).  --results FOLDER keeps them.
+FOLDER needs some 30 GB.  The scan is that of a ball, from its closed form; the command is `tomodiff ct reconstruct`
+under RLIMIT_DATA, which bounds the memory of its own but not what the system keeps of files.  Prints seconds and the
+mean in the middle of the ball, which is known (one iteration of SIRT does not reach it).  --results FOLDER keeps them.
 """
 
 from __future__ import annotations
