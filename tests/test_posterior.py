@@ -155,6 +155,7 @@ def test_intervals_of_a_particles_volume(rng: np.random.Generator, measured: Mea
     assert HOLD[0] < held[0] < HOLD[1], held
 
 
+@pytest.mark.slow
 def test_intervals_of_terrain(rng: np.random.Generator, measured: Measured) -> None:
     """Heights and albedo from three images with different suns: not linear, so that the intervals are Laplace's."""
     shape, suns = (8, 9), direction(np.deg2rad([100.0, 215.0, 330.0]), np.deg2rad([40.0, 55.0, 35.0]))

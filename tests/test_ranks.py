@@ -1,51 +1,35 @@
-"""Several processes at one problem, started for real: sums, solvers, whole jobs, errors, kills, stops and resumes."""
+"""Several processes at one problem, started for real: sums, solvers, whole jobs."""
 
 from __future__ import annotations
 
 import json
-import os
-import shutil
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import h5py
 import numpy as np
 import pytest
 
+from tests.rank_jobs import (
+    NO_REPORT,
+    REPOSITORY,
+    make_scans,
+    reconstruct,
+    started,
+    under_ranks,
+)
 from tomodiff.cli.main import main
-from tomodiff.errors import ConfigError, DataError, Diverged, MemoryNeeded
+from tomodiff.errors import ConfigError, MemoryNeeded
 from tomodiff.files.cryoem import read_map, read_particles
 from tomodiff.geometry import ConeBeam, fit_grid
 from tomodiff.ranks import Comm, world
-from tomodiff.recipes import ct, rank_slabs
-from tomodiff.recipes.checkpoints import Checkpoints
+from tomodiff.recipes import rank_slabs
 from tomodiff.recipes.config_file import settings_from
 from tomodiff.recipes.memory import required_bytes
-from tomodiff.recipes.progress import Progress
-from tomodiff.recipes.run import Run
-from tomodiff.solvers import Sirt, State
 
-REPOSITORY = Path(__file__).resolve().parent.parent
-MPIEXEC = Path(sys.executable).parent / "mpiexec"
 pytestmark = pytest.mark.mpi
-started = pytest.mark.skipif(not MPIEXEC.exists(), reason="there is no mpiexec beside Python (the mpich wheel)")
-NO_REPORT = ["--set", "output.report=false"]
-QUIET = ["--rings", "off", "--flux", "off", "--center", "keep"]
-"""No correction that looks at other rows."""
-
-
-def under_ranks(n: int, *arguments: str | Path, cwd: Path, background: bool = False) -> Any:
-    env = os.environ | {"PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-    env |= {"TOMODIFF_THREADS": "1", "XDG_CACHE_HOME": os.environ.get("XDG_CACHE_HOME", str(Path.home() / ".cache"))}
-    command = [str(MPIEXEC), "-n", str(n), sys.executable, *map(str, arguments)]
-    if background:
-        return subprocess.Popen(command, env=env, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    return subprocess.run(command, env=env, cwd=cwd, capture_output=True, text=True, timeout=100)
 
 
 def program(name: str, n: int, folder: Path) -> dict[str, Any]:
@@ -128,38 +112,7 @@ def test_an_error_of_one_rank_ends_all(tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def scans(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    folder = tmp_path_factory.mktemp("scans")
-    kinds = {"cone": ["--source-axis-mm", "60", "--source-detector-mm", "90"], "parallel": []}
-    made = {name: folder / f"{name}.h5" for name in kinds}
-    for name, more in kinds.items():
-        size = ["--views", "40", "--rows", "24", "--columns", "32"]
-        assert main(["-q", "ct", "simulate", str(made[name]), *size, *more]) == 0
-    return made
-
-
-def volume(path: Path) -> np.ndarray:
-    return np.asarray(np.load(path))
-
-
-def reconstruct(n: int, scan: Path, out: Path, *more: str, corrections: list[str] = QUIET) -> Any:
-    command = [
-        "-m",
-        "tomodiff",
-        "ct",
-        "reconstruct",
-        scan,
-        "-o",
-        out,
-        *NO_REPORT,
-        *corrections,
-        *more,
-    ]
-    if n == 1:
-        assert main([str(a) for a in command[2:]]) == 0
-        return volume(out)
-    done = under_ranks(n, *command, cwd=out.parent)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return volume(out)
+    return make_scans(tmp_path_factory.mktemp("scans"))
 
 
 @started
@@ -239,124 +192,6 @@ def test_settings_errors_come_once_and_no_hang(scans: dict[str, Path], tmp_path:
     assert done.returncode != 0 and done.stderr.count("absent.h5") >= 1
 
 
-LONG = [
-    "-m",
-    "sirt",
-    "--iterations",
-    "400",
-    "--tolerance",
-    "0",
-    "--checkpoint-every",
-    "3",
-    *NO_REPORT,
-    *QUIET,
-]
-
-
-LIMITED = """
-import resource, sys
-from tomodiff.cli.main import main
-from tomodiff.ranks import world
-world().barrier()  # MPI has the files of its own
-resource.setrlimit(resource.RLIMIT_FSIZE, (40_000, 40_000))
-sys.exit(main(sys.argv[1:]))
-"""
-
-
-def begin(scan: Path, out: Path, iterations: int, *more: str) -> Any:
-    """A job of two ranks that has done some iterations."""
-    command = ["-m", "tomodiff", "ct", "reconstruct", scan, "-o", out, *LONG, *more]
-    job = under_ranks(2, *command, cwd=out.parent, background=True)
-    metrics = out.with_suffix(".run") / "metrics.jsonl"
-    for _ in range(600):
-        if job.poll() is not None or (metrics.exists() and metrics.read_text().count("\n") >= iterations):
-            return job
-        time.sleep(0.02)
-    raise AssertionError("the job did not start")
-
-
-def ranks_of(job: Any) -> list[int]:
-    """The Python processes below an mpiexec, by rank of their start."""
-    text = subprocess.run(["ps", "-eo", "pid,ppid,args"], capture_output=True, text=True, check=True).stdout
-    lines = [line.split(None, 2) for line in text.splitlines()[1:]]
-    below = {job.pid}
-    for _ in range(4):
-        below |= {int(pid) for pid, parent, _ in lines if int(parent) in below}
-    return sorted(int(pid) for pid, _, args in lines if int(pid) in below and "-m tomodiff" in args and
-                  "mpiexec" not in args and "hydra" not in args)  # fmt: skip
-
-
-@started
-@pytest.mark.skipif(not shutil.which("ps"), reason="there is no ps here")
-@pytest.mark.parametrize("how", ["preempted", "a rank killed", "all killed"])
-def test_a_job_that_ends_early_goes_on_to_the_same_bits(how: str, scans: dict[str, Path], tmp_path: Path) -> None:
-    whole = reconstruct(2, scans["cone"], tmp_path / "whole.npy", *LONG, corrections=[])
-    job = begin(scans["cone"], tmp_path / "cut.npy", 7)
-    ranks = ranks_of(job)
-    assert len(ranks) == 2 and job.poll() is None
-    if how == "preempted":
-        os.kill(ranks[1], signal.SIGUSR1)  # one rank is told; all stop together
-    elif how == "a rank killed":
-        os.kill(ranks[1], signal.SIGKILL)
-    else:
-        for pid in (*ranks, job.pid):
-            os.kill(pid, signal.SIGKILL)
-    job.communicate(timeout=60)
-    assert job.returncode == 75 if how == "preempted" else job.returncode != 0
-    run = tmp_path / "cut.run"
-    assert json.loads((run / "status.json").read_text())["state"] == ("stopped" if how == "preempted" else "running")
-    for _ in range(100):  # processes whose parent is gone take a moment to be reaped
-        if not any(Path(f"/proc/{pid}").exists() for pid in ranks):
-            break
-        time.sleep(0.1)
-    done = under_ranks(2, "-m", "tomodiff", "resume", run, cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
-    assert (volume(tmp_path / "cut.npy") == whole).all()
-
-
-@started
-@pytest.mark.faults
-@pytest.mark.skipif(not shutil.which("ps"), reason="there is no ps here")
-def test_a_rank_that_is_held_up_is_waited_for(scans: dict[str, Path], tmp_path: Path) -> None:
-    few = ["--set", "reconstruction.iterations=60"]
-    whole = reconstruct(2, scans["cone"], tmp_path / "whole.npy", *LONG, *few, corrections=[])
-    job = begin(scans["cone"], tmp_path / "held.npy", 7, *few)
-    slow = ranks_of(job)[1]
-    os.kill(slow, signal.SIGSTOP)
-    time.sleep(2)
-    assert job.poll() is None
-    os.kill(slow, signal.SIGCONT)
-    _, said = job.communicate(timeout=100)
-    assert job.returncode == 0, said
-    assert (volume(tmp_path / "held.npy") == whole).all()
-
-
-@started
-@pytest.mark.faults
-def test_a_full_disk_ends_all_ranks(scans: dict[str, Path], tmp_path: Path) -> None:
-    """Files may not grow beyond 40 kB: the first checkpoint does not fit."""
-    job = under_ranks(2, "-c", LIMITED, "ct", "reconstruct", scans["cone"], "-o", "v.npy", *LONG, cwd=tmp_path)
-    assert job.returncode == 3 and "disk space" in job.stderr, job.stderr
-    assert not (tmp_path / "v.npy").exists()
-
-
-@started
-def test_checkpoints_of_other_ranks_settings_or_input_are_refused(scans: dict[str, Path], tmp_path: Path) -> None:
-    scan = tmp_path / "scan.h5"
-    shutil.copy(scans["cone"], scan)
-    job = begin(scan, tmp_path / "cut.npy", 7)
-    job.send_signal(signal.SIGTERM)
-    job.communicate(timeout=60)
-    run = tmp_path / "cut.run"
-    assert any((run / "checkpoint").iterdir())
-    assert main(["resume", str(run)]) == 3  # one rank: sums would round otherwise
-    with h5py.File(scan, "r+") as file:
-        file.attrs["touched"] = 1
-    done = under_ranks(2, "-m", "tomodiff", "resume", run, cwd=tmp_path)
-    assert done.returncode == 3 and "scan (bytes, time)" in done.stderr
-    assert any((run / "checkpoint").iterdir())  # nothing is lost by a refusal
-
-
 # ---- particles and terrain
 
 
@@ -381,6 +216,7 @@ def test_particles_are_shared_out(tmp_path: Path) -> None:
 
 
 @started
+@pytest.mark.slow
 def test_tiles_of_terrain_are_shared_out(tmp_path: Path) -> None:
     """Tiles are blended in their order: the map is the same to the bit."""
     sample = REPOSITORY / "datasets" / "terrain_sample"
@@ -403,69 +239,3 @@ def test_tiles_of_terrain_are_shared_out(tmp_path: Path) -> None:
         2, "-m", "tomodiff", *given, "--set", "fit.tile_size=null", "-o", tmp_path / "whole", cwd=tmp_path
     )
     assert done.returncode == 2 and "--tile-size" in done.stderr
-
-
-# ---- checkpoints, by one process as well
-
-
-def state(iteration: int) -> State:
-    return State("Sirt", np.full((4, 5), float(iteration)), iteration, {"R": np.ones(3)}, ({"value": 1.0},))
-
-
-def run_at(folder: Path, scan: Path, iterations: int = 5) -> Run:
-    given = {"input.path": str(scan), "output.path": str(folder / "r"), "reconstruction.iterations": iterations,
-             "reconstruction.method": "sirt"}  # fmt: skip
-    return Run.create(settings_from({name: (value, name) for name, value in given.items()}))
-
-
-def test_a_damaged_checkpoint_gives_way_to_the_one_before(scans: dict[str, Path], tmp_path: Path) -> None:
-    run = run_at(tmp_path, scans["cone"])
-    kept = Checkpoints(run)
-    assert kept.load() is None
-    for iteration in (3, 4):
-        kept.keep(state(iteration))
-    found = kept.load()
-    assert found is not None and found.iteration == 4 and not run.warnings
-    damaged = bytearray(run.checkpoint().read_bytes())
-    middle = damaged.find(np.full(4, 4.0).tobytes())
-    damaged[middle] ^= 1  # one bit of the estimate
-    run.checkpoint().write_bytes(damaged)
-    found = kept.load()
-    assert found is not None and found.iteration == 3 and "damaged" in run.warnings[0]
-    for file in (run.path / "checkpoint").iterdir():
-        file.write_bytes(b"PK\x03\x04 torn")
-    with pytest.raises(DataError, match="one that is whole"):
-        kept.load()
-
-
-def test_checkpoints_of_other_settings_are_refused(scans: dict[str, Path], tmp_path: Path) -> None:
-    run = run_at(tmp_path, scans["cone"])
-    Checkpoints(run).keep(state(2))
-    text = (run.path / "config.yml").read_text()
-    (run.path / "config.yml").write_text(text.replace("relaxation: 1.0", "relaxation: 0.5"))
-    with pytest.raises(DataError, match="checkpoint: settings"):
-        Checkpoints(Run.open(run.path)).load()
-    (run.path / "config.yml").write_text(text.replace("checkpoint_seconds: 60.0", "checkpoint_seconds: 5.0"))
-    found = Checkpoints(Run.open(run.path)).load()  # how often to save changes no result
-    assert found is not None and found.iteration == 2
-
-
-def test_a_nan_on_the_way_keeps_the_state_before_it(
-    scans: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    step = Sirt.step
-
-    def broken(self: Sirt, f: Any, state: State) -> State:
-        made = step(self, f, state)
-        if made.iteration == 4:
-            made.history[-1]["value"] = float("nan")
-        return made
-
-    monkeypatch.setattr(Sirt, "step", broken)
-    run = run_at(tmp_path, scans["cone"])
-    with pytest.raises(Diverged, match=r"nan after 4 iterations.*the state after iteration 3 is kept in"), run:
-        ct.reconstruct(run.settings, run, Progress(quiet=True))
-    kept = Checkpoints(run).load()
-    assert kept is not None and kept.iteration == 3 and np.isfinite(kept.x).all()
-    monkeypatch.undo()
-    assert main(["-q", "resume", str(run.path)]) == 0  # mended, it goes on from there

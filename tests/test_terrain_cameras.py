@@ -99,6 +99,7 @@ def test_heights_from_images_as_cameras_took_them(scene: Path, tmp_path: Path, m
     assert all(one["used"] == "yes" for one in about.values())
 
 
+@pytest.mark.slow
 def test_cameras_that_point_wrong(scene: Path, tmp_path: Path) -> None:
     """Two pixels off, the fit is spoiled; with shifts sought it is not, but for the place of the whole, which nothing
     tells any more, and the shift against the others is found."""

@@ -72,6 +72,7 @@ def test_tiles_have_no_seams(folder: Path, tmp_path: Path, measured: Measured) -
     assert np.abs(albedo / read_raster(folder / "truth_albedo.tif").values - 1)[EDGE].mean() < 0.01
 
 
+@pytest.mark.slow
 def test_stopped_in_a_tile_it_goes_on(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Stopped in the third tile, gone on to the same result."""
     words = command(folder, tmp_path / "whole", *TILED, "--no-errors")
