@@ -3,10 +3,10 @@
     python -m workflows.benchmarks.ranks [--size 256] [--iterations 3] [--rounds 3] [--results FOLDER]
     python -m workflows.benchmarks.ranks --particles set.star       (tomodiff cryoem simulate makes one)
 
-One thread each.  Efficiency is the time of one rank over twice that of two; rounds alternate, the best iteration counts.
-Two processes that have nothing to do with each other may slow each other down, too: that is measured as well ("apart"),
-and is the most that ranks can reach.  CPU seconds of MPI contain its waiting, which spins.  Needs mpi4py and an mpiexec
-(the mpich wheel).
+One thread each.  Efficiency is the time of one rank over twice that of two, of the best iteration in rounds that
+alternate.  Two processes that have nothing to do with each other may slow each other down, too: that is measured as
+well ("apart"), and is the most that ranks can reach.  CPU seconds of MPI contain its waiting, which spins.  Needs
+mpi4py and an mpiexec (the mpich wheel).
 """
 
 from __future__ import annotations
