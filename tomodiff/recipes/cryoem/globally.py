@@ -91,10 +91,11 @@ def global_round(
     """Find the poses of each half anew against its own map."""
     values = state.values
     top = float(np.clip(state.resolved + MARGIN, LOWEST, data.slicer.r_max))
-    for h, reference in zip((1, 2), divided_halves(data, state.halves), strict=True):
+    references = divided_halves(data, state.halves)
+    for h, reference in zip((1, 2), references, strict=True):
         index = np.flatnonzero(state.half == h)
         values = find_poses(data, reference, values, index, state.noise, chosen, top, group, rng, advance=advance)
-    noise = residual_noise(data, state, values)
+    noise = residual_noise(data, state, values, references)
     halves = reconstruct_halves(data, values, state.half, noise, group)
     return replace(state, values=values, noise=noise, halves=halves, number=state.number + 1)
 

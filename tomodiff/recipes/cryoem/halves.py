@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -67,21 +68,31 @@ def reconstruct_halves(
     """Reconstruct both half sets and all particles."""
     first, second = (back_project(data, values, np.flatnonzero(half == h), noise, group, advance) for h in (1, 2))
     folded = first.folded(), second.folded()
-    maps = to_numpy(folded[0].volume()), to_numpy(folded[1].volume())
-    curve = correlation(maps, data, mask)
+    maps = shared_out(data, folded[0].volume, folded[1].volume)
+    curve = correlation((maps[0], maps[1]), data, mask)
     both = folded[0] + folded[1]
     prior = inverse_tau2(both.mean_weight(), curve, fudge) if regularise else None
-    return Halves(maps, to_numpy(both.volume(prior)), curve, (first, second))
+    return Halves((maps[0], maps[1]), to_numpy(both.volume(prior)), curve, (first, second))
 
 
 def divided_halves(data: ParticleData, halves: Halves, fudge: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
     """Each half map regularised by itself: what its own particles are compared with."""
-    made = []
-    for sums in halves.sums:
+
+    def divided(sums: BackProjection) -> Array:
         folded = sums.folded()
         prior = 2 * inverse_tau2(folded.mean_weight(), halves.fsc, fudge)  # of one half: FSC / (1 - FSC)
-        made.append(to_numpy(folded.volume(prior)) * sphere(data.operator.size, data))
-    return made[0], made[1]
+        return folded.volume(prior)
+
+    first, second = shared_out(data, *(partial(divided, sums) for sums in halves.sums))
+    within = sphere(data.operator.size, data)
+    return first * within, second * within
+
+
+def shared_out(data: ParticleData, *makers: Callable[[], Array]) -> tuple[np.ndarray, ...]:
+    """Volumes that do not depend on each other, each made by one rank, for all."""
+    comm, shape, dtype = data.comm, (data.operator.size,) * 3, str(data.view.dtype)
+    made = [to_numpy(make()) if k % comm.size == comm.rank else None for k, make in enumerate(makers)]
+    return tuple(comm.from_rank(volume, k % comm.size, shape, dtype) for k, volume in enumerate(made))
 
 
 def correlation(maps: tuple[np.ndarray, np.ndarray], data: ParticleData, mask: np.ndarray | None = None) -> np.ndarray:

@@ -14,6 +14,7 @@ from tomodiff.recipes.cryoem.data import ParticleData, by_group, rows_of
 from tomodiff.recipes.cryoem.halves import Halves, divided_halves, on_device, reconstruct_halves
 
 Values = dict[str, np.ndarray]
+Pair = tuple[np.ndarray, np.ndarray]
 Advance = Callable[[int], None]
 
 RESOLVED = 0.143
@@ -65,19 +66,22 @@ def next_round(
     """Refine the poses of each half against its own map, reconstruct, and measure the noise anew."""
     values, top = state.values, rings or state.resolved + MARGIN
     top = int(np.clip(top, LOWEST, data.slicer.r_max))
-    for h, reference in zip((1, 2), divided_halves(data, state.halves), strict=True):
+    references = divided_halves(data, state.halves)
+    for h, reference in zip((1, 2), references, strict=True):
         index = np.flatnonzero(state.half == h)
         coarse = (max(LOWEST, top // 2), top) if state.number < 2 else (top,)
         values, _, _ = refine_poses(data, reference, values, index, state.noise, coarse, advance, prior=prior)
-    noise = residual_noise(data, state, values)
+    noise = residual_noise(data, state, values, references)
     halves = reconstruct_halves(data, values, state.half, noise, group, advance=advance)
     return replace(state, values=values, noise=noise, halves=halves, number=state.number + 1)
 
 
-def residual_noise(data: ParticleData, state: Round, values: Values, sample: int = 2000) -> np.ndarray:
-    """(optics groups, shells) mean |image - model|^2, each half against its own filtered map."""
+def residual_noise(
+    data: ParticleData, state: Round, values: Values, references: Pair | None = None, sample: int = 2000
+) -> np.ndarray:
+    """(optics groups, shells) mean |image - model|^2, each half against its own filtered map (`divided_halves`)."""
     found, group = [], []
-    for h, reference in zip((1, 2), divided_halves(data, state.halves), strict=True):
+    for h, reference in zip((1, 2), references or divided_halves(data, state.halves), strict=True):
         index = np.flatnonzero(state.half == h)
         index = index[:: max(1, 2 * len(index) // sample)]
         spectrum = data.operator.spectrum.forward(on_device(reference, data))
