@@ -17,6 +17,7 @@ from typing import Annotated
 import typer
 
 from tomodiff.cli.console import STATE, complain, say
+from tomodiff.cli.shipped import shipped
 
 PROFILES = ("local", "slurm", "slurm-noacct", "pbs", "lsf")
 HELD = ".tomodiff-batch.json"
@@ -66,14 +67,14 @@ def batch(
         raise ConfigError("batch: expected Linux or macOS: the commands of its workflow are those of a POSIX shell")
     names = [row.name for row in read_table(table)]  # a table with mistakes needs no Snakemake to say so
     library("snakemake", "cluster", "batch needs", "Snakemake")
-    flow = workflows()
+    snakefile = shipped("workflows", "Snakefile")
     chosen = {
         "table": table.absolute(), "out": out.absolute(), "settings": settings and settings.absolute(),
         "threads": threads, "mem_mb": memory_mb, "minutes": minutes, "gpus": gpus, "preview": preview,
         "retries": None if profile == "local" else 2,
     }  # fmt: skip
-    command = [sys.executable, "-m", "snakemake", "--snakefile", str(flow / "Snakefile"), "--directory", str(out)]
-    command += ["--profile", str(profile_folder(flow, profile)), "--config"]
+    command = [sys.executable, "-m", "snakemake", "--snakefile", str(snakefile), "--directory", str(out)]
+    command += ["--profile", str(profile_folder(snakefile.parent, profile)), "--config"]
     command += [f"{name}={value}" for name, value in chosen.items() if value is not None] + (config or [])
     if jobs is not None:
         command += ["--cores", str(jobs * (threads or 2))] if profile == "local" else ["--jobs", str(jobs)]
@@ -87,18 +88,6 @@ def batch(
         code = _run([*command, *context.args])
     if not dry_run:
         _tell(out, names, code)
-
-
-def workflows() -> Path:
-    """The folder of the workflow, in an installed package or in a clone."""
-    import tomodiff
-    from tomodiff.errors import ConfigError
-
-    here = Path(tomodiff.__file__).resolve().parent
-    found = next((p for p in (here / "workflows", here.parent / "workflows") if (p / "Snakefile").is_file()), None)
-    if found is None:
-        raise ConfigError(f"the workflow is missing from this installation; looked in {here} and {here.parent}")
-    return found
 
 
 def profile_folder(flow: Path, name: str) -> Path:
@@ -138,13 +127,13 @@ def held(out: Path) -> Iterator[None]:
 def _run(command: list[str]) -> int:
     """Run to the end; signals go on to the engine, which ends its jobs and cancels those on the cluster."""
     process = subprocess.Popen(command)
-    before = {n: signal.signal(n, lambda number, _: process.send_signal(number)) for n in (signal.SIGTERM,)}
-    before[signal.SIGINT] = signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches it by itself
+    told = signal.signal(signal.SIGTERM, lambda number, _: process.send_signal(number))
+    interrupted = signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches it by itself
     try:
         return process.wait()
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        signal.signal(signal.SIGTERM, told)
+        signal.signal(signal.SIGINT, interrupted)
 
 
 def _tell(out: Path, names: list[str], code: int) -> None:

@@ -9,6 +9,7 @@ import typer
 
 from tomodiff.cli.console import say
 from tomodiff.cli.options import Overrides, with_settings
+from tomodiff.cli.shipped import shipped
 
 SAMPLES = {"ct": "ct_sample.h5", "cryoem": "cryoem_sample.star", "terrain": "terrain_sample/sun_angles.txt"}
 """Kind of job -> its sample in `datasets/`."""
@@ -104,13 +105,5 @@ def demo(
 
 
 def sample(kind: str) -> Path:
-    """The sample of a kind of job, in an installed package or in a clone."""
-    import tomodiff
-    from tomodiff.errors import ConfigError
-
-    here = Path(tomodiff.__file__).resolve().parent
-    places = [folder / "datasets" / SAMPLES[kind] for folder in (here, here.parent)]
-    found = next((path for path in places if path.is_file()), None)
-    if found is None:
-        raise ConfigError(f"the sample {SAMPLES[kind]} is missing; looked in {', '.join(map(str, places))}")
-    return found
+    """The sample of a kind of job."""
+    return shipped("datasets", SAMPLES[kind])

@@ -34,7 +34,7 @@ class XRayAcrossRanks(LinearOperator):
         device: Any = np.asarray,
     ) -> None:  # fmt: skip
         self.scan, self.comm, self.model, self.dtype, self._device = scan, comm, model, dtype, device
-        self.part = slab_of(grid, comm)
+        self.part = even_parts(grid.shape[0], comm.size)[comm.rank]
         self.grid = grid[self.part]
         self._rows = rows_that_see(scan, self.grid)
         self.domain = Spread(Space(self.grid.shape, dtype), comm)
@@ -85,8 +85,3 @@ class XRayAcrossRanks(LinearOperator):
             views = np.arange(len(self.scan))[rank :: self.comm.size]
             for places in even_parts(len(views), -(-len(views) * image // CHUNK_BYTES)):
                 yield rank, places, views[places]
-
-
-def slab_of(grid: Grid, comm: Comm) -> slice:
-    """The slices of the volume that a rank has."""
-    return slice(grid.shape[0] * comm.rank // comm.size, grid.shape[0] * (comm.rank + 1) // comm.size)

@@ -17,6 +17,11 @@ from tomodiff.recipes.run import Run
 from tomodiff.recipes.settings import CtSettings, ScanJob
 from tomodiff.result import Dataset, Result
 
+OVERLAP = 8
+"""Rows that slabs share on each side where corrections look around, or the method couples slices (total variation)."""
+AXIS_ROWS = 32
+"""Rows in the middle of the scan from which the axis is found."""
+
 
 def grid_of(scan: Scan, settings: CtSettings) -> Grid:
     """The default grid of the scan, with the voxel size that the settings may give."""
@@ -52,6 +57,24 @@ def corrected(
     if not quiet:
         keep_pictures(raw, prepared, report, run)
     return prepared, report
+
+
+def corrected_middle(
+    settings: CtSettings, nv: int, run: Run, progress: Progress, center: float | None = None
+) -> tuple[Dataset, dict[str, Any]]:
+    """The middle rows of a scan of nv rows, with its axis and the pictures for the report."""
+    middle = max(0, (nv - AXIS_ROWS) // 2)
+    return corrected(settings, run, progress, file_rows(settings, middle, min(nv, middle + AXIS_ROWS)), center)
+
+
+def corrected_rows(
+    settings: CtSettings, part: slice, nv: int, run: Run, progress: Progress, center: float | None
+) -> tuple[Dataset, slice, slice]:
+    """Some of nv rows with `OVERLAP` rows around them, corrected, which of the scan's rows these are, and which of
+    them are `part`."""
+    low, high = max(0, part.start - OVERLAP), min(nv, part.stop + OVERLAP)
+    made, _ = corrected(settings, run, progress, file_rows(settings, low, high), center, quiet=True)
+    return made, slice(low, high), slice(part.start - low, part.stop - low)
 
 
 def geometry_for(settings: ScanJob, whole: Scan | None) -> Scan:

@@ -32,6 +32,7 @@ photons), none of which is scored anywhere.
 """
 
 
+INVERSES = {"fbp": fbp, "fdk": fdk}
 PROX_ITERATIONS = 20
 """Dual iterations of each TV step, from where the last one ended."""
 
@@ -63,9 +64,8 @@ def invert(
         missing = np.rad2deg(Orbit.of(whole).left_out(np.pi)) if method == "fbp" else 0.0
         if missing > 0.01:
             run.warn(f"the views leave {missing:.4g} of 180 degrees out: the values of fbp are too low, and it smears")
-        window = chosen.filter or "ram-lak"
         padding = padding or padding_for(values, comm)
-        return analytic_inverse(method, values, whole, grid, window, progress, padding, comm)
+        return analytic_inverse(method, values, whole, grid, chosen.window, progress, padding, comm)
     A = XRay(grid, data.scan, chosen.model, chosen.dtype)
     weights = None if data.weights is None else device(np.ascontiguousarray(data.weights, dtype=chosen.dtype))
     if comm.size > 1:
@@ -91,9 +91,8 @@ def analytic_inverse(
     comm: Comm = ALONE,
 ) -> Array:
     """FBP or FDK with a progress bar; the sum of what the views of each rank give."""
-    inverse = fbp if method == "fbp" else fdk
     with progress.stage(method, total=len(values), unit="view") as stage:
-        made = inverse(
+        made = INVERSES[method](
             values, scan, grid, window, padding, lambda done, _: stage.advance(done - stage.done), own_views(comm)
         )
     return comm.sum(made)[0]

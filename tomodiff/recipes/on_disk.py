@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 
-from tomodiff.analytic import fbp, fdk
 from tomodiff.array import Array, to_numpy
 from tomodiff.core.filed import Filed, npy_file
 from tomodiff.core.space import zeros
@@ -19,13 +18,13 @@ from tomodiff.geometry import Grid, Scan
 from tomodiff.objective import Gaussian
 from tomodiff.projectors.xray_blocks import XRayInBlocks, even_parts, rows_that_see
 from tomodiff.recipes.checkpoints import Checkpoints
-from tomodiff.recipes.correct import axis_column, corrected, file_rows, grid_of, result_of
-from tomodiff.recipes.invert import make_solver, padding_for, run_solver
+from tomodiff.recipes.correct import OVERLAP, axis_column, corrected_middle, corrected_rows, grid_of, result_of
+from tomodiff.recipes.invert import INVERSES, make_solver, padding_for, run_solver
 from tomodiff.recipes.memory import ANALYTIC, FILTER_COPIES, PREPARE_COPIES
 from tomodiff.recipes.progress import Progress
 from tomodiff.recipes.run import Run
 from tomodiff.recipes.settings import CtSettings
-from tomodiff.recipes.slabs import AXIS_ROWS, FEWEST_ROWS, OVERLAP, read_marker, write_marker
+from tomodiff.recipes.slabs import FEWEST_ROWS, read_marker, write_marker
 from tomodiff.result import Dataset, Result
 
 METHODS = ("fbp", "fdk", "sirt", "cgls")
@@ -79,9 +78,7 @@ def reconstruct_on_disk(
     """The volume, in a file of the run's checkpoint folder; a stopped run goes on where it was."""
     folder, nv = run.checkpoint().parent, scan.detector_shape[0]
     done = read_marker(folder / MARKER)
-    middle = max(0, (nv - AXIS_ROWS) // 2)
-    rows = file_rows(settings, middle, min(nv, middle + AXIS_ROWS))
-    dataset, report = corrected(settings, run, progress, rows, done.get("center"))
+    dataset, report = corrected_middle(settings, nv, run, progress, done.get("center"))
     center = axis_column(report)
     if center is not None:
         scan = scan.with_axis_column(center)  # type: ignore[attr-defined]
@@ -126,16 +123,14 @@ class _Work:
         weights = None if sample.weights is None else npy_file(folder / "weights.npy", shape, dtype, new=not first)
         with self.progress.stage("correct", total=-(-nv // rows), unit="slab", done=first // rows) as stage:
             for start in range(first, nv, rows):
-                stop = min(start + rows, nv)
-                low, high = max(0, start - OVERLAP), min(nv, stop + OVERLAP)
-                where = file_rows(self.settings, low, high)
-                part, _ = corrected(self.settings, self.run, Progress(quiet=True), where, center, quiet=True)
-                data[:, start:stop] = part.data[:, start - low : stop - low]
+                now, silent = slice(start, min(start + rows, nv)), Progress(quiet=True)
+                part, _, own = corrected_rows(self.settings, now, nv, self.run, silent, center)
+                data[:, now] = part.data[:, own]
                 if weights is not None and part.weights is not None:
-                    weights[:, start:stop] = part.weights[:, start - low : stop - low]
+                    weights[:, now] = part.weights[:, own]
                     weights.flush()
                 data.flush()
-                self.done["rows"] = stop
+                self.done["rows"] = now.stop
                 self.keep()
                 stage.advance()
         return data, weights
@@ -145,16 +140,19 @@ class _Work:
     ) -> Iterator[tuple[slice, np.ndarray]]:
         """Slab by slab, from the detector rows that see it."""
         chosen, n, first = self.settings.reconstruction, self.plan.slabs, self.done["slabs"]
-        inverse = fbp if method == "fbp" else fdk
         at_a_time = -(-len(self.scan) // self.plan.chunks)
         with self.progress.stage(method, total=n, unit="slab", done=first) as stage:
             for part in even_parts(self.grid.shape[0], n)[first:]:
                 low, high = rows_that_see(self.scan, self.grid[part])
                 seen, scan = data[:, low:high], self.scan.rows(low, high)
-                window = chosen.filter or "ram-lak"
                 if chosen.device != "cpu":
                     seen = device(np.ascontiguousarray(seen))
-                yield part, to_numpy(inverse(seen, scan, self.grid[part], window, padding, at_a_time=at_a_time))
+                yield (
+                    part,
+                    to_numpy(
+                        INVERSES[method](seen, scan, self.grid[part], chosen.window, padding, at_a_time=at_a_time)
+                    ),
+                )
                 stage.advance()
 
     def iterative(

@@ -7,18 +7,18 @@ from collections.abc import Callable
 
 import numpy as np
 
-from tomodiff.analytic import fbp, fdk
 from tomodiff.array import Array, to_numpy
 from tomodiff.core.filed import npy_file
 from tomodiff.core.space import zeros
 from tomodiff.errors import ConfigError, MemoryNeeded
 from tomodiff.geometry import Grid, Scan
 from tomodiff.objective import Gaussian
-from tomodiff.projectors.xray_ranks import XRayAcrossRanks, slab_of
-from tomodiff.ranks import Comm, Spread, own_views
+from tomodiff.projectors.xray_blocks import even_parts
+from tomodiff.projectors.xray_ranks import XRayAcrossRanks
+from tomodiff.ranks import Spread, own_views
 from tomodiff.recipes.checkpoints import Checkpoints
 from tomodiff.recipes.correct import grid_of, result_of
-from tomodiff.recipes.invert import make_solver, padding_for, run_solver
+from tomodiff.recipes.invert import INVERSES, make_solver, padding_for, run_solver
 from tomodiff.recipes.memory import ANALYTIC, USABLE, free_bytes, in_units, required_bytes
 from tomodiff.recipes.progress import Progress
 from tomodiff.recipes.ranks import own_part
@@ -46,19 +46,13 @@ def wants_slabs(settings: CtSettings, method: str, scan: Scan, grid: Grid, n_ref
     elif method not in METHODS:
         raise ConfigError(f"reconstruction.method: {method} has no slabs over ranks; take {', '.join(METHODS)}")
     else:
-        needed = required_bytes(method, own, grid[slab_of(grid, comm)], n_references, item)
+        needed = required_bytes(method, own, grid[: -(-grid.shape[0] // comm.size)], n_references, item)
     if comm.any(needed > free):
         raise MemoryNeeded(
             f"{settings.input.path}: {method} needs {in_units(needed)} of memory on each of {comm.size} ranks, "
             f"{in_units(free / USABLE)} may be taken. Take more nodes, or --bin 2 (an eighth)"
         )
     return needed != whole
-
-
-def check_slices(grid: Grid, comm: Comm) -> None:
-    """ConfigError where there are more ranks than slices."""
-    if grid.shape[0] < comm.size:
-        raise ConfigError(f"{comm.size} ranks: expected no more than slices to share out, {grid.shape[0]}")
 
 
 def reconstruct_in_rank_slabs(
@@ -74,7 +68,8 @@ def reconstruct_in_rank_slabs(
     run.record(across_ranks="slabs")
     dataset, whole, report = own_part(settings, scan, run, progress)
     grid = grid_of(whole, settings)
-    check_slices(grid, comm)
+    if grid.shape[0] < comm.size:
+        raise ConfigError(f"{comm.size} ranks: expected no more than slices to share out, {grid.shape[0]}")
     A = XRayAcrossRanks(grid, whole, comm, chosen.model, chosen.dtype, device)
     values = np.ascontiguousarray(dataset.data, chosen.dtype)
     if method in ANALYTIC:
@@ -94,11 +89,11 @@ def _analytic(
     method: str, A: XRayAcrossRanks, values: np.ndarray, scan: Scan, settings: CtSettings, progress: Progress,
     device: Callable[[np.ndarray], Array],
 ) -> np.ndarray:  # fmt: skip
-    inverse, window = fbp if method == "fbp" else fdk, settings.reconstruction.filter or "ram-lak"
+    window = settings.reconstruction.window
     padding, slab = padding_for(values, A.comm), np.zeros(A.grid.shape, A.dtype)
     with progress.stage(method, total=len(scan), unit="view") as stage:
         for views, seen in A.shown(Spread(values, A.comm)):
-            made = inverse(device(seen), scan.rows(*A.rows), A.grid, window, padding, views=views)
+            made = INVERSES[method](device(seen), scan.rows(*A.rows), A.grid, window, padding, views=views)
             slab += to_numpy(made)
             stage.advance(len(views))
     return slab
@@ -108,8 +103,7 @@ def _collected(slab: np.ndarray, grid: Grid, run: Run) -> np.ndarray | None:
     """The slabs of all ranks, in a file on the first."""
     comm, dtype = run.comm, slab.dtype.name
     volume = npy_file(run.checkpoint().parent / "volume.npy", grid.shape, dtype) if comm.leads else None
-    for rank in range(comm.size):
-        part = slice(grid.shape[0] * rank // comm.size, grid.shape[0] * (rank + 1) // comm.size)
+    for rank, part in enumerate(even_parts(grid.shape[0], comm.size)):
         shape = (part.stop - part.start, *grid.shape[1:])
         sent = comm.from_rank(slab if rank == comm.rank else None, rank, shape, dtype)
         if volume is not None:

@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 
 from tomodiff.geometry import Scan
+from tomodiff.projectors.xray_blocks import even_parts
 from tomodiff.ranks import Comm, own_views
-from tomodiff.recipes.correct import axis_column, corrected, file_rows
+from tomodiff.recipes.correct import axis_column, corrected, corrected_middle, corrected_rows
 from tomodiff.recipes.progress import Progress
 from tomodiff.recipes.run import Run
 from tomodiff.recipes.settings import CtSettings
-from tomodiff.recipes.slabs import AXIS_ROWS, OVERLAP
 from tomodiff.result import Dataset
 
 
@@ -29,15 +29,10 @@ def own_part(settings: CtSettings, scan: Scan, run: Run, progress: Progress) -> 
         weights = None if dataset.weights is None else dataset.weights[mine]
         own = dataset.replace(data=dataset.data[mine], weights=weights, scan=dataset.scan[mine])
         return own, dataset.scan, report
-    middle = max(0, (nv - AXIS_ROWS) // 2)
-    rows = file_rows(settings, middle, min(nv, middle + AXIS_ROWS))
-    found = corrected(settings, run, progress, rows) if comm.leads else None
+    found = corrected_middle(settings, nv, run, progress) if comm.leads else None
     center, report = comm.share(None if found is None else (axis_column(found[1]), found[1]))
-    edges = [nv * r // comm.size for r in range(comm.size + 1)]
-    start, stop = edges[comm.rank], edges[comm.rank + 1]
-    low, high = max(0, start - OVERLAP), min(nv, stop + OVERLAP)
-    part, _ = corrected(settings, run, progress, file_rows(settings, low, high), center, quiet=True)
-    kept = slice(start - low, stop - low)
+    mine = even_parts(nv, comm.size)[comm.rank]
+    part, _, kept = corrected_rows(settings, mine, nv, run, progress, center)
     with progress.stage("share out"):
         data = _by_views(part.data[:, kept], comm)
         weights = None if part.weights is None else _by_views(part.weights[:, kept], comm)

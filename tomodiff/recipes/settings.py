@@ -198,6 +198,11 @@ class Reconstruction(Section):
             if given.get(name) is not None:
                 yield name, f"method {method} has none (it has {', '.join(own)}); remove it or set it to null"
 
+    @property
+    def window(self) -> str:
+        """The window of the ramp filter."""
+        return self.filter or "ram-lak"
+
     def method_for(self, kind: str) -> str:
         """The method that runs for a scan of kind "parallel" or "cone": `method`, or what auto stands for."""
         if self.method != "auto":

@@ -16,7 +16,7 @@ from tomodiff.core.filed import npy_file
 from tomodiff.errors import ConfigError, DataError
 from tomodiff.geometry import Grid, Scan
 from tomodiff.projectors import XRay
-from tomodiff.recipes.correct import axis_column, corrected, file_rows, grid_of, result_of
+from tomodiff.recipes.correct import OVERLAP, axis_column, corrected_middle, corrected_rows, grid_of, result_of
 from tomodiff.recipes.invert import automatic_tv_weight, invert, padding_for
 from tomodiff.recipes.memory import required_bytes
 from tomodiff.recipes.progress import Progress
@@ -24,12 +24,7 @@ from tomodiff.recipes.run import Run
 from tomodiff.recipes.settings import CtSettings
 from tomodiff.result import Dataset, Result
 
-OVERLAP = 8
-"""Rows that slabs share on each side where the method couples slices (total variation) or corrections look around."""
-
 FEWEST_ROWS = 4
-AXIS_ROWS = 32
-"""Rows in the middle of the scan from which the axis is found."""
 
 
 def slab_rows(method: str, scan: Scan, grid: Grid, n_references: int, item: int, budget: float) -> int:
@@ -72,10 +67,7 @@ def reconstruct_in_slabs(
     folder = run.checkpoint().parent
     marker, target = folder / "slabs.json", folder / "volume.npy"
     done = read_marker(marker)
-    middle = max(0, (nv - AXIS_ROWS) // 2)
-    dataset, report = corrected(
-        settings, run, progress, file_rows(settings, middle, min(nv, middle + AXIS_ROWS)), done.get("center")
-    )
+    dataset, report = corrected_middle(settings, nv, run, progress, done.get("center"))
     center = axis_column(report)
     full = grid_of(dataset.scan, settings)
     whole = Grid((nv, *full.shape[1:]), full.spacing, grid.center)
@@ -87,13 +79,13 @@ def reconstruct_in_slabs(
     with progress.stage("slabs", total=-(-nv // rows), unit="slab", done=done.get("next", 0) // rows) as stage:
         for start in starts:
             stop = min(start + rows, nv)
-            low, high = max(0, start - OVERLAP), min(nv, stop + OVERLAP)
-            part, _ = corrected(settings, run, progress, file_rows(settings, low, high), center, quiet=True)
+            part, rows_of, own = corrected_rows(settings, slice(start, stop), nv, run, progress, center)
             piece = grid_of(part.scan, settings)
-            if piece.shape != (high - low, *whole.shape[1:]):
-                raise DataError(settings.input.path, f"rows {low}:{high}", str(whole.shape[1:]), str(piece.shape))
+            if piece.shape != (rows_of.stop - rows_of.start, *whole.shape[1:]):
+                where = f"rows {rows_of.start}:{rows_of.stop}"
+                raise DataError(settings.input.path, where, str(whole.shape[1:]), str(piece.shape))
             made = to_numpy(invert(part, piece, method, settings, run, progress, device, False, padding))
-            volume[start:stop] = made[start - low : stop - low]
+            volume[start:stop] = made[own]
             volume.flush()
             write_marker(marker, {"next": stop, "center": center, "rows": rows})
             run.checkpoint().unlink(missing_ok=True)
