@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,7 @@ from tomodiff.geometry import ConeBeam, Grid, ParallelBeam, Scan, fit_grid
 from tomodiff.objective import Gaussian
 from tomodiff.projectors import XRay
 from tomodiff.projectors.xray_blocks import XRayInBlocks, rows_that_see
+from tomodiff.recipes.slabs import read_marker
 from tomodiff.result import Dataset
 from tomodiff.solvers import Cgls, Sirt, State, load, save, solve
 
@@ -189,6 +191,13 @@ def test_stopped_it_goes_on_to_the_same_bits(method: str, scan: Path, tmp_path: 
     assert again.wait(200) == 0, again.communicate()[1]
     again.communicate()
     assert (np.load(tmp_path / "cut.npy") == np.load(tmp_path / "whole.npy")).all()
+
+
+def test_what_was_kept_for_another_job_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "disk.json").write_text(json.dumps({"about": {"settings": "a"}, "rows": 3}))
+    run: Any = SimpleNamespace(checkpoint=lambda: tmp_path / "state", about=lambda: {"settings": "b"}, path=tmp_path)
+    with pytest.raises(DataError, match=r"disk.json: checkpoint: settings: expected a, found b.*start anew"):
+        read_marker(run, "disk.json")
 
 
 def test_a_state_without_files_is_as_before(tmp_path: Path) -> None:

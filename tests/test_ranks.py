@@ -164,6 +164,7 @@ def test_a_volume_that_does_not_fit_goes_in_slabs(
     grid, own = fit_grid(scan), scan[::2]
     whole, half = (required_bytes("cgls", own, g) for g in (grid, grid[: grid.shape[0] // 2]))
     assert not asked(whole) and asked(0.95 * whole) and asked(2 * whole, how="slabs")
+    assert asked(1e12, "fdk", how="slabs")  # where the correction takes most, either way
     with pytest.raises(MemoryNeeded, match="more nodes"):
         asked(0.95 * half)
     with pytest.raises(MemoryNeeded):

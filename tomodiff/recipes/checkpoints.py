@@ -10,6 +10,7 @@ import numpy as np
 
 from tomodiff.errors import DataError
 from tomodiff.files.atomic import explained
+from tomodiff.recipes.identity import refuse_other
 from tomodiff.recipes.run import Run
 from tomodiff.solvers import State, load, save
 from tomodiff.solvers.state import look, of_rank, previous
@@ -53,7 +54,7 @@ class Checkpoints:
             except DataError as error:
                 problem = problem or error
                 continue
-            self._compare(about)
+            refuse_other(about, self.about, path, self.run.path)
             whole.setdefault(iteration, file != own)
         everywhere = set.intersection(*(set(found) for found in comm.collect(set(whole))))
         problems = [text for text in comm.collect(None if problem is None else str(problem)) if text]
@@ -65,16 +66,6 @@ class Checkpoints:
             self.run.warn(f"the last checkpoint is damaged ({problems[0]}): going on from the one before")
         newest = max(everywhere)
         return load(path, xp, comm, older=whole[newest])
-
-    def _compare(self, about: dict[str, Any]) -> None:
-        now = self.about
-        changed = [name for name in now if name in about and about[name] != now[name]]
-        if changed:
-            name = changed[0]
-            raise DataError(
-                self.run.checkpoint(), f"checkpoint: {name}", str(about[name]), str(now[name]),
-                f"This checkpoint is of another job; start anew: tomodiff run {self.run.path}/config.yml --overwrite",
-            )  # fmt: skip
 
     def resume(self, n: int, unit: str = "particles") -> tuple[int, dict[str, np.ndarray], dict[str, Any]] | None:
         """Iteration, unknowns and memory of an earlier start of this run; None if there is no checkpoint.

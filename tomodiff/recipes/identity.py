@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
+from tomodiff.errors import DataError
 from tomodiff.recipes.section import Job
 
 NOT_WHAT = ("iterations", "tolerance", "memory_gb")
@@ -24,3 +27,13 @@ def identity(settings: Job) -> dict[str, Any]:
         "settings": hashlib.sha256(text.encode()).hexdigest()[:16],
         **{f"{role} (bytes, time)": [s.st_size, s.st_mtime_ns] for role, s in files.items()},
     }
+
+
+def refuse_other(was: Mapping[str, Any], now: Mapping[str, Any], where: Path, run: Path) -> None:
+    """DataError where what was kept is of another job than this one, which says what differs."""
+    changed = next((name for name in now if name in was and was[name] != now[name]), None)
+    if changed is not None:
+        raise DataError(
+            where, f"checkpoint: {changed}", str(was[changed]), str(now[changed]),
+            f"This checkpoint is of another job; start anew: tomodiff run {run}/config.yml --overwrite",
+        )  # fmt: skip

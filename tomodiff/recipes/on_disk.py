@@ -62,7 +62,7 @@ def plan_for(method: str, scan: Scan, grid: Grid, n_references: int, item: int, 
 
 def plan_under_way(run: Run) -> Plan | None:
     """The plan of a stopped run, which goes on with it; None if it had none."""
-    told = read_marker(run.checkpoint().parent / MARKER).get("plan")
+    told = read_marker(run, MARKER).get("plan")
     return None if told is None else Plan(**told)
 
 
@@ -77,7 +77,7 @@ def reconstruct_on_disk(
 ) -> Result:
     """The volume, in a file of the run's checkpoint folder; a stopped run goes on where it was."""
     folder, nv = run.checkpoint().parent, scan.detector_shape[0]
-    done = read_marker(folder / MARKER)
+    done = read_marker(run, MARKER)
     dataset, report = corrected_middle(settings, nv, run, progress, done.get("center"))
     center = axis_column(report)
     if center is not None:
@@ -112,7 +112,7 @@ class _Work:
     done: dict[str, Any]
 
     def keep(self) -> None:
-        write_marker(self.run.checkpoint().parent / MARKER, self.done)
+        write_marker(self.run, MARKER, self.done)
 
     def corrected(self, sample: Dataset, center: float | None) -> tuple[np.ndarray, np.ndarray | None]:
         """All corrected projections (view, v, u) and their weights, in files."""
@@ -147,12 +147,8 @@ class _Work:
                 seen, scan = data[:, low:high], self.scan.rows(low, high)
                 if chosen.device != "cpu":
                     seen = device(np.ascontiguousarray(seen))
-                yield (
-                    part,
-                    to_numpy(
-                        INVERSES[method](seen, scan, self.grid[part], chosen.window, padding, at_a_time=at_a_time)
-                    ),
-                )
+                inverse, grid = INVERSES[method], self.grid[part]
+                yield part, to_numpy(inverse(seen, scan, grid, chosen.window, padding, at_a_time=at_a_time))
                 stage.advance()
 
     def iterative(

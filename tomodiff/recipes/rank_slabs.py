@@ -40,19 +40,18 @@ def wants_slabs(settings: CtSettings, method: str, scan: Scan, grid: Grid, n_ref
     hosts = comm.collect(socket.gethostname())
     free = USABLE * free_bytes(chosen.memory_gb) / hosts.count(hosts[comm.rank])
     own = scan[own_views(comm)]
-    whole = required_bytes(method, own, grid, n_references, item)
-    if chosen.across_ranks == "views" or (chosen.across_ranks == "auto" and not comm.any(whole > free)):
-        needed = whole
-    elif method not in METHODS:
+    needed = required_bytes(method, own, grid, n_references, item)
+    slabs = chosen.across_ranks == "slabs" or (chosen.across_ranks == "auto" and comm.any(needed > free))
+    if slabs and method not in METHODS:
         raise ConfigError(f"reconstruction.method: {method} has no slabs over ranks; take {', '.join(METHODS)}")
-    else:
+    if slabs:
         needed = required_bytes(method, own, grid[: -(-grid.shape[0] // comm.size)], n_references, item)
     if comm.any(needed > free):
         raise MemoryNeeded(
             f"{settings.input.path}: {method} needs {in_units(needed)} of memory on each of {comm.size} ranks, "
             f"{in_units(free / USABLE)} may be taken. Take more nodes, or --bin 2 (an eighth)"
         )
-    return needed != whole
+    return slabs
 
 
 def reconstruct_in_rank_slabs(

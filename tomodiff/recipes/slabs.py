@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,6 +16,7 @@ from tomodiff.errors import ConfigError, DataError
 from tomodiff.geometry import Grid, Scan
 from tomodiff.projectors import XRay
 from tomodiff.recipes.correct import OVERLAP, axis_column, corrected_middle, corrected_rows, grid_of, result_of
+from tomodiff.recipes.identity import refuse_other
 from tomodiff.recipes.invert import automatic_tv_weight, invert, padding_for
 from tomodiff.recipes.memory import required_bytes
 from tomodiff.recipes.progress import Progress
@@ -25,6 +25,7 @@ from tomodiff.recipes.settings import CtSettings
 from tomodiff.result import Dataset, Result
 
 FEWEST_ROWS = 4
+MARKER = "slabs.json"
 
 
 def slab_rows(method: str, scan: Scan, grid: Grid, n_references: int, item: int, budget: float) -> int:
@@ -49,7 +50,7 @@ def slab_rows(method: str, scan: Scan, grid: Grid, n_references: int, item: int,
 
 def rows_under_way(run: Run) -> int:
     """Rows of the slabs in which a stopped run was going; 0 if it was not."""
-    return int(read_marker(run.checkpoint().parent / "slabs.json").get("rows", 0))
+    return int(read_marker(run, MARKER).get("rows", 0))
 
 
 def reconstruct_in_slabs(
@@ -65,14 +66,13 @@ def reconstruct_in_slabs(
     """The volume, collected on disk in the run's checkpoint folder; a stopped run goes on with the next slab."""
     nv = scan.detector_shape[0]
     folder = run.checkpoint().parent
-    marker, target = folder / "slabs.json", folder / "volume.npy"
-    done = read_marker(marker)
+    target, done = folder / "volume.npy", read_marker(run, MARKER)
     dataset, report = corrected_middle(settings, nv, run, progress, done.get("center"))
     center = axis_column(report)
     full = grid_of(dataset.scan, settings)
     whole = Grid((nv, *full.shape[1:]), full.spacing, grid.center)
     volume = npy_file(target, whole.shape, settings.reconstruction.dtype, new=not done)
-    write_marker(marker, {"next": 0, **done, "center": center, "rows": rows})
+    write_marker(run, MARKER, {"next": 0, **done, "center": center, "rows": rows})
     settings = _with_one_weight(settings, method, dataset, full, device)
     padding = padding_for(dataset.data)  # one for all slabs, like the weight, so that they meet without seams
     starts = range(done.get("next", 0), nv, rows)
@@ -87,8 +87,9 @@ def reconstruct_in_slabs(
             made = to_numpy(invert(part, piece, method, settings, run, progress, device, False, padding))
             volume[start:stop] = made[own]
             volume.flush()
-            write_marker(marker, {"next": stop, "center": center, "rows": rows})
-            run.checkpoint().unlink(missing_ok=True)
+            write_marker(run, MARKER, {"next": stop, "center": center, "rows": rows})
+            for leftover in folder.glob("state*"):  # of the solver, in the slab that is done
+                leftover.unlink()
             stage.advance()
     return result_of(volume, whole, dataset, report, method, settings, run)
 
@@ -105,13 +106,18 @@ def _with_one_weight(
     return settings.model_copy(update={"reconstruction": chosen.model_copy(update={"tv_weight": weight})})
 
 
-def read_marker(path: Path) -> dict[str, Any]:
-    """How far a job has come that goes through the disk; empty if it has not begun."""
-    return json.loads(path.read_text()) if path.exists() else {}
+def read_marker(run: Run, name: str) -> dict[str, Any]:
+    """How far a job has come that goes through the disk; empty if it has not begun.  DataError if that was another job:
+    of other settings, or another input."""
+    path = run.checkpoint().with_name(name)
+    done: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
+    refuse_other(done.get("about", {}), run.about(), path, run.path)
+    return done
 
 
-def write_marker(path: Path, values: dict[str, Any]) -> None:
+def write_marker(run: Run, name: str, values: dict[str, Any]) -> None:
     """Keep how far it has come, once the data themselves are in their files."""
-    temporary = path.with_name(f".{path.name}")
-    temporary.write_text(json.dumps(values))
+    path = run.checkpoint().with_name(name)
+    temporary = path.with_name(f".{name}")
+    temporary.write_text(json.dumps({"about": run.about(), **values}))
     os.replace(temporary, path)
