@@ -174,7 +174,7 @@ class Reconstruction(Section):
         description="what several ranks share out: views (the volume whole on each), or slabs of the volume as well; "
         "auto: slabs where the volume does not fit",
     )
-    memory_gb: fields.Length | None = Field(
+    memory_gb: fields.Gigabytes | None = Field(
         default=None, description="most memory to take; what needs more goes through the disk (default: what is free)"
     )
 
