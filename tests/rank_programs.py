@@ -121,7 +121,7 @@ class Stub:
     """What checkpoints need of a run."""
 
     def __init__(self, folder: Path, comm: Comm) -> None:
-        self.folder, self.path, self.comm = folder, folder, comm
+        self.folder, self.comm = folder, comm
 
     def checkpoint(self) -> Path:
         return self.folder / "state"

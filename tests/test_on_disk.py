@@ -195,7 +195,7 @@ def test_stopped_it_goes_on_to_the_same_bits(method: str, scan: Path, tmp_path: 
 
 def test_what_was_kept_for_another_job_is_refused(tmp_path: Path) -> None:
     (tmp_path / "disk.json").write_text(json.dumps({"about": {"settings": "a"}, "rows": 3}))
-    run: Any = SimpleNamespace(checkpoint=lambda: tmp_path / "state", about=lambda: {"settings": "b"}, path=tmp_path)
+    run: Any = SimpleNamespace(checkpoint=lambda: tmp_path / "state", about=lambda: {"settings": "b"})
     with pytest.raises(DataError, match=r"disk.json: checkpoint: settings: expected a, found b.*start anew"):
         read_marker(run, "disk.json")
 

@@ -54,7 +54,7 @@ class Checkpoints:
             except DataError as error:
                 problem = problem or error
                 continue
-            refuse_other(about, self.about, path, self.run.path)
+            refuse_other(about, self.about, path)
             whole.setdefault(iteration, file != own)
         everywhere = set.intersection(*(set(found) for found in comm.collect(set(whole))))
         problems = [text for text in comm.collect(None if problem is None else str(problem)) if text]

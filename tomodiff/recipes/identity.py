@@ -29,11 +29,11 @@ def identity(settings: Job) -> dict[str, Any]:
     }
 
 
-def refuse_other(was: Mapping[str, Any], now: Mapping[str, Any], where: Path, run: Path) -> None:
-    """DataError where what was kept is of another job than this one, which says what differs."""
+def refuse_other(was: Mapping[str, Any], now: Mapping[str, Any], where: Path) -> None:
+    """DataError where a file of a run's checkpoint folder is of another job than this one, which says what differs."""
     changed = next((name for name in now if name in was and was[name] != now[name]), None)
     if changed is not None:
         raise DataError(
             where, f"checkpoint: {changed}", str(was[changed]), str(now[changed]),
-            f"This checkpoint is of another job; start anew: tomodiff run {run}/config.yml --overwrite",
+            f"This checkpoint is of another job; start anew: tomodiff run {where.parent.parent}/config.yml --overwrite",
         )  # fmt: skip

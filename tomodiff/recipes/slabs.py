@@ -111,7 +111,7 @@ def read_marker(run: Run, name: str) -> dict[str, Any]:
     of other settings, or another input."""
     path = run.checkpoint().with_name(name)
     done: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
-    refuse_other(done.get("about", {}), run.about(), path, run.path)
+    refuse_other(done.get("about", {}), run.about(), path)
     return done
 
 
