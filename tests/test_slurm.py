@@ -81,6 +81,7 @@ def test_a_job_on_two_nodes(cluster: dict[str, str], config: Path, tmp_path: Pat
     assert "#SBATCH --nodes=2\n" in script and "srun --mpi=pmi2 " in script
 
 
+@pytest.mark.slow
 def test_preempted_it_is_queued_again_and_goes_on(cluster: dict[str, str], config: Path, tmp_path: Path) -> None:
     text = config.read_text()
     config.write_text(text.replace("iterations: 40", "iterations: 400"))
@@ -96,13 +97,22 @@ def test_preempted_it_is_queued_again_and_goes_on(cluster: dict[str, str], confi
     until(lambda: "Restarts=1" in told(cluster, "scontrol", "-o", "show", "job", job), log.read_text)
     assert json.loads((run / "status.json").read_text())["state"] in ("stopped", "running")
 
-    # Slurm lets a job that was queued again rest for two minutes, and longer if it is asked every moment to start now
-    subprocess.run(["scontrol", "update", f"JobId={job}", "StartTime=now"], env=cluster, capture_output=True)
-
     def again() -> bool:
+        """Whether it has ended; Slurm lets a job that was queued again rest for two minutes, of which its node needs a
+        few seconds to be rid of the first start."""
+        idle = told(cluster, "sinfo", "-h", "-o", "%T %D").strip() == "idle 2"
+        if idle and "Reason=BeginTime" in told(cluster, "scontrol", "-o", "show", "job", job):
+            time.sleep(5)
+            subprocess.run(["scontrol", "update", f"JobId={job}", "StartTime=now"], env=cluster, capture_output=True)
+            time.sleep(5)
         return bool(json.loads((run / "status.json").read_text())["state"] == "done")
 
-    until(again, log.read_text, 200)
+    def state() -> str:
+        return (
+            log.read_text() + told(cluster, "scontrol", "show", "job", job) + told(cluster, "sinfo", "-R", "-N", "-l")
+        )
+
+    until(again, state, 240)
     assert json.loads((run / "status.json").read_text())["resumed"]
     assert (np.load(tmp_path / "out.npy") == np.load(tmp_path / "whole.npy")).all()
 
