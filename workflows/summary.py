@@ -16,12 +16,10 @@ import numpy as np
 
 from tomodiff.report.page import header, in_words, page, section
 
-FACTS = {
-    "method": "method", "mode": "mode", "particles": "particles", "center": "center", "psnr_db": "psnr_db",
-    "rmse": "rmse", "ssim": "ssim", "resolution_a": "resolution_a", "b_factor_a2": "b_factor_a2",
-    "spacing_m": "spacing_m",
-}  # fmt: skip
-"""Column -> fact of a run: CT, cryo-EM and terrain."""
+FACTS = (
+    "method", "mode", "particles", "center", "psnr_db", "rmse", "ssim", "resolution_a", "b_factor_a2", "spacing_m",
+)  # fmt: skip
+"""Facts of a run that have a column, of CT, cryo-EM and terrain."""
 COLUMNS = ("name", "state", "iterations", *FACTS, "worst_residual", "seconds", "warnings", "message")
 LONG = ("warnings", "message")
 THUMBNAIL = 96
@@ -53,7 +51,7 @@ def describe(out: Path, name: str) -> dict[str, Any]:
         "name": name,
         "state": status.get("state", "no run"),
         "iterations": _iterations(folder / "metrics.jsonl"),
-        **{column: _short(facts.get(fact)) for column, fact in FACTS.items()},
+        **{name: _short(facts.get(name)) for name in FACTS},
         "worst_residual": _worst(facts.get("image_fit")),
         "seconds": round(sum(status.get("timings", {}).values()), 1) if status else "",
         "warnings": "; ".join(status.get("warnings", [])),

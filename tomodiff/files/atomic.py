@@ -45,6 +45,17 @@ def replacing(path: Path, n_bytes: int, *, folder: bool = False) -> Iterator[Pat
         remove(temporary)
 
 
+def replace_text(path: Path, text: str) -> None:
+    """Write a small text file that others read at any time: it appears whole, by one rename.  Errors as `replacing`."""
+    temporary = path.with_name(f".{os.getpid()}.part.{path.name}")
+    try:
+        temporary.write_text(text, encoding="utf-8")
+        os.replace(temporary, path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise explained(error, path) from error
+
+
 def check_place(path: Path, n_bytes: int) -> None:
     """Raise unless `path` can be created and the disk has room for `n_bytes`."""
     parent = path.parent

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ import numpy as np
 from tomodiff.array import Array, to_numpy
 from tomodiff.core import LinearOperator, Space
 from tomodiff.core.filed import Filed
+from tomodiff.core.operators import into
 from tomodiff.geometry import Grid, Scan
 from tomodiff.projectors.xray import XRay
 
@@ -47,17 +47,10 @@ class XRayInBlocks(LinearOperator):
         return XRay(self.grid[self.slabs[slab]], scan, self.model, self.dtype)
 
     def forward(self, x: Filed, out: Filed | None = None) -> Filed:
-        return self._made(((str(n), self._project(x, n)) for n in range(len(self.chunks))), out)
+        return into(out, Filed(((str(n), self._project(x, n)) for n in range(len(self.chunks))), self.folder))
 
     def adjoint(self, y: Filed, out: Filed | None = None) -> Filed:
-        return self._made(((str(n), self._project_back(y, n)) for n in range(len(self.slabs))), out)
-
-    def _made(self, parts: Iterable[tuple[str, np.ndarray]], out: Filed | None) -> Filed:
-        if out is None:
-            return Filed(parts, self.folder)
-        for name, part in parts:
-            out[name][...] = part
-        return out
+        return into(out, Filed(((str(n), self._project_back(y, n)) for n in range(len(self.slabs))), self.folder))
 
     def _project(self, x: Filed, chunk: int) -> np.ndarray:
         sums = np.zeros(self.range[str(chunk)].shape, self.dtype)

@@ -9,6 +9,7 @@ import numpy as np
 
 from tomodiff.array import to_numpy
 from tomodiff.core import LinearOperator, Space
+from tomodiff.core.operators import into
 from tomodiff.geometry import Grid, Scan
 from tomodiff.projectors.xray import XRay
 from tomodiff.projectors.xray_blocks import even_parts, rows_that_see
@@ -36,7 +37,7 @@ class XRayAcrossRanks(LinearOperator):
         self.scan, self.comm, self.model, self.dtype, self._device = scan, comm, model, dtype, device
         self.part = even_parts(grid.shape[0], comm.size)[comm.rank]
         self.grid = grid[self.part]
-        self._rows = rows_that_see(scan, self.grid)
+        self.rows = rows_that_see(scan, self.grid)  # detector rows (start, stop) that see this rank's slab
         self.domain = Spread(Space(self.grid.shape, dtype), comm)
         own = len(range(len(scan))[own_views(comm)])
         self.range = Spread(Space((own, *scan.detector_shape), dtype), comm)
@@ -44,7 +45,7 @@ class XRayAcrossRanks(LinearOperator):
     def forward(self, x: Spread, out: Spread | None = None) -> Spread:
         volume = self._device(x["own"])
         made = np.empty(self.range["own"].shape, self.dtype) if out is None else out["own"]
-        low, high = self._rows
+        low, high = self.rows
         for owner, places, views in self._chunks():
             partial = np.zeros((len(views), *self.scan.detector_shape), self.dtype)
             partial[:, low:high] = to_numpy(self._block(views).forward(volume))
@@ -57,26 +58,18 @@ class XRayAcrossRanks(LinearOperator):
         sums = np.zeros(self.domain["own"].shape, self.dtype)
         for views, seen in self.shown(y):
             sums += to_numpy(self._block(views).adjoint(self._device(seen)))
-        if out is None:
-            return Spread(sums, self.comm)
-        out["own"][...] = sums
-        return out
+        return into(out, Spread(sums, self.comm))
 
     def shown(self, y: Spread) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """All views in chunks: their numbers, and of their projections the rows that see this rank's slab."""
-        low, high = self._rows
+        low, high = self.rows
         for owner, places, views in self._chunks():
             own = y["own"][places] if owner == self.comm.rank else None
             seen = self.comm.from_rank(own, owner, (len(views), *self.scan.detector_shape), self.dtype)
             yield views, np.ascontiguousarray(seen[:, low:high])
 
-    @property
-    def rows(self) -> tuple[int, int]:
-        """The detector rows that see this rank's slab."""
-        return self._rows
-
     def _block(self, views: np.ndarray) -> XRay:
-        return XRay(self.grid, self.scan[views].rows(*self._rows), self.model, self.dtype)
+        return XRay(self.grid, self.scan[views].rows(*self.rows), self.model, self.dtype)
 
     def _chunks(self) -> Iterator[tuple[int, slice, np.ndarray]]:
         """Rank, place among its views, and numbers of the views of each chunk."""

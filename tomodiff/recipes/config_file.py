@@ -75,7 +75,7 @@ def _finish(tree: Tree, overrides: Mapping[str, tuple[Any, str]], name: str, mod
         try:
             anchored.put(dotted, value, origin)
             anchor_paths(anchored, Path.cwd(), model)
-            tree.put(dotted, _at(anchored.values, tuple(dotted.split("."))), origin)
+            tree.put(dotted, value_at(anchored.values, dotted), origin)
         except ConfigError as error:
             wrong.append(str(error))
     try:
@@ -193,9 +193,10 @@ def _anchored(text: Any, folder: Path, model: type[Job]) -> Any:
     return str(path if path.is_absolute() else folder / path)
 
 
-def _at(values: Mapping[str, Any], key: Key) -> Any:
-    for name in key:
-        values = values[str(name)]
+def value_at(values: Mapping[str, Any], dotted: str) -> Any:
+    """The value at "a.b.c" of nested mappings."""
+    for name in dotted.split("."):
+        values = values[name]
     return values
 
 

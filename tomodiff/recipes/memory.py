@@ -26,6 +26,9 @@ SOLVER_ARRAYS = {
     "fista-tv": (18, 3),
 }
 
+LIBRARIES_BYTES = 100_000_000
+"""What Python and the libraries of a job take before it begins."""
+
 USABLE = 0.85
 """The part of the free memory that a job plans to use."""
 
@@ -48,10 +51,10 @@ def required_bytes(method: str, scan: Scan, grid: Grid, n_references: int = 0, i
 
 def free_bytes(most_gb: float | None = None) -> int:
     """Bytes that this process may still take: the machine's, its control group's, or its own limits, the least; with
-    `most_gb` it takes no more than that in all."""
+    `most_gb` it takes no more than that in all, and the same in every run, so that jobs are cut into the same pieces."""
     bounds = []
     if most_gb is not None:
-        bounds.append(int(1e9 * most_gb) - _own("VmRSS"))
+        bounds.append(int(1e9 * most_gb) - LIBRARIES_BYTES)
     with contextlib.suppress(OSError, ValueError):
         lines = Path("/proc/meminfo").read_text().splitlines()
         bounds.append(1024 * int(next(line for line in lines if line.startswith("MemAvailable")).split()[1]))

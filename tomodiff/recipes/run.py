@@ -27,7 +27,7 @@ import numpy as np
 
 from tomodiff.errors import ConfigError, DataError, Stopped, TomodiffError
 from tomodiff.files import write
-from tomodiff.files.atomic import explained, move_over, remove
+from tomodiff.files.atomic import explained, move_over, remove, replace_text
 from tomodiff.ranks import ALONE
 from tomodiff.recipes.config_file import load_settings
 from tomodiff.recipes.environment import command_line, environment, now
@@ -117,7 +117,7 @@ class Run:
             return None
         found.restart()
         found.settings = settings  # its end may be another
-        _write(found.path / "config.yml", write_yaml(settings.as_dict()))
+        replace_text(found.path / "config.yml", write_yaml(settings.as_dict()))
         return found
 
     def restart(self) -> None:
@@ -306,17 +306,7 @@ class Run:
 
 
 def _write_json(path: Path, values: Mapping[str, Any]) -> None:
-    _write(path, json.dumps(values, indent=1, ensure_ascii=False) + "\n")
-
-
-def _write(path: Path, text: str) -> None:
-    temporary = path.with_name(f".{path.name}.part")
-    try:
-        temporary.write_text(text, encoding="utf-8")
-        os.replace(temporary, path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise explained(error, path) from error
+    replace_text(path, json.dumps(values, indent=1, ensure_ascii=False) + "\n")
 
 
 def _plain(value: Any) -> Any:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable
 from typing import Any
 
@@ -13,6 +12,7 @@ from tomodiff.analytic.orbit import Orbit
 from tomodiff.array import Array, to_numpy
 from tomodiff.core.filed import npy_file
 from tomodiff.errors import ConfigError, DataError
+from tomodiff.files.atomic import replace_text
 from tomodiff.geometry import Grid, Scan
 from tomodiff.projectors import XRay
 from tomodiff.recipes.correct import OVERLAP, axis_column, corrected_middle, corrected_rows, grid_of, result_of
@@ -117,7 +117,4 @@ def read_marker(run: Run, name: str) -> dict[str, Any]:
 
 def write_marker(run: Run, name: str, values: dict[str, Any]) -> None:
     """Keep how far it has come, once the data themselves are in their files."""
-    path = run.checkpoint().with_name(name)
-    temporary = path.with_name(f".{name}")
-    temporary.write_text(json.dumps({"about": run.about(), **values}))
-    os.replace(temporary, path)
+    replace_text(run.checkpoint().with_name(name), json.dumps({"about": run.about(), **values}))

@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import csv
 import glob
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tomodiff.errors import ConfigError, DataError
-from tomodiff.recipes.config_file import anchor_paths, kind_of_tree
+from tomodiff.files.atomic import replace_text
+from tomodiff.recipes.config_file import anchor_paths, kind_of_tree, value_at
 from tomodiff.recipes.job import settings_class
 from tomodiff.recipes.section import Job
 from tomodiff.recipes.yaml_tree import Tree, parse_value, read_yaml, write_yaml
@@ -81,7 +81,7 @@ def settings_text(row: Row, table: Path, shared: Path | None, run: Path) -> str:
         own.put(key, _value(text, key, table.parent, model), where)
     anchor_paths(own, table.resolve().parent, model)
     for key in row.settings:
-        tree.put(key, _at(own.values, key), where)
+        tree.put(key, value_at(own.values, key), where)
     tree.put("job", kind, where)
     tree.put("output.path", str(run.absolute()), where)
     tree.put("output.overwrite", True, where)
@@ -93,9 +93,7 @@ def write_if_changed(path: Path, text: str) -> None:
     if path.is_file() and path.read_text(encoding="utf-8") == text:
         return
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-    temporary.write_text(text, encoding="utf-8")
-    os.replace(temporary, path)
+    replace_text(path, text)
 
 
 def input_files(text: str) -> list[str]:
@@ -124,9 +122,3 @@ def _value(text: str, key: str, folder: Path, model: type[Job]) -> Any:
         return parse_value(text, key)
     except ConfigError:  # text that is no YAML: the job itself says what is wrong with it
         return text
-
-
-def _at(values: dict[str, Any], key: str) -> Any:
-    for name in key.split("."):
-        values = values[name]
-    return values

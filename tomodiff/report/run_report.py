@@ -11,7 +11,6 @@ Of the arrays that a recipe saved it draws these, each where it is there:
 
 from __future__ import annotations
 
-import os
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tomodiff.files.atomic import replace_text
 from tomodiff.report import calibration_report, cryoem_report, curves, slices, terrain_report
 from tomodiff.report.page import (
     bars,
@@ -50,9 +50,7 @@ Data = Mapping[str, dict[str, np.ndarray] | None]
 def write_report(run: Run) -> Path:
     """Write RUN/report.html and return its path."""
     target = run.path / "report.html"
-    temporary = run.path / ".report.html.part"
-    temporary.write_text(report(run), encoding="utf-8")
-    os.replace(temporary, target)
+    replace_text(target, report(run))
     return target
 
 
