@@ -51,7 +51,7 @@ def required_bytes(method: str, scan: Scan, grid: Grid, n_references: int = 0, i
 
 def free_bytes(most_gb: float | None = None) -> int:
     """Bytes that this process may still take: the machine's, its control group's, or its own limits, the least; with
-    `most_gb` it takes no more than that in all, and the same in every run, so that jobs are cut into the same pieces."""
+    `most_gb` no more than that in all, and the same in every run, so that jobs are cut into the same pieces."""
     bounds = []
     if most_gb is not None:
         bounds.append(int(1e9 * most_gb) - LIBRARIES_BYTES)
