@@ -8,20 +8,16 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import mrcfile
 import numpy as np
 import pytest
 
+from tests.tilt_series import COLUMNS, PIXEL, ROWS, write_series
 from tomodiff.errors import ConfigError, Stopped
-from tomodiff.geometry.tilt import TiltSeries
 from tomodiff.ranks import Comm
 from tomodiff.recipes.cryoem.tilt_reconstruct import prepared, tomogram_wbp
 from tomodiff.recipes.cryoem.tomogram import tomogram
 from tomodiff.recipes.progress import Progress
 from tomodiff.result import Result
-from tomodiff.simulate import ellipsoid
-
-PIXEL, ROWS, COLUMNS = 5.0, 20, 32
 
 
 class Diary:
@@ -71,20 +67,7 @@ class Diary:
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """A simulated series of 9 tilts with crooked images, as IMOD would align it."""
-    rng = np.random.default_rng(3)
-    tilts, axis = np.linspace(-60, 60, 9), np.deg2rad(4.0)
-    D = rng.uniform(-2, 2, (9, 2)).round(3)
-    c, s = np.cos(axis), np.sin(axis)
-    rows = [f"{c:.9f} {s:.9f} {-s:.9f} {c:.9f} {dx:.3f} {dy:.3f}\n" for dx, dy in D]
-    (tmp_path / "ts.xf").write_text("".join(rows))
-    (tmp_path / "ts.tlt").write_text("".join(f"{t:.2f}\n" for t in tilts))
-    shift = (-0.5 - D @ np.array([[c, s], [-s, c]])) * PIXEL  # -inverse(A) D about (n - 1) / 2
-    true = TiltSeries(np.deg2rad(tilts), PIXEL, (ROWS, COLUMNS), axis=np.full(9, axis), shift=shift)
-    images = ellipsoid((12.0, -8.0, 10.0), (30.0, 24.0, 20.0), 0.01).project(true.scan(), oversample=2)
-    images += rng.normal(0, 0.02, images.shape)
-    with mrcfile.new(tmp_path / "ts.mrc") as mrc:
-        mrc.set_data(images.astype(np.float32))
-    return tmp_path
+    return write_series(tmp_path)
 
 
 def settings(folder: Path, **changes: Any) -> Any:

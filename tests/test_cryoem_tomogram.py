@@ -145,7 +145,7 @@ def test_images_with_nan_are_named() -> None:
 def test_a_widened_volume_is_crossed_from_top_to_bottom_by_every_ray() -> None:
     series = single_axis(np.linspace(-60, 60, 9), 5.0, (8, 40))
     shape = (16, 8, 40)
-    wide = widened(series, shape)
+    wide = widened(series.image_shape[1], series.tilt, shape)
     A = XRay(series.grid(wide, turned=True), series.scan(turned=True), dtype="float64")
     lengths = A.forward(np.ones(A.domain.shape))
     expected = np.broadcast_to(16 * 5.0 / np.cos(series.tilt)[:, None, None], lengths.shape)

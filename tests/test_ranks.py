@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 
 from tests.rank_jobs import (
-    NO_REPORT,
     REPOSITORY,
     make_scans,
     reconstruct,
@@ -22,12 +21,11 @@ from tests.rank_jobs import (
 )
 from tomodiff.cli.main import main
 from tomodiff.errors import ConfigError, MemoryNeeded
-from tomodiff.files.cryoem import read_map, read_particles
-from tomodiff.geometry import ConeBeam, fit_grid
+from tomodiff.geometry import ConeBeam, ParallelBeam, fit_grid
 from tomodiff.ranks import Comm, world
 from tomodiff.recipes import rank_slabs
 from tomodiff.recipes.config_file import settings_from
-from tomodiff.recipes.memory import required_bytes
+from tomodiff.recipes.memory import LIBRARIES_BYTES, USABLE, required_bytes
 
 pytestmark = pytest.mark.mpi
 
@@ -126,8 +124,22 @@ def test_ranks_give_the_volume_of_one(kind: str, method: str, scans: dict[str, P
     if method == "fista-tv":
         more += ["--tv-weight", "0.002"]
     one = reconstruct(1, scans[kind], tmp_path / "one.npy", *more)
-    two = reconstruct(2, scans[kind], tmp_path / "two.npy", *more)
+    two = reconstruct(2, scans[kind], tmp_path / "two.npy", *more, "--set", "reconstruction.across_ranks=views")
     assert np.linalg.norm(two - one) < 2e-5 * np.linalg.norm(one)
+
+
+@started
+def test_slices_of_a_parallel_beam_are_shared_out(scans: dict[str, Path], tmp_path: Path) -> None:
+    """Each rank those of its rows, in parts that fit; the axis and the stripes are those of the whole."""
+    corrections = ["--rings", "normal", "--flux", "off"]
+    scan = ParallelBeam(np.linspace(0, np.pi, 40, endpoint=False), (20, 32), (1.0, 1.0))  # four rows and their margins
+    needed = required_bytes("fbp", scan, fit_grid(scan), 20) / USABLE
+    memory = ["--set", f"reconstruction.memory_gb={(LIBRARIES_BYTES + 2.05 * needed) / 1e9}"]
+    one = reconstruct(1, scans["parallel"], tmp_path / "one.npy", corrections=corrections)
+    two = reconstruct(2, scans["parallel"], tmp_path / "two.npy", *memory, corrections=corrections)
+    assert np.linalg.norm(two - one) < 1e-6 * np.linalg.norm(one)
+    told = (tmp_path / "two.run" / "status.json").read_text()
+    assert json.loads(told)["facts"]["across_ranks"] == "rows", told
 
 
 @started
@@ -191,29 +203,12 @@ def test_settings_errors_come_once_and_no_hang(scans: dict[str, Path], tmp_path:
     done = under_ranks(2, "-m", "tomodiff", "ct", "reconstruct", tmp_path / "absent.h5", "-o", tmp_path / "v.npy",
                        cwd=tmp_path)  # fmt: skip
     assert done.returncode != 0 and done.stderr.count("absent.h5") >= 1
+    done = under_ranks(2, "-m", "tomodiff", "ct", "reconstruct", scans["cone"], "-o", tmp_path / "v.npy", "--set",
+                       "reconstruction.across_ranks=rows", cwd=tmp_path)  # fmt: skip
+    assert done.returncode == 2 and done.stderr.count("rows are for fbp") == 1
 
 
-# ---- particles and terrain
-
-
-@started
-def test_particles_are_shared_out(tmp_path: Path) -> None:
-    """Maps and poses of three ranks are those of one, but for rounding; that may end the search of a pose a step
-    earlier, which stops where a step promises less than 1e-3 of the log-likelihood."""
-    size = ["--particles", "100", "--box", "32", "--pixel-a", "4", "--snr", "0.5", "--seed", "3"]
-    assert main(["-q", "cryoem", "simulate", "phantom", str(tmp_path / "p.star"), *size]) == 0
-    cg = ["--method", "cg", "--iterations", "3"]
-    for job, more, bound in (("reconstruct", cg, 1e-5), ("refine", ["--iterations", "2"], 0.02)):
-        given = ["-q", "cryoem", job, str(tmp_path / "p.star"), *more, "--sharpen", "off", *NO_REPORT]
-        assert main([*given, "-o", str(tmp_path / f"{job}1")]) == 0
-        done = under_ranks(3, "-m", "tomodiff", *given, "-o", tmp_path / f"{job}3", cwd=tmp_path)
-        assert done.returncode == 0, done.stdout + done.stderr
-        one, three = (read_map(tmp_path / f"{job}{n}" / "map.mrc")[0] for n in (1, 3))
-        assert np.linalg.norm(three - one) < bound * np.linalg.norm(one)
-        before, after = (read_particles(tmp_path / f"{job}{n}" / "particles.star") for n in (1, 3))
-        assert np.array_equal(before.half, after.half)
-        turned = np.abs(before.rotation - after.rotation)
-        assert np.median(turned) < 1e-3 and turned.max() < 0.02
+# ---- terrain
 
 
 @started

@@ -15,7 +15,10 @@ if TYPE_CHECKING:
     from tomodiff.result import Result
 
 LOG = logging.getLogger("tomodiff")
-ACROSS_RANKS = ("ct", "cryoem-reconstruct", "cryoem-refine", "terrain-fit")
+ACROSS_RANKS = (
+    "ct", "cryoem-reconstruct", "cryoem-refine", "cryoem-abinitio", "cryoem-classify", "cryoem-variability",
+    "cryoem-tomogram", "terrain-fit",
+)  # fmt: skip
 """Kinds of job that several processes do together, under mpiexec or srun."""
 MOST_COMPARED = 512**3
 """Voxels of a volume that is compared with the truth in one piece, at most."""

@@ -7,10 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from tomodiff.array import Array, to_numpy
+from tomodiff.array import to_numpy
 from tomodiff.core import LinearOperator, Space
 from tomodiff.core.filed import Filed
 from tomodiff.core.operators import into
+from tomodiff.core.sending import sent
 from tomodiff.geometry import Grid, Scan
 from tomodiff.projectors.xray import XRay
 
@@ -23,7 +24,8 @@ class XRayInBlocks(LinearOperator):
 
     The integral along a ray is the sum of those through the slabs, since nothing is outside of each; the result is
     that of `XRay` to rounding.  Names are "0", "1", ...; both elements are `Filed` in `folder`.  One slab, one chunk
-    and what `XRay` takes for both are in memory at a time.
+    and what `XRay` takes for both are in memory at a time; on a
+    GPU two slabs, or two chunks: the next is copied there while kernels work on one.
     device: how arrays get to where the kernels run.
     """
 
@@ -53,20 +55,19 @@ class XRayInBlocks(LinearOperator):
         return into(out, Filed(((str(n), self._project_back(y, n)) for n in range(len(self.slabs))), self.folder))
 
     def _project(self, x: Filed, chunk: int) -> np.ndarray:
-        sums = np.zeros(self.range[str(chunk)].shape, self.dtype)
-        for slab, (low, high) in enumerate(self._rows):
-            made: Array = self._block(slab, chunk).forward(self._device(x[str(slab)]))
-            sums[:, low:high] += to_numpy(made)
-        return sums
+        sums = self._device(np.zeros(self.range[str(chunk)].shape, self.dtype))
+        slabs = sent((x[str(slab)] for slab in range(len(self.slabs))), self._device)
+        for slab, (volume, (low, high)) in enumerate(zip(slabs, self._rows, strict=True)):
+            sums[:, low:high] += self._block(slab, chunk).forward(volume)
+        return to_numpy(sums)
 
     def _project_back(self, y: Filed, slab: int) -> np.ndarray:
         low, high = self._rows[slab]
-        sums = np.zeros(self.domain[str(slab)].shape, self.dtype)
-        for chunk in range(len(self.chunks)):
-            seen = np.ascontiguousarray(y[str(chunk)][:, low:high])
-            made: Array = self._block(slab, chunk).adjoint(self._device(seen))
-            sums += to_numpy(made)
-        return sums
+        sums = self._device(np.zeros(self.domain[str(slab)].shape, self.dtype))
+        chunks = (np.ascontiguousarray(y[str(chunk)][:, low:high]) for chunk in range(len(self.chunks)))
+        for chunk, seen in enumerate(sent(chunks, self._device)):
+            sums += self._block(slab, chunk).adjoint(seen)
+        return to_numpy(sums)
 
 
 def even_parts(n: int, parts: int) -> list[slice]:

@@ -1,10 +1,12 @@
-"""Ranks that talk through MPI (mpi4py).  Arrays on a GPU go through host memory."""
+"""Ranks that talk through MPI (mpi4py).  Sums of arrays on GPUs go by NCCL where each rank has a GPU of its own, else
+through host memory."""
 
 from __future__ import annotations
 
 import sys
 import time
 from collections.abc import Mapping
+from functools import cached_property
 from math import isfinite
 from typing import Any, TextIO
 
@@ -13,6 +15,7 @@ from mpi4py import MPI
 
 from tomodiff.array import Array, Element, namespace, to_numpy
 from tomodiff.ranks.comm import Comm
+from tomodiff.ranks.nccl import Nccl
 
 CHUNK_BYTES = 256 << 20
 """The largest message."""
@@ -39,6 +42,15 @@ class Mpi(Comm):
         return made, sums
 
     def _summed(self, a: Array, values: tuple[float, ...]) -> tuple[Array, tuple[float, ...]]:
+        gpus = None if isinstance(a, np.ndarray) else self._gpus
+        return self._on_host(a, values) if gpus is None else gpus.sum(a, values)
+
+    @cached_property
+    def _gpus(self) -> Nccl | None:
+        """How the ranks' GPUs talk directly, if they can; all ranks ask at once, when they first sum arrays there."""
+        return Nccl.between(self._comm)
+
+    def _on_host(self, a: Array, values: tuple[float, ...]) -> tuple[Array, tuple[float, ...]]:
         host = np.ascontiguousarray(to_numpy(a))  # .get() of a GPU array waits for its stream
         flat = host.reshape(-1).view(host.real.dtype)
         step = CHUNK_BYTES // flat.itemsize

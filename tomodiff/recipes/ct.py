@@ -23,6 +23,7 @@ from tomodiff.recipes.on_disk import METHODS as ON_DISK
 from tomodiff.recipes.on_disk import plan_for, plan_under_way, reconstruct_on_disk
 from tomodiff.recipes.preview import preview
 from tomodiff.recipes.progress import Progress
+from tomodiff.recipes.rank_rows import reconstruct_in_rank_rows, rows_at_a_time
 from tomodiff.recipes.rank_slabs import reconstruct_in_rank_slabs, wants_slabs
 from tomodiff.recipes.ranks import own_part
 from tomodiff.recipes.run import Run
@@ -56,6 +57,9 @@ def reconstruct(settings: CtSettings, run: Run, progress: Progress) -> Result | 
     if settings.preview:
         return preview(scan, grid, method, settings, run, progress, device)
     if run.comm.size > 1:
+        rows = rows_at_a_time(settings, method, scan, grid, info.n_flats + info.n_darks, run)
+        if rows:
+            return reconstruct_in_rank_rows(settings, scan, rows, run, progress, device)
         if wants_slabs(settings, method, scan, grid, info.n_flats + info.n_darks, run):
             return reconstruct_in_rank_slabs(settings, scan, method, run, progress, device)
         dataset, whole, report = own_part(settings, scan, run, progress)

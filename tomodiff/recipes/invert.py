@@ -59,11 +59,7 @@ def invert(
     chosen, comm, whole = settings.reconstruction, run.comm, whole or data.scan
     values = device(np.ascontiguousarray(data.data, dtype=chosen.dtype))
     if method in ANALYTIC:
-        if data.weights is not None:
-            run.warn(f"{method} has no use for the weights that come with the scan; the iterative methods have")
-        missing = np.rad2deg(Orbit.of(whole).left_out(np.pi)) if method == "fbp" else 0.0
-        if missing > 0.01:
-            run.warn(f"the views leave {missing:.4g} of 180 degrees out: the values of fbp are too low, and it smears")
+        warn_of_analytic(method, data, whole, run)
         padding = padding or padding_for(values, comm)
         return analytic_inverse(method, values, whole, grid, chosen.window, progress, padding, comm)
     A = XRay(grid, data.scan, chosen.model, chosen.dtype)
@@ -78,6 +74,15 @@ def invert(
     if start is None:
         start = first_estimate(method, whole, A, values, progress, comm)
     return run_solver(solver, misfit, start, method, settings, run, progress)
+
+
+def warn_of_analytic(method: str, data: Dataset, whole: Scan, run: Run) -> None:
+    """Say what an analytic inverse makes nothing of, and what it lacks."""
+    if data.weights is not None:
+        run.warn(f"{method} has no use for the weights that come with the scan; the iterative methods have")
+    missing = np.rad2deg(Orbit.of(whole).left_out(np.pi)) if method == "fbp" else 0.0
+    if missing > 0.01:
+        run.warn(f"the views leave {missing:.4g} of 180 degrees out: the values of fbp are too low, and it smears")
 
 
 def analytic_inverse(

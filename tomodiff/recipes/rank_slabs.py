@@ -15,7 +15,7 @@ from tomodiff.geometry import Grid, Scan
 from tomodiff.objective import Gaussian
 from tomodiff.projectors.xray_blocks import even_parts
 from tomodiff.projectors.xray_ranks import XRayAcrossRanks
-from tomodiff.ranks import Spread, own_views
+from tomodiff.ranks import Comm, Spread, own_views
 from tomodiff.recipes.checkpoints import Checkpoints
 from tomodiff.recipes.correct import grid_of, result_of
 from tomodiff.recipes.invert import INVERSES, make_solver, padding_for, run_solver
@@ -37,8 +37,7 @@ def wants_slabs(settings: CtSettings, method: str, scan: Scan, grid: Grid, n_ref
     """
     chosen, comm = settings.reconstruction, run.comm
     item = np.dtype(chosen.dtype).itemsize
-    hosts = comm.collect(socket.gethostname())
-    free = USABLE * free_bytes(chosen.memory_gb) / hosts.count(hosts[comm.rank])
+    free = budget_of(settings, comm)
     own = scan[own_views(comm)]
     needed = required_bytes(method, own, grid, n_references, item)
     slabs = chosen.across_ranks == "slabs" or (chosen.across_ranks == "auto" and comm.any(needed > free))
@@ -52,6 +51,12 @@ def wants_slabs(settings: CtSettings, method: str, scan: Scan, grid: Grid, n_ref
             f"{in_units(free / USABLE)} may be taken. Take more nodes, or --bin 2 (an eighth)"
         )
     return slabs
+
+
+def budget_of(settings: CtSettings, comm: Comm) -> float:
+    """Bytes that this rank may take: its part of what is free on its computer."""
+    hosts = comm.collect(socket.gethostname())
+    return USABLE * free_bytes(settings.reconstruction.memory_gb) / hosts.count(hosts[comm.rank])
 
 
 def reconstruct_in_rank_slabs(
@@ -80,7 +85,7 @@ def reconstruct_in_rank_slabs(
         start = Checkpoints(run).load() or zeros(A.domain)
         solver = make_solver(method, chosen, A, values, grid, run)
         slab = run_solver(solver, misfit, start, method, settings, run, progress)["own"]
-    volume = _collected(slab, grid, run)
+    volume = collected(slab, grid, run)
     return None if volume is None else result_of(volume, grid, dataset, report, method, settings, run)
 
 
@@ -98,7 +103,7 @@ def _analytic(
     return slab
 
 
-def _collected(slab: np.ndarray, grid: Grid, run: Run) -> np.ndarray | None:
+def collected(slab: np.ndarray, grid: Grid, run: Run) -> np.ndarray | None:
     """The slabs of all ranks, in a file on the first."""
     comm, dtype = run.comm, slab.dtype.name
     volume = npy_file(run.checkpoint().parent / "volume.npy", grid.shape, dtype) if comm.leads else None

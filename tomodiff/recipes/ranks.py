@@ -29,8 +29,7 @@ def own_part(settings: CtSettings, scan: Scan, run: Run, progress: Progress) -> 
         weights = None if dataset.weights is None else dataset.weights[mine]
         own = dataset.replace(data=dataset.data[mine], weights=weights, scan=dataset.scan[mine])
         return own, dataset.scan, report
-    found = corrected_middle(settings, nv, run, progress) if comm.leads else None
-    center, report = comm.share(None if found is None else (axis_column(found[1]), found[1]))
+    _, center, report = shared_middle(settings, nv, run, progress)
     mine = even_parts(nv, comm.size)[comm.rank]
     part, _, kept = corrected_rows(settings, mine, nv, run, progress, center)
     with progress.stage("share out"):
@@ -38,6 +37,15 @@ def own_part(settings: CtSettings, scan: Scan, run: Run, progress: Progress) -> 
         weights = None if part.weights is None else _by_views(part.weights[:, kept], comm)
     whole = scan if center is None else scan.with_axis_column(center)  # type: ignore[attr-defined]
     return part.replace(data=data, weights=weights, scan=whole[own_views(comm)]), whole, report
+
+
+def shared_middle(
+    settings: CtSettings, nv: int, run: Run, progress: Progress
+) -> tuple[Dataset | None, float | None, dict[str, Any]]:
+    """The middle rows, corrected by the first rank (None on the others); the column of the axis, and the report."""
+    found = corrected_middle(settings, nv, run, progress) if run.comm.leads else None
+    center, report = run.comm.share(None if found is None else (axis_column(found[1]), found[1]))
+    return None if found is None else found[0], center, report
 
 
 def _by_views(rows: np.ndarray, comm: Comm) -> np.ndarray:

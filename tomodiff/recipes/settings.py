@@ -169,10 +169,10 @@ class Reconstruction(Section):
     model: Literal["joseph", "footprint"] = Field(default="joseph", description="projector: joseph or footprint")
     dtype: Literal["float32", "float64"] = Field(default="float32", description="precision of the computation")
     device: Literal["cpu", "cuda"] = Field(default="cpu", description="cpu, or cuda for an NVIDIA GPU")
-    across_ranks: Literal["auto", "views", "slabs"] = Field(
+    across_ranks: Literal["auto", "views", "rows", "slabs"] = Field(
         default="auto",
-        description="what several ranks share out: views (the volume whole on each), or slabs of the volume as well; "
-        "auto: slabs where the volume does not fit",
+        description="what several ranks share out: views (the volume whole on each), slabs of the volume as well, or "
+        "rows (each with its slices, fbp); auto: rows where that can be, slabs where the volume does not fit",
     )
     memory_gb: fields.Gigabytes | None = Field(
         default=None, description="most memory to take; what needs more goes through the disk (default: what is free)"

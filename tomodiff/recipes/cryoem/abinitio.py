@@ -39,7 +39,7 @@ def abinitio(settings: Any, run: Run, progress: Progress) -> None:
         particles = particles_of_job(settings, run)
     view = view_of(chosen, particles)
     check_memory(run, particles, particles.box, view.padding, view.dtype, chosen.maps)
-    data, group = ParticleData(particles, view), point_group(chosen.symmetry)
+    data, group = ParticleData(particles, view, run.comm), point_group(chosen.symmetry)
     limit = LAST_SHELL
     if chosen.max_resolution_a is not None:
         limit = float(np.clip(particles.box * particles.pixel / chosen.max_resolution_a, 2, particles.box / 2 - 1))
@@ -55,12 +55,14 @@ def abinitio(settings: Any, run: Run, progress: Progress) -> None:
         run,
         progress,
     )
-    with progress.stage("find poses", total=len(data) * len(maps), unit="particle") as stage:
+    with progress.stage("find poses", total=len(data) * len(maps) // run.comm.size, unit="particle") as stage:
         values, klass = assign(data, maps, group, min(limit, LAST_SHELL), settings.seed, stage.advance)
     state = Classes(np.eye(len(maps))[klass], (values,) * len(maps), data.background_spectrum(np.arange(len(data))))
     half = half_sets(particles.half, np.random.default_rng(settings.seed))
-    with progress.stage("reconstruct", total=len(data), unit="particle") as stage:
+    with progress.stage("reconstruct", total=len(data) // run.comm.size, unit="particle") as stage:
         state = maximise(data, state, half, group, stage.advance)
+    if not run.comm.leads:
+        return
     with progress.stage("write"):
         run.warn(
             "poses were found against one map of all particles, so the agreement of the half maps flatters them; "
@@ -152,13 +154,14 @@ def misfit(data: ParticleData, volume: np.ndarray, values: dict[str, np.ndarray]
     from tomodiff.recipes.cryoem.halves import on_device
 
     spectrum = data.operator.spectrum.forward(on_device(volume, data))
-    xp, made = namespace(spectrum), np.zeros(len(data))
+    xp, everyone = namespace(spectrum), np.arange(len(data))
+    found = [np.zeros(0)]
     weights = xp.asarray(likelihood_weights(noise, data.view.dtype))
-    for part, F in data.batches(np.arange(len(data))):
+    for part, F in data.batches(data.mine(everyone)):
         groups = xp.asarray(data.particles.group[part].astype(np.int32))
         value, _ = data.slicer.residual(spectrum, F, data.records(values, part), weights, groups, params=False)
-        made[part] = to_numpy(value)
-    return made
+        found.append(to_numpy(value))
+    return data.joined(np.concatenate(found))
 
 
 def memory_of(mixture: Mixture) -> dict[str, Any]:

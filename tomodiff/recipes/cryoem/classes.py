@@ -17,7 +17,7 @@ from tomodiff.prepare.particle_images import shell_power
 from tomodiff.projectors.slicer import Slicer
 from tomodiff.recipes.cryoem.align import Prior, likelihood_weights, refine_poses
 from tomodiff.recipes.cryoem.components import Analysis
-from tomodiff.recipes.cryoem.data import ParticleData, by_group
+from tomodiff.recipes.cryoem.data import ParticleData, by_group, rows_of
 from tomodiff.recipes.cryoem.halves import (
     Halves,
     back_project,
@@ -131,11 +131,14 @@ def expect(
         for h, reference in zip((1, 2), pair, strict=True):
             spectrum = slicer.spectrum.forward(on_device(reference, data))
             xp = namespace(spectrum)
-            for part, F in data.batches(np.flatnonzero(half == h), advance):
+            index = np.flatnonzero(half == h)
+            found = []
+            for part, F in data.batches(data.mine(index), advance):
                 groups = xp.asarray(data.particles.group[part].astype(np.int32))
                 records = data.records(values, part)
                 value, _ = slicer.residual(spectrum, F, records, xp.asarray(table), groups, params=False)
-                misfit[part, k] = to_numpy(value)
+                found.append(to_numpy(value))
+            misfit[index, k] = data.joined(np.concatenate([np.zeros(0), *found]))
     return replace(state, probability=posterior(misfit, state.shares))
 
 
@@ -174,15 +177,17 @@ def noise_of(
     data: ParticleData, state: Classes, half: np.ndarray, references: list[References], sample: int = 2000
 ) -> np.ndarray:
     """(optics groups, shells) mean |image - model|^2, each particle against its most probable class."""
-    found, group = [], []
+    found, groups = [], []
     chosen = np.arange(len(half))[:: max(1, len(half) // sample)]
     for k, (values, pair) in enumerate(zip(state.values, references, strict=True)):
         for h, reference in zip((1, 2), pair, strict=True):
             spectrum = data.operator.spectrum.forward(on_device(reference, data))
-            for part, F in data.batches(chosen[(state.best[chosen] == k) & (half[chosen] == h)]):
-                found.append(to_numpy(shell_power(F - data.slicer.images(spectrum, data.records(values, part)))))
-                group.append(data.particles.group[part])
-    made = by_group(np.concatenate(found), np.concatenate(group), len(data.particles.optics))
+            index, own = chosen[(state.best[chosen] == k) & (half[chosen] == h)], []
+            for part, F in data.batches(data.mine(index)):
+                own.append(to_numpy(shell_power(F - data.slicer.images(spectrum, data.records(values, part)))))
+            found.append(data.joined(rows_of(own, data.box // 2 + 1)))
+            groups.append(data.particles.group[index])
+    made = by_group(np.concatenate(found), np.concatenate(groups), len(data.particles.optics))
     return np.maximum(made, 1e-6 * made.max())
 
 

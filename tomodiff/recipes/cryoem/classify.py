@@ -42,9 +42,11 @@ def classify(settings: Any, run: Run, progress: Progress) -> None:
         need_poses(particles, settings.input.path, "classify")
     view = view_of(chosen, particles)
     check_memory(run, particles, particles.box, view.padding, view.dtype, chosen.maps)
-    job = Classification(settings, run, progress, ParticleData(particles, view))
+    job = Classification(settings, run, progress, ParticleData(particles, view, run.comm))
     with run.interruptible():
         state = job.iterate()
+    if not run.comm.leads:
+        return
     with progress.stage("write"):
         write_classes(run, job.data, state, job.half, job.mask)
         run.record(symmetry=chosen.symmetry)
@@ -146,5 +148,5 @@ class Classification:
     @contextmanager
     def _stage(self, name: str, passes: int) -> Iterator[Callable[[int], None]]:
         """A stage of the progress over all particles; gives its `advance`."""
-        with self.progress.stage(name, total=passes * len(self.data), unit="particle") as stage:
+        with self.progress.stage(name, total=passes * len(self.data) // self.data.comm.size, unit="particle") as stage:
             yield stage.advance

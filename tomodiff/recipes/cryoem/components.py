@@ -79,18 +79,21 @@ def expect(
     data: ParticleData, values: Values, model: LinearModel, noise: np.ndarray, slicer: Slicer, index: np.ndarray,
     advance: Advance | None = None,
 ) -> Latents:  # fmt: skip
-    """Where the particles `index` stand; noise: (optics groups, shells) E|F|^2; slicer: of the frequencies used."""
+    """Where the particles `index` stand, each rank asking for its own.
+
+    noise: (optics groups, shells) E|F|^2; slicer: of the frequencies used.
+    """
     points = Points.within(data.box, slicer.r_max)
     spectra = [slicer.spectrum.forward(on_device(volume, data)) for volume in model.maps]
-    parts = []
-    for part, F in _portions(data, index, len(spectra) + 1):
+    parts = [(np.zeros((0, len(spectra))), np.zeros((0, len(spectra), len(spectra))))]
+    for part, F in _portions(data, data.mine(index), len(spectra) + 1):
         records = data.records(values, part)
         seen = [points.take(F), *(points.take(slicer.images(s, records)) for s in spectra)]
         weight = np.sqrt(2 / noise[data.particles.group[part]][:, points.shell])
         parts.append(posterior(_gram(seen, weight), model.variance))
         if advance:
             advance(len(part))
-    return Latents(*(np.concatenate(p) for p in zip(*parts, strict=True)))
+    return Latents(*(data.joined(np.concatenate(p)) for p in zip(*parts, strict=True)))
 
 
 def posterior(gram: np.ndarray, variance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -203,12 +206,13 @@ def gather(
 
     def inserted(factor: np.ndarray) -> Array:
         sums = xp.zeros((*s.range.shape, 4), slicer.dtype)
-        for part, F in data.batches(index, advance):
+        for part, F in data.batches(data.mine(index), advance):
             own = factor[part, None] / noise[data.particles.group[part]]
             table = xp.asarray(own.astype(slicer.dtype))
             for S in group:
                 records = data.records(values | {"rotation": values["rotation"] @ S}, part)
                 slicer.insert(sums, F, records, xp.arange(len(part), dtype="int32"), table)
+        data.comm.sum(sums)
         return sums
 
     weight: dict[tuple[int, int], Array] = {}

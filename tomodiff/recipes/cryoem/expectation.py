@@ -53,6 +53,7 @@ def expect_and_maximise(
 ) -> tuple[Mixture, np.ndarray]:  # fmt: skip
     """One batch: the mixture after it, and (m, classes) how probably each particle belongs to each class.
 
+    Each rank looks at its own of the batch's particles, all get the sums.
     step: the part of the sums that the batch replaces, 1 for all of them.
     """
     points = Points.within(data.box, stage.top)
@@ -65,17 +66,22 @@ def expect_and_maximise(
     classes, r, c = len(slices), len(stage.rotations), len(points.kx)
     numerators = [[xp.zeros((r, 2 * c), data.view.dtype) for _ in range(2)] for _ in range(classes)]
     weights = [[xp.zeros((r, c), data.view.dtype) for _ in range(2)] for _ in range(classes)]
-    belongs = np.zeros((len(index), classes))
+    places = data.mine(np.arange(len(index)))
+    belongs = np.zeros((len(places), classes))
     at = 0
-    for batch in batches(data, values, index, points, stage.shifts, noise, r * classes):
+    for batch in batches(data, values, index[places], points, stage.shifts, noise, r * classes):
         found = [likelihoods(batch, t, p) for t, p in zip(templates, powers, strict=True)]
         posterior, mine = _posterior(found, shares)
         belongs[at : at + len(mine)] = mine
         for h in range(2):
-            chosen = (np.arange(at, at + len(mine)) % 2) == h
+            chosen = places[at : at + len(mine)] % 2 == h
             for k in range(classes):
                 _accumulate(batch, posterior[k], xp.asarray(chosen), numerators[k][h], weights[k][h])
         at += len(mine)
+    belongs = data.joined(belongs)
+    for sums in (*numerators, *weights):
+        for of_half in sums:
+            data.comm.sum(of_half)
     new = []
     for k in range(classes):
         fresh = [_inserted(plan, points, numerators[k][h], weights[k][h], group) for h in range(2)]

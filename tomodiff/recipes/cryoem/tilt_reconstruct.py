@@ -20,6 +20,7 @@ from tomodiff.objective import Gaussian, TotalVariation
 from tomodiff.prepare.dose import dose_weighted
 from tomodiff.prepare.tilt_images import aligned_images, bin_images, check_images, normalised, tapered
 from tomodiff.projectors import XRay
+from tomodiff.ranks import ALONE, Comm, Spread, SpreadData, own_views
 from tomodiff.recipes.invert import PROX_ITERATIONS, automatic_tv_weight
 from tomodiff.solvers import Cgls, Fista, Sirt, State, iterate
 
@@ -30,11 +31,16 @@ STEEPEST = np.deg2rad(80.0)
 
 @dataclass(frozen=True)
 class Prepared:
-    """Images ready to be reconstructed: aligned, with the weight (0 or 1) of each pixel."""
+    """Images ready to be reconstructed: aligned, with the weight (0 or 1) of each pixel.
+
+    Of several ranks each has its own of the series (`own_views`); tilts, in radians, are those of all.
+    """
 
     images: np.ndarray
     weights: np.ndarray
     series: TiltSeries
+    tilts: np.ndarray
+    comm: Comm = ALONE
 
 
 def prepared(
@@ -46,10 +52,13 @@ def prepared(
     dose_weighting: bool = False,
     voltage: float = 300.0,
     taper: int = 0,
+    tilts: np.ndarray | None = None,
+    comm: Comm = ALONE,
 ) -> Prepared:
     """Tilt images (n, row, column) binned, dose weighted, normalised, turned upright and tapered, in this order.
 
-    The dose of an image is what the specimen had seen before it, and half of its own.
+    The dose of an image is what the specimen had seen before it, and half of its own.  tilts: of all images,
+    where these are one rank's.
     """
     check_images(images, series)
     images, series = bin_images(images, series, bin)
@@ -59,7 +68,7 @@ def prepared(
     images, inside, series = aligned_images(images, series)
     if taper:
         images = tapered(images, taper)
-    return Prepared(images, inside, series)
+    return Prepared(images, inside, series, series.tilt if tilts is None else tilts, comm)
 
 
 def tomogram_wbp(
@@ -81,16 +90,18 @@ def tomogram_wbp(
     series = data.series
     size = padded_size(series.image_shape[1])
     thickness = shape[0] * series.pixel
-    response = tilt_filter(size, series.pixel, series.tilt, thickness, weighting, window, sirt_iterations)
-    filtered = filter_views(device(data.images), response, padding)
-    volume = to_numpy(back_project(filtered, series.scan(turned=True), series.grid(shape, turned=True)))
+    response = tilt_filter(size, series.pixel, data.tilts, thickness, weighting, window, sirt_iterations)
+    filtered = filter_views(device(data.images), response[own_views(data.comm)], padding)
+    made = back_project(filtered, series.scan(turned=True), series.grid(shape, turned=True))
+    volume = to_numpy(data.comm.sum(made)[0])
     return np.ascontiguousarray(to_tomogram(volume))
 
 
-def widened(series: TiltSeries, shape: tuple[int, int, int]) -> tuple[int, int, int]:
-    """The shape so much wider in x that every ray of every image enters at the top and leaves at the bottom."""
-    steepest = min(float(np.abs(series.tilt).max()), STEEPEST)
-    width = series.image_shape[1] / np.cos(steepest) + shape[0] * np.tan(steepest)
+def widened(columns: int, tilts: np.ndarray, shape: tuple[int, int, int]) -> tuple[int, int, int]:
+    """The shape so much wider in x that every ray of every image, so many columns wide, enters at the top and leaves at
+    the bottom."""
+    steepest = min(float(np.abs(tilts).max()), STEEPEST)
+    width = columns / np.cos(steepest) + shape[0] * np.tan(steepest)
     extra = max(0, int(np.ceil((width - shape[2]) / 2))) * 2
     return shape[0], shape[1], shape[2] + extra
 
@@ -123,15 +134,20 @@ def tomogram_iterative(
     """
     if method not in ITERATIVE:
         raise ValueError(f"method: expected one of {', '.join(ITERATIVE)}, found {method!r}")
-    series = data.series
-    grid = series.grid(widened(series, shape), turned=True)
+    series, comm = data.series, data.comm
+    grid = series.grid(widened(series.image_shape[1], data.tilts, shape), turned=True)
     values = device(np.ascontiguousarray(data.images, np.float32))
-    weights = None if data.weights.all() else device(data.weights.astype(np.float32))
+    weights = None if not comm.any(not data.weights.all()) else device(data.weights.astype(np.float32))
     A = XRay(grid, series.scan(turned=True), dtype="float32")
-    solver = _solver(method, A, values, grid, tv_weight, relaxation, non_negative, on_weight)
+    solver = _solver(method, A, values, grid, tv_weight, relaxation, non_negative, on_weight, comm)
+    if comm.size > 1:
+        spread = None if weights is None else Spread(weights, comm)
+        misfit = Gaussian(Spread(values, comm), spread) @ SpreadData(A, comm)
+    else:
+        misfit = Gaussian(values, weights) @ A
     begin: Any = start if start is not None else namespace(values).zeros(A.domain.shape, A.dtype)
     state = begin
-    for state in iterate(solver, Gaussian(values, weights) @ A, begin, iterations):
+    for state in iterate(solver, misfit, begin, iterations):
         if on_state is not None:
             on_state(state)
     volume = to_numpy(state.x if isinstance(state, State) else state)
@@ -147,13 +163,14 @@ def _solver(
     relaxation: float,
     non_negative: bool,
     on_weight: Callable[[float], None] | None,
+    comm: Comm,
 ) -> Any:
     low = 0.0 if non_negative else None
     if method == "sirt":
         return Sirt(relaxation=relaxation, low=low)
     if method == "cgls":
         return Cgls()
-    weight = automatic_tv_weight(A, values, grid) if tv_weight is None else tv_weight
+    weight = automatic_tv_weight(A, values, grid, comm) if tv_weight is None else tv_weight
     if on_weight is not None:
         on_weight(weight)
     return Fista(prior=weight * TotalVariation(grid.spacing, low=low, iterations=PROX_ITERATIONS))

@@ -13,6 +13,7 @@ from tomodiff.errors import ConfigError, MemoryNeeded
 from tomodiff.files.cryoem.tilt_series import read_tilt_images, read_tilt_series
 from tomodiff.geometry import Grid
 from tomodiff.geometry.tilt import TiltSeries
+from tomodiff.ranks import own_views
 from tomodiff.recipes.checkpoints import Checkpoints
 from tomodiff.recipes.cryoem.tilt_reconstruct import (
     ITERATIVE,
@@ -106,25 +107,34 @@ def tomogram(
         raise ConfigError(
             "reconstruction.dose_weighting: expected doses in the files of the series, found none (--doses)"
         )
+    least = min(series.image_shape) // settings.input.bin
+    if chosen.taper > least // 2:
+        raise ConfigError(f"reconstruction.taper: expected 0 to {least // 2} pixels, found {chosen.taper}")
     spacing = series.pixel * settings.input.bin
     shape = shape_of(series, chosen.thickness_a, settings.input.bin)
     _check_memory(series, shape, settings, run)
-    with progress.stage("read", total=len(series), unit="image"):
-        images = read_tilt_images(series, settings.input.stack)
+    if run.comm.size > len(series):
+        raise ConfigError(f"{run.comm.size} ranks: expected no more than images in the series, {len(series)}")
+    own = series[own_views(run.comm)] if run.comm.size > 1 else series
+    with progress.stage("read", total=len(own), unit="image"):
+        images = read_tilt_images(own, settings.input.stack)
     with progress.stage("prepare"):
         data = prepared(
             images,
-            series,
+            own,
             bin=settings.input.bin,
             normalise=chosen.normalise,
             dose_weighting=chosen.dose_weighting,
             voltage=chosen.voltage_kv,
             taper=chosen.taper,
+            tilts=series.tilt,
+            comm=run.comm,
         )
     del images
     tilts = np.rad2deg(series.tilt)
     run.record(method=chosen.method, views=len(series), tilts_deg=f"{tilts.min():.1f} to {tilts.max():.1f}")
-    run.save_report_data("projection", {"before": data.images[len(series) // 2], "view": len(series) // 2})
+    shown = len(own) // 2
+    run.save_report_data("projection", {"before": data.images[shown], "view": shown * run.comm.size})
     if chosen.method in ITERATIVE:
         volume = _iterate(data, shape, settings, run, progress, device)
     else:
@@ -185,7 +195,7 @@ def shape_of(series: TiltSeries, thickness: float | None, bin: int) -> tuple[int
 def _check_memory(series: TiltSeries, shape: tuple[int, int, int], settings: Settings, run: Run) -> None:
     """Record what the job needs, and raise MemoryNeeded where that is not free."""
     method, bin = settings.reconstruction.method, settings.input.bin
-    wide = widened(series, shape) if method in ITERATIVE else shape
+    wide = widened(series.image_shape[1], series.tilt, shape) if method in ITERATIVE else shape
     small = series.replace(pixel=series.pixel * bin, image_shape=tuple(n // bin for n in series.image_shape))
     kind = "fbp" if method == "wbp" else method
     needed = required_bytes(kind, small.scan(), small.grid(wide)) + 4 * len(series) * int(np.prod(series.image_shape))

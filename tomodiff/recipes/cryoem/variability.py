@@ -36,9 +36,9 @@ def variability(settings: Any, run: Run, progress: Progress) -> None:
         need_poses(particles, settings.input.path, "find their variability")
     view = view_of(chosen, particles)
     check_memory(run, particles, particles.box, view.padding, view.dtype, chosen.maps)
-    data, group = ParticleData(particles, view), point_group(chosen.symmetry)
+    data, group = ParticleData(particles, view, run.comm), point_group(chosen.symmetry)
     half = half_sets(particles.half, np.random.default_rng(settings.seed))
-    with progress.stage("all particles", total=len(data), unit="particle") as stage:
+    with progress.stage("all particles", total=len(data) // run.comm.size, unit="particle") as stage:
         everyone = first_round(data, data.values(), half, group, advance=stage.advance)
     noise, mask = residual_noise(data, everyone, everyone.values), mask_of(chosen.mask, everyone.halves, data)
     if mask is None:
@@ -61,6 +61,8 @@ def variability(settings: Any, run: Run, progress: Progress) -> None:
             _keep(checkpoints, state, state.iteration == iterations)
 
         found = analyse(data, everyone.values, half, noise, group, mask, start, ring, iterations, chosen.contrast, each)
+    if not run.comm.leads:
+        return
     with progress.stage("write"):
         _write(run, data, found, half, mask, chosen.frames)
         run.record(symmetry=chosen.symmetry, finest_a=data.box * data.particles.pixel / ring)
