@@ -86,6 +86,7 @@ def test_four_of_five_seeds_reach_half_of_nyquist(tmp_path: Path, measured: Meas
     assert sum(shell >= 16 for shell in reached) >= 4, reached
 
 
+@pytest.mark.slow
 def test_a_map_emerges_from_few_particles() -> None:
     """400 clear particles: eight shells of 16, in seconds."""
     rng = np.random.default_rng(5)

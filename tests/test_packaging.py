@@ -114,6 +114,7 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return bin_
 
 
+@pytest.mark.slow
 @pytest.mark.wheel
 class TestWheel:
     def test_it_fits_every_python_on_this_machine(self, wheel: Path) -> None:
