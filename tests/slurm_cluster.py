@@ -15,8 +15,8 @@ from pathlib import Path
 NEEDED = ("slurmctld", "slurmd", "munged", "sbatch")
 FAKE_GPUS = ("/dev/null", "/dev/zero")
 SHORT_ADDRESSES = {"MPIR_CVAR_CH4_NETMOD": "ofi"}
-"""UCX's addresses of ranks on two nodes are 9 kB of whatever memory held; now and then one of the lines in which MPICH tells
-them is longer than Slurm 22.05 reads, and the job hangs at its start."""
+"""UCX's addresses of ranks on two nodes are 9 kB of whatever memory held; now and then one of the lines in which MPICH
+tells them is longer than Slurm 22.05 reads, and the job hangs at its start."""
 CONFIG = """\
 ClusterName=tomotest
 SlurmctldHost={host}(127.0.0.1)
