@@ -5,6 +5,7 @@ from __future__ import annotations
 import glob
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 
 import h5py
@@ -15,16 +16,22 @@ from tomodiff.files.hdf5 import Hdf5Stack, dataset_at, nearest, open_hdf5
 from tomodiff.files.source import Source
 from tomodiff.files.tiff import MAGIC as TIFF_MAGIC
 
-SCANS = ("APS Data Exchange (.h5)", "NeXus NXtomo (.nxs, .nx, .h5)", "TIFF stack (folder, 'scan/*.tif', .tif)")
+SCANS = (
+    "APS Data Exchange (.h5)", "NeXus NXtomo (.nxs, .nx, .h5)", "TIFF stack (folder, 'scan/*.tif', .tif)",
+    "Nikon (.xtekct)", "Zeiss (.txrm, .xrm)",
+)  # fmt: skip
 """The scans that can be read, in words."""
+SCANNERS = {".xtekct": "nikon", ".txrm": "zeiss", ".xrm": "zeiss", ".txm": "zeiss"}
+"""Suffixes of files that a module of `tomodiff.files.scanners` reads."""
 
 
 @contextmanager
 def opened(path: Path, data_path: str | None = None) -> Iterator[Source]:
     """The scan at a path, open for reading and found consistent.  Raises DataError for what is no scan."""
     kind = scan_format(path)
-    if kind == "tiff":
-        source = tiff_scan.describe(path)
+    if kind != "hdf5":
+        described = tiff_scan if kind == "tiff" else import_module(f"tomodiff.files.scanners.{kind}")
+        source: Source = described.describe(path)
         source.check()
         yield source
         return
@@ -44,8 +51,10 @@ def opened(path: Path, data_path: str | None = None) -> Iterator[Source]:
 
 
 def scan_format(path: Path) -> str:
-    """The family "hdf5" or "tiff", by the first bytes.  Raises DataError for anything else."""
+    """The family "hdf5" or "tiff", by the first bytes, or a module of `SCANNERS`.  Raises DataError for others."""
     try:
+        if path.suffix.lower() in SCANNERS and path.is_file():
+            return SCANNERS[path.suffix.lower()]
         if path.is_dir():
             if tiff_scan.is_folder_of_tiffs(path):
                 return "tiff"

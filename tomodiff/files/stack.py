@@ -55,6 +55,30 @@ class Selection(Stack):
         return self.stack.raw(self.frames[frames], rows)
 
 
+@final
+class TurnedRound(Stack):
+    """Another stack whose images are turned by 180 degrees: its first pixel is the last here."""
+
+    def __init__(self, stack: Stack) -> None:
+        self.stack, self.name, self.shape, self.dtype = stack, stack.name, stack.shape, stack.dtype
+
+    def raw(self, frames: np.ndarray, rows: slice) -> np.ndarray:
+        start, stop, _ = rows.indices(self.shape[1])
+        return self.stack.raw(frames, slice(self.shape[1] - stop, self.shape[1] - start))[:, ::-1, ::-1]
+
+
+@final
+class Constant(Stack):
+    """Frames of one value, such as flat fields of which a file only says how bright they are."""
+
+    def __init__(self, value: float, shape: tuple[int, int, int], name: str) -> None:
+        self.value, self.shape, self.name, self.dtype = value, shape, name, np.dtype(np.float32)
+
+    def raw(self, frames: np.ndarray, rows: slice) -> np.ndarray:
+        n_rows = len(range(*rows.indices(self.shape[1])))
+        return np.full((len(frames), n_rows, self.shape[2]), self.value, self.dtype)
+
+
 def check_frames(path: object, field: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
     """Raise DataError unless an array of this shape and type can be frames (n, v, u) of real numbers."""
     if dtype.kind not in "iuf":
