@@ -1,4 +1,4 @@
-"""A small writer of OLE compound files ([MS-CFB]): streams in storages, each padded to a size that needs no mini stream."""
+"""A small writer of OLE compound files ([MS-CFB]): streams in storages, none in the mini stream."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ def write_ole(path: Path, streams: dict[str, bytes]) -> None:
             entries.append(_entry(name.split("/")[1], 2, right=following, start=starts[name], size=kept))
     body = b"".join(entries).ljust(directory * SECTOR, b"\0") + b"".join(padded.values())
     table = struct.pack(f"<{len(fat)}I", *fat).ljust(fats * SECTOR, b"\xff")
-    header = struct.pack("<8s16sHHHHH6xIIIIIIIII", bytes.fromhex("D0CF11E0A1B11AE1"), bytes(16), 0x3E, 3, 0xFFFE, 9, 6, 0,
-                         fats, first, 0, LEAST, END, 0, END, 0)  # fmt: skip
+    numbers = (0x3E, 3, 0xFFFE, 9, 6, 0, fats, first, 0, LEAST, END, 0, END, 0)
+    header = struct.pack("<8s16xHHHHH6xIIIIIIIII", bytes.fromhex("D0CF11E0A1B11AE1"), *numbers)
     header += struct.pack("<109I", *range(fats), *[FREE] * (109 - fats))
     path.write_bytes(header + table + body)
 

@@ -18,8 +18,8 @@ from tomodiff.simulate import ellipsoid
 VIEWS, ROWS, COLUMNS, PIXEL, NEAR, FAR, WHITE = 30, 24, 40, 0.8, 60.0, 200.0, 50000.0
 FIELDS = {
     "Name": "cell", "Projections": VIEWS, "DetectorPixelsX": COLUMNS, "DetectorPixelsY": ROWS,
-    "DetectorPixelSizeX": PIXEL, "DetectorPixelSizeY": PIXEL, "SrcToObject": NEAR, "SrcToDetector": FAR, "WhiteLevel": WHITE, "InitialAngle": 7,
-    "AngularStep": 12, "InputSeparator": "_", "XraykV": 120,
+    "DetectorPixelSizeX": PIXEL, "DetectorPixelSizeY": PIXEL, "SrcToObject": NEAR, "SrcToDetector": FAR,
+    "WhiteLevel": WHITE, "InitialAngle": 7, "AngularStep": 12, "InputSeparator": "_", "XraykV": 120,
 }  # fmt: skip
 
 

@@ -60,17 +60,15 @@ def test_a_scan_of_many_frames_with_its_flat_field(tmp_path: Path) -> None:
     assert data.meta["energy_kev"] == pytest.approx(40)
     part = read(path, views=slice(98, 104), rows=slice(3, 9))
     assert (part.data == counts[98:104, 3:9]).all()
-    made = minus_log(flat_field(data)[0])[0]
+    made = minus_log(flat_field(data))
     np.testing.assert_allclose(made.data, integrals, atol=1e-3)
 
 
 def test_shifts_are_in_the_geometry(tmp_path: Path, rng: np.random.Generator) -> None:
     """A view that has to be moved by some pixels sees a point so many pixels on the other side."""
     u, v = rng.uniform(-3, 3, (2, VIEWS)).astype("<f4")
-    path = tmp_path / "s.txrm"
-    write_ole(
-        path, streams(np.ones((VIEWS, ROWS, COLUMNS), "<u2"), **{"Alignment/X-Shifts": u, "Alignment/Y-Shifts": v})
-    )
+    path, shifts = tmp_path / "s.txrm", {"Alignment/X-Shifts": u, "Alignment/Y-Shifts": v}
+    write_ole(path, streams(np.ones((VIEWS, ROWS, COLUMNS), "<u2"), **shifts))
     scan, points = read(path).scan, rng.uniform(-3, 3, (10, 3))
     expected = cone().project(points) - np.stack([v, u], 1)[:, None]
     np.testing.assert_allclose(scan.project(points), expected, atol=1e-3)

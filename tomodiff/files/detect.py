@@ -18,10 +18,12 @@ from tomodiff.files.tiff import MAGIC as TIFF_MAGIC
 
 SCANS = (
     "APS Data Exchange (.h5)", "NeXus NXtomo (.nxs, .nx, .h5)", "TIFF stack (folder, 'scan/*.tif', .tif)",
-    "Nikon (.xtekct)", "Zeiss (.txrm, .xrm)",
+    "Nikon (.xtekct)", "Zeiss (.txrm, .xrm)", "RTK (.xml, .mha, .mhd)",
 )  # fmt: skip
 """The scans that can be read, in words."""
-SCANNERS = {".xtekct": "nikon", ".txrm": "zeiss", ".xrm": "zeiss", ".txm": "zeiss"}
+SCANNERS = {
+    ".xtekct": "nikon", ".txrm": "zeiss", ".xrm": "zeiss", ".txm": "zeiss", ".xml": "rtk", ".mha": "rtk", ".mhd": "rtk",
+}  # fmt: skip
 """Suffixes of files that a module of `tomodiff.files.scanners` reads."""
 
 

@@ -1,9 +1,9 @@
 """Zeiss (Xradia) microscopes: .txrm scans and .xrm images, OLE files with one stream for each frame.
 
-What the streams mean is as dxchange (De Carlo et al. 2014, J. Synchrotron Rad. 21, 1224; `reader.read_txrm`) and the Core
-Imaging Library (`ZEISSDataReader`) have it: angles in degrees by which the sample turns, against ours; PixelSize in
-micrometres at the sample; distances in mm; shifts in pixels by which a view has to be moved to be aligned.  Shifts become
-part of the geometry, so that no pixel is interpolated.  ReferenceData is the flat field.
+What the streams mean is as dxchange (De Carlo et al. 2014, J. Synchrotron Rad. 21, 1224; `reader.read_txrm`) and the
+Core Imaging Library (`ZEISSDataReader`) have it: angles in degrees by which the sample turns, against ours; PixelSize
+in micrometres at the sample; distances in mm; shifts in pixels by which a view has to be moved to be aligned.  Shifts
+become part of the geometry, so that no pixel is interpolated.  ReferenceData is the flat field.
 """
 
 from __future__ import annotations
