@@ -55,6 +55,7 @@ def test_each_image_counts_in_all_equivalent_poses(rng: np.random.Generator) -> 
     assert np.allclose(found["C2"][:, 1:, 1:], turned, atol=1e-3 * np.abs(known).max())
 
 
+@pytest.mark.slow
 def test_noise_is_measured_and_the_fsc_predicts_the_truth() -> None:
     """The FSC of half maps F says that the map of all agrees with the truth by sqrt(2 F / (1 + F))."""
     rng = np.random.default_rng(1)

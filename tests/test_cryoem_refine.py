@@ -112,6 +112,7 @@ def test_with_the_map_unknown_it_comes_within_a_shell_of_true_poses(seed: int, m
     assert found >= best - 1
 
 
+@pytest.mark.slow
 def test_half_maps_improve_from_round_to_round() -> None:
     rng = np.random.default_rng(3)
     truth, _ = particles(blobs(3), 300, rng, snr=0.3)

@@ -55,6 +55,7 @@ def test_the_faults_are_in_it() -> None:
     assert air.mean(axis=0).std() == pytest.approx(0.01, rel=0.15)
 
 
+@pytest.mark.slow
 def test_the_script_makes_the_file() -> None:
     kept, made, known = read(SAMPLE), make_samples.measured(), read_truth(SAMPLE)
     assert made.scan == kept.scan

@@ -34,11 +34,10 @@ def test_comes_back_exactly(tmp_path: Path, rng: np.random.Generator, name: str,
     assert not [p for p in tmp_path.iterdir() if p.name.startswith(".")]
 
 
-@pytest.mark.parametrize("name", ["a.mrc", "a.nii", "a.nii.gz"])
+@pytest.mark.parametrize("name", ["a.mrc", "a.nii", "a.nii.gz", "a.mha", "a.nrrd"])
 def test_comes_back_with_the_precision_of_the_header(tmp_path: Path, rng: np.random.Generator, name: str) -> None:
-    if ".nii" in name:
-        pytest.importorskip("nibabel")
-    made = result(rng, turned=".nii" in name)
+    pytest.importorskip("nibabel" if ".nii" in name else "SimpleITK" if name[2:] in ("mha", "nrrd") else "mrcfile")
+    made = result(rng, turned=name != "a.mrc")
     write(tmp_path / name, made)
     volume, grid, meta = read_volume(tmp_path / name)
     np.testing.assert_array_equal(volume, made.volume)
@@ -267,3 +266,29 @@ def test_what_is_no_volume(tmp_path: Path) -> None:
         read_volume(tmp_path / "c.npy")
     with pytest.raises(DataError, match="slices"):
         read_volume(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["a.mha", "a.nrrd"])
+def test_itk_finds_every_voxel_where_the_grid_has_it(tmp_path: Path, rng: np.random.Generator, name: str) -> None:
+    sitk = pytest.importorskip("SimpleITK", reason="SimpleITK is not installed (the extra medical)")
+    made = result(rng, turned=True)
+    write(tmp_path / name, made)
+    image = sitk.ReadImage(str(tmp_path / name))
+    for index in ((0, 0, 0), (2, 1, 0), tuple(n - 1 for n in made.grid.shape[::-1])):
+        place = made.grid.world_from_index @ [*index, 1]
+        np.testing.assert_allclose(image.TransformIndexToPhysicalPoint(index), place, atol=1e-5)
+        assert image.GetPixel(*index) == made.volume[index[::-1]]
+
+
+def test_a_left_handed_image_is_mirrored(tmp_path: Path) -> None:
+    sitk = pytest.importorskip("SimpleITK", reason="SimpleITK is not installed (the extra medical)")
+    image = sitk.GetImageFromArray(np.arange(24, dtype=np.float32).reshape(2, 3, 4))
+    image.SetDirection((-1, 0, 0, 0, 1, 0, 0, 0, 1))
+    image.SetOrigin((10.0, 0.0, 0.0))
+    sitk.WriteImage(image, str(tmp_path / "a.mha"))
+    volume, grid, meta = read_volume(tmp_path / "a.mha")
+    assert "mirrored" in meta and volume[0, 0, 3] == 0
+    np.testing.assert_allclose(grid.world_from_index @ [3, 0, 0, 1], [10, 0, 0], atol=1e-9)
+    (tmp_path / "b.mha").write_bytes((tmp_path / "a.mha").read_bytes()[:-40])
+    with pytest.raises(DataError, match=r"b\.mha"):
+        read_volume(tmp_path / "b.mha")

@@ -171,7 +171,8 @@ def test_a_full_disk_ends_it_with_a_message(scan: Path, tmp_path: Path) -> None:
 
 @pytest.mark.faults
 @pytest.mark.skipif(sys.platform != "linux", reason="limits of memory are those of Linux")
-@pytest.mark.parametrize("method", ["cgls", pytest.param("fdk", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("method", ["fdk", "cgls"])
+@pytest.mark.slow
 def test_stopped_it_goes_on_to_the_same_bits(method: str, scan: Path, tmp_path: Path) -> None:
     small = ["--set", "reconstruction.memory_gb=0.15", "--checkpoint-every", "1"]
     job = run(*arguments(scan, "whole.npy", method), *small, cwd=tmp_path)

@@ -176,6 +176,7 @@ def test_a_wheel_runs_on_every_machine_of_its_kind(index: None, tree: Path, tmp_
 
 
 @pytest.mark.wheel
+@pytest.mark.slow
 def test_an_editable_install_finds_its_kernels(index: None, tree: Path, tmp_path: Path) -> None:
     edited = shutil.copytree(tree, tmp_path / "edited")
     bin_ = make_environment(tmp_path / "venv")

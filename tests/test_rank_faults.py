@@ -80,6 +80,7 @@ def test_a_job_that_ends_early_goes_on_to_the_same_bits(how: str, scans: dict[st
 @started
 @pytest.mark.faults
 @pytest.mark.skipif(not shutil.which("ps"), reason="there is no ps here")
+@pytest.mark.slow
 def test_a_rank_that_is_held_up_is_waited_for(scans: dict[str, Path], tmp_path: Path) -> None:
     few = ["--set", "reconstruction.iterations=60"]
     whole = reconstruct(2, scans["cone"], tmp_path / "whole.npy", *LONG, *few, corrections=[])

@@ -117,6 +117,7 @@ def test_preempted_it_is_queued_again_and_goes_on(cluster: dict[str, str], confi
     assert (np.load(tmp_path / "out.npy") == np.load(tmp_path / "whole.npy")).all()
 
 
+@pytest.mark.slow
 def test_a_table_of_datasets(cluster: dict[str, str], config: Path, tmp_path: Path) -> None:
     pytest.importorskip("snakemake_executor_plugin_cluster_generic", reason="the extra `cluster` is not installed")
     (tmp_path / "torn.h5").write_bytes((tmp_path / "scan.h5").read_bytes()[:3000])

@@ -149,6 +149,7 @@ def test_pdhg_takes_smooth_terms_without_a_prox() -> None:
     assert f(state.x) == pytest.approx(f(expected.x), rel=1e-7)
 
 
+@pytest.mark.slow
 def test_pdhg_of_counts_is_mlem_and_scipy() -> None:
     A, _, _, x = problem()
     truth = np.maximum(np.random.default_rng(5).standard_normal(SHAPE), 0.05)

@@ -132,6 +132,7 @@ def test_stereo_without_shading(tmp_path: Path, measured: Measured) -> None:
     assert found <= 0.75 * start
 
 
+@pytest.mark.slow
 def test_an_earth_satellites_rpc(ground: Terrain, tmp_path: Path) -> None:
     """Images with RPC in UTM, rendered with their tags and fitted; the sun by a table."""
     from pyproj import Transformer

@@ -106,6 +106,7 @@ def test_limited_memory_steps_find_the_same(folder: Path, tmp_path: Path) -> Non
     assert np.sqrt(np.mean((albedo / read_raster(folder / "truth_albedo.tif").values - 1)[EDGE] ** 2)) <= 0.02
 
 
+@pytest.mark.slow
 class TestFloating:
     """Images made darker, brighter and hazier than they are said to be, and suns told wrong."""
 

@@ -25,6 +25,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return made
 
 
+@pytest.mark.slow
 def test_ground_through_an_atmosphere(folder: Path, tmp_path: Path) -> None:
     """Images of the independent renderer with the air of ISIS's composition over them: with the air known, heights and
     albedo come out as without it, ignored, they do not; on the true heights its depth is found from a wrong one."""

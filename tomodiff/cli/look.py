@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 Root = Annotated[Path | None, typer.Option("--root", metavar="FOLDER", help="particles: where to look for stacks")]
 
-VOLUMES = (".mrc", ".map", ".rec", ".nii", ".nii.gz", ".npy")
+VOLUMES = (".mrc", ".map", ".rec", ".nii", ".nii.gz", ".nrrd")
 """Suffixes of files that are volumes and never scans."""
 
 MM_IN_ANGSTROM = 1e7

@@ -19,10 +19,12 @@ from tomodiff.files.tiff import MAGIC as TIFF_MAGIC
 SCANS = (
     "APS Data Exchange (.h5)", "NeXus NXtomo (.nxs, .nx, .h5)", "TIFF stack (folder, 'scan/*.tif', .tif)",
     "Nikon (.xtekct)", "Zeiss (.txrm, .xrm)", "RTK (.xml, .mha, .mhd)",
+    "arrays with a YAML file (.npy, .npz, .png, .mat)",
 )  # fmt: skip
 """The scans that can be read, in words."""
 SCANNERS = {
     ".xtekct": "nikon", ".txrm": "zeiss", ".xrm": "zeiss", ".txm": "zeiss", ".xml": "rtk", ".mha": "rtk", ".mhd": "rtk",
+    ".npy": "arrays", ".npz": "arrays", ".png": "arrays", ".mat": "arrays",
 }  # fmt: skip
 """Suffixes of files that a module of `tomodiff.files.scanners` reads."""
 

@@ -8,18 +8,19 @@ from typing import Any
 import numpy as np
 
 from tomodiff.errors import ConfigError, DataError
-from tomodiff.files import volume_hdf5, volume_mrc, volume_nifti, volume_npy, volume_tiff
+from tomodiff.files import volume_hdf5, volume_itk, volume_mrc, volume_nifti, volume_npy, volume_tiff
 from tomodiff.files.atomic import replacing
 from tomodiff.files.tiff import MAGIC as TIFF_MAGIC
 from tomodiff.files.tiff import tiffs_in
 from tomodiff.geometry import Grid
 from tomodiff.result import Result
 
-SUFFIXES = (".h5", ".hdf5", ".tif", ".tiff", ".mrc", ".nii", ".nii.gz", ".npy")
+SUFFIXES = (".h5", ".hdf5", ".tif", ".tiff", ".mrc", ".nii", ".nii.gz", ".mha", ".nrrd", ".npy")
 
 
 def write(path: str | Path, result: Result, *, compression: str | None = None) -> None:
-    """Write a reconstructed volume: .h5, .tif (one file), .mrc, .nii, .nii.gz, .npy, or "folder/" for a TIFF per slice.
+    """Write a reconstructed volume: .h5, .tif (one file), .mrc, .nii, .nii.gz, .mha, .nrrd, .npy, or "folder/" for
+    a TIFF per slice.
 
     All carry the grid in mm and the unit; how exactly is said in the module of each format.  `compression` "gzip"
     applies to .h5 and TIFF.  The file appears whole or not at all and takes the place of one that is there.  Raises
@@ -53,6 +54,8 @@ def _check(path: Path, suffix: str, result: Result) -> None:
         volume_mrc.check(path, result)
     elif suffix in (".nii", ".nii.gz"):
         volume_nifti.check(path, result)
+    elif suffix in volume_itk.SUFFIXES:
+        volume_itk.check(path, result)
 
 
 def _write_as(suffix: str, target: Path, result: Result, compression: str | None) -> None:
@@ -64,6 +67,8 @@ def _write_as(suffix: str, target: Path, result: Result, compression: str | None
         volume_mrc.write(target, result)
     elif suffix == ".npy":
         volume_npy.write(target, result)
+    elif suffix in volume_itk.SUFFIXES:
+        volume_itk.write(target, result)
     else:
         volume_nifti.write(target, result)
 
@@ -93,6 +98,8 @@ def read_volume(path: str | Path) -> tuple[np.ndarray, Grid, dict[str, Any]]:
         return volume_npy.read(path)
     if suffix in (".nii", ".nii.gz"):
         return volume_nifti.read(path)
+    if suffix in (*volume_itk.SUFFIXES, ".mhd"):
+        return volume_itk.read(path)
     if suffix in (".mrc", ".map", ".rec", ".st", ".ali"):
         return volume_mrc.read(path)
     raise DataError(path, "", f"a volume in one of {', '.join(SUFFIXES)}", f"suffix {suffix!r}, first bytes {start!r}")

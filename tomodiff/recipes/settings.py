@@ -32,7 +32,7 @@ METHOD_DEFAULTS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
 
 SUFFIXES = MappingProxyType(
     {".h5": "h5", ".hdf5": "h5", ".tif": "tiff", ".tiff": "tiff", ".mrc": "mrc", ".nii": "nii", ".nii.gz": "nii.gz"}
-    | {".npy": "npy"}
+    | {".mha": "mha", ".nrrd": "nrrd", ".npy": "npy"}
 )
 """The suffix of a volume file and its format."""
 
@@ -216,7 +216,9 @@ class Output(Section):
     path: fields.File = Field(
         default=Path("reconstruction"), description="volume file, or (without suffix) the folder of the whole run"
     )
-    format: fields.Format | None = Field(default=None, description="h5, tiff, tiffs, mrc, nii, nii.gz or npy")
+    format: fields.Format | None = Field(
+        default=None, description="h5, tiff, tiffs, mrc, nii, nii.gz, mha, nrrd or npy"
+    )
     checkpoint_every: fields.Count | None = Field(default=None, description="iterations between checkpoints")
     checkpoint_seconds: fields.Duration | None = Field(default=60.0, description="seconds between checkpoints")
     overwrite: fields.Switch = Field(default=False, description="replace an earlier run at the same place")
