@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from tests.tilt_series import COLUMNS, PIXEL, ROWS, write_series
-from tomodiff.errors import ConfigError, Stopped
+from tomodiff.errors import ConfigError, MemoryNeeded, Stopped
 from tomodiff.ranks import Comm
 from tomodiff.recipes.cryoem.tilt_reconstruct import prepared, tomogram_wbp
 from tomodiff.recipes.cryoem.tomogram import tomogram
@@ -153,3 +153,19 @@ def test_binning_halves_the_tomogram(folder: Path) -> None:
 def test_settings_that_do_not_fit_are_refused_by_name(folder: Path, changes: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         carry_out(folder, **changes)
+
+
+def test_what_does_not_fit_goes_in_slabs(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Weighted back projection into a file, the same to the bit; other methods say what they need."""
+    thick = {"reconstruction__thickness_a": 4000.0}
+    whole, least = carry_out(folder, **thick), 2_500_000
+    monkeypatch.setattr("tomodiff.recipes.cryoem.tomogram.free_bytes", lambda: least)
+    diary = Diary(folder)
+    made = carry_out(folder, diary, **thick)
+    assert isinstance(made.volume, np.memmap) and "slabs on disk" in diary.warnings[-1]
+    np.testing.assert_array_equal(made.volume, whole.volume)
+    with pytest.raises(MemoryNeeded, match="or wbp"):
+        carry_out(folder, reconstruction__method="sirt", **thick)
+    monkeypatch.setattr("tomodiff.recipes.cryoem.tomogram.free_bytes", lambda: 1000)
+    with pytest.raises(MemoryNeeded):
+        carry_out(folder)

@@ -20,6 +20,7 @@ from tomodiff.objective import Gaussian, TotalVariation
 from tomodiff.prepare.dose import dose_weighted
 from tomodiff.prepare.tilt_images import aligned_images, bin_images, check_images, normalised, tapered
 from tomodiff.projectors import XRay
+from tomodiff.projectors.xray_blocks import even_parts, rows_that_see
 from tomodiff.ranks import ALONE, Comm, Spread, SpreadData, own_views
 from tomodiff.recipes.invert import PROX_ITERATIONS, automatic_tv_weight
 from tomodiff.solvers import Cgls, Fista, Sirt, State, iterate
@@ -79,22 +80,30 @@ def tomogram_wbp(
     window: str = "ram-lak",
     sirt_iterations: int | None = None,
     padding: str = "edge",
+    slabs: int = 1,
+    out: np.ndarray | None = None,
     device: Callable[[np.ndarray], Array] = np.asarray,
 ) -> np.ndarray:
     """The tomogram (z, y, x) of `shape` by weighted back projection; voxels have the size of the images' pixels.
 
-    weighting, window, sirt_iterations: see `tilt_filter`; its thickness is that of the tomogram.  padding: see
-    `filter_views`.  Directions that were not measured count as zero.  Radermacher 1988 (J. Electron Microsc. Tech.
-    9, 359); Harauz & van Heel 1986 for "exact".
+    slabs: so many along y, one after the other, into `out`, which may lie in a file; each takes the rows of the images
+    that see it.  weighting, window, sirt_iterations: see `tilt_filter`; its thickness is that of the tomogram.
+    padding: see `filter_views`.  Directions that were not measured count as zero.  Radermacher 1988 (J. Electron
+    Microsc. Tech. 9, 359); Harauz & van Heel 1986 for "exact".
     """
     series = data.series
     size = padded_size(series.image_shape[1])
     thickness = shape[0] * series.pixel
     response = tilt_filter(size, series.pixel, data.tilts, thickness, weighting, window, sirt_iterations)
-    filtered = filter_views(device(data.images), response[own_views(data.comm)], padding)
-    made = back_project(filtered, series.scan(turned=True), series.grid(shape, turned=True))
-    volume = to_numpy(data.comm.sum(made)[0])
-    return np.ascontiguousarray(to_tomogram(volume))
+    scan, grid = series.scan(turned=True), series.grid(shape, turned=True)
+    volume = np.empty(shape, data.images.dtype) if out is None else out
+    for part in even_parts(shape[1], slabs):
+        rows = (0, series.image_shape[0]) if slabs == 1 else rows_that_see(scan, grid[part])
+        seen = device(np.ascontiguousarray(data.images[:, slice(*rows)]))
+        filtered = filter_views(seen, response[own_views(data.comm)], padding)
+        made = back_project(filtered, scan.rows(*rows), grid[part])
+        volume[:, part] = to_tomogram(to_numpy(data.comm.sum(made)[0]))
+    return volume
 
 
 def widened(columns: int, tilts: np.ndarray, shape: tuple[int, int, int]) -> tuple[int, int, int]:

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from tomodiff.array import Array, namespace
+from tomodiff.core.filed import npy_file
 from tomodiff.errors import ConfigError, MemoryNeeded
 from tomodiff.files.cryoem.tilt_series import read_tilt_images, read_tilt_series
 from tomodiff.geometry import Grid
@@ -112,7 +113,7 @@ def tomogram(
         raise ConfigError(f"reconstruction.taper: expected 0 to {least // 2} pixels, found {chosen.taper}")
     spacing = series.pixel * settings.input.bin
     shape = shape_of(series, chosen.thickness_a, settings.input.bin)
-    _check_memory(series, shape, settings, run)
+    slabs = _slabs(series, shape, settings, run)
     if run.comm.size > len(series):
         raise ConfigError(f"{run.comm.size} ranks: expected no more than images in the series, {len(series)}")
     own = series[own_views(run.comm)] if run.comm.size > 1 else series
@@ -145,6 +146,8 @@ def tomogram(
                 weighting=chosen.weighting or "ramp",
                 window=chosen.filter or "ram-lak",
                 sirt_iterations=chosen.sirt_filter,
+                slabs=slabs,
+                out=None if slabs == 1 else _in_file(shape, run),
                 device=device,
             )
     grid = data.series.grid(shape)
@@ -192,20 +195,35 @@ def shape_of(series: TiltSeries, thickness: float | None, bin: int) -> tuple[int
     return depth, height, width
 
 
-def _check_memory(series: TiltSeries, shape: tuple[int, int, int], settings: Settings, run: Run) -> None:
-    """Record what the job needs, and raise MemoryNeeded where that is not free."""
+def _in_file(shape: tuple[int, int, int], run: Run) -> np.ndarray:
+    """Room for a tomogram among what a run keeps until it ends."""
+    return npy_file(run.checkpoint().parent / "volume.npy", shape, np.float32)
+
+
+def _slabs(series: TiltSeries, shape: tuple[int, int, int], settings: Settings, run: Run) -> int:
+    """In how many slabs the job is done: one, or where that is not free, as many as fit, if the method has slabs.
+
+    What is needed is recorded; MemoryNeeded where no slab fits.
+    """
     method, bin = settings.reconstruction.method, settings.input.bin
     wide = widened(series.image_shape[1], series.tilt, shape) if method in ITERATIVE else shape
     small = series.replace(pixel=series.pixel * bin, image_shape=tuple(n // bin for n in series.image_shape))
     kind = "fbp" if method == "wbp" else method
-    needed = required_bytes(kind, small.scan(), small.grid(wide)) + 4 * len(series) * int(np.prod(series.image_shape))
-    free = free_bytes()
+    raw, free = 4 * len(series) * int(np.prod(series.image_shape)), free_bytes()
+    needed = required_bytes(kind, small.scan(), small.grid(wide)) + raw
     run.record(memory_needed=in_units(needed), memory_free=in_units(free))
-    if needed > USABLE * free:
-        raise MemoryNeeded(
-            f"{settings.input.path}: {method} of {' x '.join(map(str, wide))} voxels needs {in_units(needed)} of "
-            f"memory, {in_units(free)} are free. Try --bin {2 * bin}, or less thickness"
-        )
+    if needed <= USABLE * free:
+        return 1
+    for slabs in range(2, shape[1] + 1) if method == "wbp" and run.comm.size == 1 else ():
+        thin = shape[0], -(-shape[1] // slabs), shape[2]
+        if required_bytes(kind, small.scan(), small.grid(thin)) + raw <= USABLE * free:
+            told = f"{in_units(needed)} of memory, {in_units(free)} are free"
+            run.warn(f"the tomogram needs {told}: done in {slabs} slabs on disk")
+            return slabs
+    raise MemoryNeeded(
+        f"{settings.input.path}: {method} of {' x '.join(map(str, wide))} voxels needs {in_units(needed)} of "
+        f"memory, {in_units(free)} are free. Try --bin {2 * bin}, less thickness, or wbp, which goes slab by slab"
+    )
 
 
 def _iterate(
