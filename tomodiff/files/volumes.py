@@ -8,19 +8,30 @@ from typing import Any
 import numpy as np
 
 from tomodiff.errors import ConfigError, DataError
-from tomodiff.files import volume_hdf5, volume_itk, volume_mrc, volume_nifti, volume_npy, volume_tiff
+from tomodiff.files import (
+    volume_dicom,
+    volume_hdf5,
+    volume_itk,
+    volume_mrc,
+    volume_nifti,
+    volume_npy,
+    volume_tiff,
+    volume_zarr,
+)
 from tomodiff.files.atomic import replacing
 from tomodiff.files.tiff import MAGIC as TIFF_MAGIC
 from tomodiff.files.tiff import tiffs_in
 from tomodiff.geometry import Grid
 from tomodiff.result import Result
 
-SUFFIXES = (".h5", ".hdf5", ".tif", ".tiff", ".mrc", ".nii", ".nii.gz", ".mha", ".nrrd", ".npy")
+SUFFIXES = (".h5", ".hdf5", ".tif", ".tiff", ".mrc", ".nii", ".nii.gz", ".mha", ".nrrd", ".npy", ".zarr", ".dcm")
+FOLDERS = {".zarr": volume_zarr, ".dcm": volume_dicom}
+"""Formats that are folders."""
 
 
 def write(path: str | Path, result: Result, *, compression: str | None = None) -> None:
-    """Write a reconstructed volume: .h5, .tif (one file), .mrc, .nii, .nii.gz, .mha, .nrrd, .npy, or "folder/" for
-    a TIFF per slice.
+    """Write a reconstructed volume: .h5, .tif (one file), .mrc, .nii, .nii.gz, .mha, .nrrd, .npy, .zarr (OME-Zarr),
+    .dcm (a DICOM series in a folder), or "folder/" for a TIFF per slice.
 
     All carry the grid in mm and the unit; how exactly is said in the module of each format.  `compression` "gzip"
     applies to .h5 and TIFF.  The file appears whole or not at all and takes the place of one that is there.  Raises
@@ -42,6 +53,10 @@ def write(path: str | Path, result: Result, *, compression: str | None = None) -
     if suffix not in SUFFIXES:
         raise ConfigError(f"{path}: expected one of {', '.join(SUFFIXES)}, or a folder (ending in /), found {suffix!r}")
     _check(path, suffix, result)
+    if suffix in FOLDERS:
+        with replacing(path, n_bytes, folder=True) as temporary:
+            FOLDERS[suffix].write(temporary, result)
+        return
     with replacing(path, n_bytes) as temporary:
         _write_as(suffix, temporary, result, compression)
     if suffix == ".npy":
@@ -56,6 +71,8 @@ def _check(path: Path, suffix: str, result: Result) -> None:
         volume_nifti.check(path, result)
     elif suffix in volume_itk.SUFFIXES:
         volume_itk.check(path, result)
+    elif suffix in FOLDERS:
+        FOLDERS[suffix].check(path, result)
 
 
 def _write_as(suffix: str, target: Path, result: Result, compression: str | None) -> None:
@@ -82,8 +99,12 @@ def read_volume(path: str | Path) -> tuple[np.ndarray, Grid, dict[str, Any]]:
     path = Path(path)
     try:
         if path.is_dir():
+            if volume_zarr.is_zarr(path):
+                return volume_zarr.read(path)
+            if volume_dicom.is_series(path):
+                return volume_dicom.read(path)
             if not tiffs_in(path):
-                raise DataError(path, "", "a folder with TIFF slices", "none")
+                raise DataError(path, "", "a folder with TIFF or DICOM slices, or OME-Zarr", "none")
             return volume_tiff.read_slices(path)
         with path.open("rb") as stream:
             start = stream.read(8)

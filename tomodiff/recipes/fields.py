@@ -89,8 +89,8 @@ Switch = Annotated[bool, expected("true or false")]
 
 Flag = Annotated[Literal["auto", "off"], expected("auto or off")]
 Format = Annotated[
-    Literal["h5", "tiff", "tiffs", "mrc", "nii", "nii.gz", "mha", "nrrd", "npy"],
-    expected("h5, tiff, tiffs, mrc, nii, nii.gz, mha, nrrd or npy"),
+    Literal["h5", "tiff", "tiffs", "mrc", "nii", "nii.gz", "mha", "nrrd", "npy", "zarr", "dcm"],
+    expected("h5, tiff, tiffs, mrc, nii, nii.gz, mha, nrrd, npy, zarr or dcm"),
 ]
 AutoWeight = Annotated[
     Literal["auto"] | Annotated[float, Field(ge=0, allow_inf_nan=False)], expected("auto or a number of at least 0")

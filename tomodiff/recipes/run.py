@@ -243,7 +243,7 @@ class Run:
     def finish(self, result: Result, volume_written: bool = False) -> None:
         """Write the volume (unless the recipe has, slab by slab), remove the checkpoint, mark the run as done."""
         if not volume_written:
-            write(self.volume_path, result)
+            write(self.volume_path if self.volume_path.suffix else f"{self.volume_path}/", result)  # a slice per TIFF
         for text in result.warnings:
             self.warn(text)
         self.save_report_data("volume", summary(result))

@@ -32,7 +32,7 @@ METHOD_DEFAULTS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
 
 SUFFIXES = MappingProxyType(
     {".h5": "h5", ".hdf5": "h5", ".tif": "tiff", ".tiff": "tiff", ".mrc": "mrc", ".nii": "nii", ".nii.gz": "nii.gz"}
-    | {".mha": "mha", ".nrrd": "nrrd", ".npy": "npy"}
+    | {".mha": "mha", ".nrrd": "nrrd", ".npy": "npy", ".zarr": "zarr", ".dcm": "dcm"}
 )
 """The suffix of a volume file and its format."""
 
@@ -217,7 +217,7 @@ class Output(Section):
         default=Path("reconstruction"), description="volume file, or (without suffix) the folder of the whole run"
     )
     format: fields.Format | None = Field(
-        default=None, description="h5, tiff, tiffs, mrc, nii, nii.gz, mha, nrrd or npy"
+        default=None, description="h5, tiff, tiffs, mrc, nii, nii.gz, mha, nrrd, npy, zarr or dcm"
     )
     checkpoint_every: fields.Count | None = Field(default=None, description="iterations between checkpoints")
     checkpoint_seconds: fields.Duration | None = Field(default=60.0, description="seconds between checkpoints")
