@@ -17,7 +17,7 @@ from tomodiff.files import ScanInfo, probe, read
 from tomodiff.geometry import Scan, check_pair
 from tomodiff.recipes.correct import corrected, geometry_for, grid_of, part_of, result_of
 from tomodiff.recipes.device import device_named
-from tomodiff.recipes.invert import invert
+from tomodiff.recipes.invert import SUBSETS, invert
 from tomodiff.recipes.memory import ANALYTIC, USABLE, free_bytes, in_units, required_bytes
 from tomodiff.recipes.on_disk import METHODS as ON_DISK
 from tomodiff.recipes.on_disk import plan_for, plan_under_way, reconstruct_on_disk
@@ -57,6 +57,8 @@ def reconstruct(settings: CtSettings, run: Run, progress: Progress) -> Result | 
     if settings.preview:
         return preview(scan, grid, method, settings, run, progress, device)
     if run.comm.size > 1:
+        if method in SUBSETS:
+            raise ConfigError(f"reconstruction.method: {method} is done by one process; take sirt, cgls or fista-tv")
         rows = rows_at_a_time(settings, method, scan, grid, info.n_flats + info.n_darks, run)
         if rows:
             return reconstruct_in_rank_rows(settings, scan, rows, run, progress, device)
@@ -67,7 +69,7 @@ def reconstruct(settings: CtSettings, run: Run, progress: Progress) -> Result | 
         volume = to_numpy(invert(dataset, grid, method, settings, run, progress, device, whole=whole))
         made = result_of(volume, grid, dataset, report, method, settings, run)
         return made.replace(meta=made.meta | {"scan": str(whole)})
-    needed = required_bytes(method, scan, grid, info.n_flats + info.n_darks, _item(settings))
+    needed = required_bytes(method, scan, grid, info.n_flats + info.n_darks, _item(settings), _subsets(settings))
     free = free_bytes(settings.reconstruction.memory_gb)
     run.record(memory_needed=in_units(needed), memory_free=in_units(free))
     rows, plan = rows_under_way(run), plan_under_way(run)  # a run that is resumed goes on as it began
@@ -112,6 +114,10 @@ def device_of(settings: CtSettings) -> Callable[[np.ndarray], Array]:
 
 def _item(settings: CtSettings) -> int:
     return 4 if settings.reconstruction.dtype == "float32" else 8
+
+
+def _subsets(settings: CtSettings) -> int | None:
+    return settings.reconstruction.subsets
 
 
 def _fits(method: str, scan: Scan) -> None:

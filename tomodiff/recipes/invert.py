@@ -13,7 +13,7 @@ from tomodiff.array import Array, namespace
 from tomodiff.core import Functional
 from tomodiff.errors import ConfigError, Diverged
 from tomodiff.geometry import Grid, Scan
-from tomodiff.objective import Gaussian, TotalVariation
+from tomodiff.objective import Gaussian, Poisson, TotalVariation
 from tomodiff.projectors import XRay
 from tomodiff.ranks import ALONE, Comm, Spread, SpreadData, own_views
 from tomodiff.recipes.checkpoints import Checkpoints
@@ -22,7 +22,7 @@ from tomodiff.recipes.progress import Progress
 from tomodiff.recipes.run import Run
 from tomodiff.recipes.settings import CtSettings, Reconstruction
 from tomodiff.result import Dataset
-from tomodiff.solvers import Cgls, Fista, MaxIterations, RelativeChange, Sirt, State, iterate
+from tomodiff.solvers import Cgls, Fista, Lsmr, MaxIterations, Osem, OsSart, RelativeChange, Sirt, State, iterate
 
 TV_PER_NOISE = 1.0
 """Automatic weight of the total variation, over the noise that a voxel's gradient carries times the voxel size.
@@ -33,6 +33,10 @@ photons), none of which is scored anywhere.
 
 
 INVERSES = {"fbp": fbp, "fdk": fdk}
+SUBSETS = ("os-sart", "osem", "mlem")
+"""Methods that go through the views part by part; one process does so."""
+COUNTED = ("osem", "mlem")
+"""Methods that take line integrals as if they had been counted: they never become negative."""
 PROX_ITERATIONS = 20
 """Dual iterations of each TV step, from where the last one ended."""
 
@@ -64,7 +68,11 @@ def invert(
         return analytic_inverse(method, values, whole, grid, chosen.window, progress, padding, comm)
     A = XRay(grid, data.scan, chosen.model, chosen.dtype)
     weights = None if data.weights is None else device(np.ascontiguousarray(data.weights, dtype=chosen.dtype))
-    if comm.size > 1:
+    if method in COUNTED:
+        if weights is not None:
+            run.warn(f"{method} has no use for the weights that come with the scan; the other iterative methods have")
+        misfit: Functional = Poisson(values.clip(0, None)) @ A
+    elif comm.size > 1:
         spread = None if weights is None else Spread(weights, comm)
         misfit = Gaussian(Spread(values, comm), spread) @ SpreadData(A, comm)
     else:
@@ -110,7 +118,8 @@ def padding_for(values: Array, comm: Comm = ALONE) -> str:
 
 def first_estimate(method: str, scan: Scan, A: XRay, values: Array, progress: Progress, comm: Comm = ALONE) -> Array:
     """Where an iteration starts: fista-tv at the analytic inverse without its negative values, where the geometry has
-    one (the minimum does not depend on it, the way there is shorter); the others at zero, which regularises them."""
+    one (the minimum does not depend on it, the way there is shorter); osem and mlem at the mean everywhere; the others
+    at zero, which regularises them."""
     if method == "fista-tv":
         analytic = "fbp" if scan.kind == "parallel" else "fdk"
         padding = padding_for(values, comm)
@@ -119,6 +128,10 @@ def first_estimate(method: str, scan: Scan, A: XRay, values: Array, progress: Pr
             return made.clip(0, None)
         except ConfigError:  # a helix, tilts, too few angles
             pass
+    if method in COUNTED:
+        xp = namespace(values)
+        ones = xp.ones(A.domain.shape, A.dtype)
+        return ones * max(float(values.clip(0, None).mean() / A.forward(ones).mean()), np.finfo(A.dtype).tiny)
     return namespace(values).zeros(A.domain.shape, A.dtype)
 
 
@@ -136,8 +149,11 @@ def make_solver(method: str, chosen: Reconstruction, A: Any, values: Array, grid
     low = 0.0 if chosen.non_negative else None
     if method == "sirt":
         return Sirt(relaxation=chosen.relaxation or 1.0, low=low)
-    if method == "cgls":
-        return Cgls()
+    if method in ("cgls", "lsmr"):
+        return Cgls() if method == "cgls" else Lsmr()
+    if method in SUBSETS:
+        count = min(chosen.subsets or 1, A.range.shape[0])
+        return Osem(count) if method in COUNTED else OsSart(count, chosen.relaxation or 1.0, low=low)
     weight = chosen.tv_weight
     if not isinstance(weight, int | float):
         weight = automatic_tv_weight(A, values, grid, run.comm)

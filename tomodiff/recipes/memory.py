@@ -23,6 +23,10 @@ SOLVER_ARRAYS = {
     "fdk": (2, 0),
     "sirt": (8, 4),
     "cgls": (11, 2),
+    "lsmr": (16, 3),
+    "os-sart": (9, 5),
+    "osem": (9, 5),
+    "mlem": (9, 5),
     "fista-tv": (18, 3),
 }
 
@@ -33,15 +37,18 @@ USABLE = 0.85
 """The part of the free memory that a job plans to use."""
 
 
-def required_bytes(method: str, scan: Scan, grid: Grid, n_references: int = 0, item: int = 4) -> int:
+def required_bytes(
+    method: str, scan: Scan, grid: Grid, n_references: int = 0, item: int = 4, subsets: int | None = None
+) -> int:
     """Bytes at the peak of a job: correction of the projections, or the reconstruction, whichever is more.
 
-    n_references: flat and dark frames; item: bytes of a number.
+    n_references: flat and dark frames; item: bytes of a number; subsets: of methods that keep a volume for each.
     """
     n_pixels = scan.detector_shape[0] * scan.detector_shape[1]
     projections = len(scan) * n_pixels * item
     volume = grid.shape[0] * grid.shape[1] * grid.shape[2] * item
     volumes, stacks = SOLVER_ARRAYS[method]
+    volumes += subsets or 0
     operator = 0 if method in ANALYTIC else int(1.3 * (volume + projections))
     correct = PREPARE_COPIES * projections + 2 * n_references * n_pixels * item
     chunk = max(n_pixels, min(len(scan) * n_pixels, CHUNK_BYTES // 8)) * item

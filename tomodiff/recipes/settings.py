@@ -25,6 +25,10 @@ METHOD_DEFAULTS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
         "fdk": {"filter": "ram-lak"},
         "sirt": {"iterations": 100, "relaxation": 1.0, "non_negative": True, "tolerance": 1e-4},
         "cgls": {"iterations": 30, "tolerance": 1e-4},
+        "lsmr": {"iterations": 30, "tolerance": 1e-4},
+        "os-sart": {"iterations": 8, "subsets": 10, "relaxation": 1.0, "non_negative": True, "tolerance": 1e-4},
+        "osem": {"iterations": 3, "subsets": 10, "tolerance": 1e-4},
+        "mlem": {"iterations": 30, "tolerance": 1e-4},
         "fista-tv": {"iterations": 100, "tv_weight": "auto", "non_negative": True, "tolerance": 1e-4},
     }
 )
@@ -148,21 +152,28 @@ class Prepare(Section):
 class Reconstruction(Section):
     """How the volume is found."""
 
-    method: Literal["auto", "fbp", "fdk", "sirt", "cgls", "fista-tv"] = Field(
-        default="auto", description="auto (fbp for parallel beam, fdk for cone beam), fbp, fdk, sirt, cgls or fista-tv"
+    method: Literal["auto", "fbp", "fdk", "sirt", "cgls", "lsmr", "os-sart", "osem", "mlem", "fista-tv"] = Field(
+        default="auto",
+        description="auto (fbp for parallel beam, fdk for cone beam), fbp, fdk, sirt, cgls, lsmr, os-sart, osem, mlem "
+        "or fista-tv",
     )
     filter: Literal["ram-lak", "shepp-logan", "cosine", "hamming", "hann"] | None = Field(
         default=None, description="ramp filter's window (fbp, fdk)"
     )
-    iterations: fields.Count | None = Field(default=None, description="most iterations (sirt, cgls, fista-tv)")
+    iterations: fields.Count | None = Field(default=None, description="most iterations, each through all views")
     tolerance: fields.Fraction | None = Field(
         default=None, description="stop when an iteration changes the volume by less than this fraction (0: never)"
     )
-    relaxation: fields.Relaxation | None = Field(default=None, description="step of sirt, between 0 and 2")
+    subsets: fields.Count | None = Field(
+        default=None, description="parts of the views that take turns in an iteration (os-sart, osem)"
+    )
+    relaxation: fields.Relaxation | None = Field(default=None, description="step of sirt, os-sart, between 0 and 2")
     tv_weight: fields.AutoWeight | None = Field(
         default=None, description="weight of the total variation: auto or a number"
     )
-    non_negative: fields.Switch | None = Field(default=None, description="no attenuation below zero (sirt, fista-tv)")
+    non_negative: fields.Switch | None = Field(
+        default=None, description="no attenuation below zero (sirt, os-sart, fista-tv)"
+    )
     voxel_mm: fields.Length | None = Field(
         default=None, description="voxel size in mm (default: a pixel, seen at the axis)"
     )
