@@ -17,7 +17,13 @@ fanflat.
 
 from __future__ import annotations
 
+import pickle
+import struct
+import subprocess
+import sys
+import tokenize
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Any, Literal
 
@@ -32,6 +38,11 @@ from tomodiff.files.stack import ArrayStack
 from tomodiff.geometry import ConeBeam, FanBeam, ParallelBeam, Scan
 
 SIDECARS = (".yml", ".yaml")
+FAULTS = (
+    OSError, ValueError, EOFError, TypeError, KeyError, IndexError, OverflowError, MemoryError, NotImplementedError,
+    SyntaxError, struct.error, zlib.error, tokenize.TokenError, zipfile.BadZipFile,
+)  # fmt: skip
+"""What NumPy, SciPy and Pillow raise on damaged files."""
 
 
 class Layout(BaseModel):
@@ -105,7 +116,7 @@ def _arrays(path: Path, name: str | None) -> np.ndarray | dict[str, Any]:
             with path.open("rb") as stream, np.load(stream, allow_pickle=False) as stored:
                 return np.asarray(stored[_chosen(path, list(stored.files), name)])
         return _matlab(path, name)
-    except (OSError, ValueError, EOFError, TypeError, KeyError, zipfile.BadZipFile) as error:
+    except FAULTS as error:
         if isinstance(error, DataError):
             raise
         raise DataError(path, "", f"a readable {suffix} file", str(error) or type(error).__name__) from error
@@ -138,16 +149,27 @@ def _matlab(path: Path, name: str | None) -> np.ndarray | dict[str, Any]:
         with h5py.File(path, "r") as file:
             names = [key for key in file if not key.startswith("#")]
             return np.asarray(file[_chosen(path, names, name)]).T  # columns first there
-    import scipy.io
-
-    try:
-        stored = scipy.io.loadmat(path, simplify_cells=True)
-    except (NotImplementedError, scipy.io.matlab.MatReadError) as error:
-        raise DataError(path, "", "a readable MATLAB file", str(error)) from error
+    stored = _by_scipy(path)
     names = [key for key in stored if not key.startswith("__")]
     if name is None and len(names) == 1 and isinstance(stored[names[0]], dict):
         return dict(stored[names[0]])
     return np.asarray(stored[_chosen(path, names, name)])
+
+
+BY_SCIPY = """\
+import pickle, sys, scipy.io
+pickle.dump(scipy.io.loadmat(sys.argv[1], simplify_cells=True), sys.stdout.buffer, 5)
+"""
+
+
+def _by_scipy(path: Path) -> dict[str, Any]:
+    """What is in a MATLAB file before version 7.3, read by a process of its own: some damaged ones make SciPy crash."""
+    done = subprocess.run([sys.executable, "-c", BY_SCIPY, str(path.resolve())], capture_output=True)
+    if done.returncode != 0:
+        said = done.stderr.decode(errors="replace").strip().splitlines()
+        found = said[-1] if said and done.returncode > 0 else "damaged data, at which SciPy crashes"
+        raise DataError(path, "", "a readable MATLAB file", found)
+    return dict(pickle.loads(done.stdout))
 
 
 def _frames(path: Path, array: np.ndarray, axes: str | None) -> np.ndarray:
@@ -170,7 +192,7 @@ def _scan(source: Source, layout: Layout, beside: Path) -> Scan:
     if layout.angles_deg is None:
         raise DataError(beside, "angles_deg", "start:stop:n, a list or a file", "none")
     angles: Any = layout.angles_deg
-    if isinstance(angles, str) and ":" not in angles:
+    if isinstance(angles, str) and angles.count(":") < 2:
         angles = str(beside.parent / angles)
     try:
         given = given_angles(angles if isinstance(angles, str) else np.array(angles, float), f"{beside}: angles_deg")
