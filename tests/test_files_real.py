@@ -89,11 +89,6 @@ def test_diamond_k11(shared: Shared) -> None:
     np.testing.assert_allclose(back.scan.angles, np.deg2rad(90 + 0.06 * np.arange(0, 3001, 500)), rtol=1e-12)
 
 
-def test_zeiss_file_is_named_as_unreadable(shared: Shared) -> None:
-    with pytest.raises(DataError, match=r"\.txrm.*Readable"):
-        read(shared("data/ct/zeiss_txrm_mini/txrm_test_chip_tomo.txrm"))
-
-
 def test_checksum_is_that_of_sha256sum(shared: Shared, tmp_path: Path) -> None:
     path = shared("data/ct/tomopy_tooth/tooth.h5")
     # sha256sum of the file as it is in the tomopy repository, commit 2c94ed18

@@ -119,8 +119,9 @@ def test_without_the_library_the_extra_is_named(tmp_path: Path, monkeypatch: pyt
 
 
 def test_the_file_of_a_microscope(shared: Callable[[str], Path]) -> None:
-    info = probe(shared("ct/zeiss_txrm_mini/txrm_test_chip_tomo.txrm"))
+    info = probe(shared("data/ct/zeiss_txrm_mini/txrm_test_chip_tomo.txrm"))
     assert (info.shape, info.dtype, info.kind) == ((7, 256, 256), "uint16", "counts")
     assert info.meta["energy_kev"] == pytest.approx(9.2, abs=1e-3) and info.scan is not None
-    turned = np.rad2deg(np.arctan2(*-info.scan.frames()[:, :2].T))
+    along = info.scan.frames()[:, :2]  # (-sin, cos) of the angle
+    turned = np.rad2deg(np.arctan2(-along[:, 0], along[:, 1]))
     np.testing.assert_allclose(turned, [45, 30, 15, 0, -15, -30, -45], atol=0.05)

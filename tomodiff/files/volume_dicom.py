@@ -15,6 +15,7 @@ import numpy as np
 
 from tomodiff.errors import ConfigError, DataError
 from tomodiff.extras import library
+from tomodiff.files.placement import placed
 from tomodiff.geometry import Grid
 from tomodiff.result import Result
 
@@ -99,11 +100,9 @@ def read(folder: Path) -> tuple[np.ndarray, Grid, dict[str, Any]]:
     if np.ptp(gaps) > 1e-3 * gaps.mean() or gaps.min() <= 0:
         raise DataError(folder, "ImagePositionPatient", "slices at even steps", f"{gaps.min():g} to {gaps.max():g} mm")
     steps = np.stack([axes[0] * dx, axes[1] * dy, normal * gaps.mean()], 1)
-    middle = places[0] + steps @ ((np.array(volume.shape[::-1]) - 1) / 2)
-    turn = np.stack([axes[0], axes[1], normal], 1)
-    rotation = None if np.allclose(turn, np.eye(3), atol=1e-6) else turn
-    meta = {"unit": str(slices[0].get("RescaleType", "") or ""), "modality": str(slices[0].get("Modality", ""))}
-    return volume, Grid(volume.shape, (float(gaps.mean()), dy, dx), middle.tolist(), rotation), meta
+    found, grid, meta = placed(volume, steps, places[0], folder)
+    meta |= {"unit": str(slices[0].get("RescaleType", "") or ""), "modality": str(slices[0].get("Modality", ""))}
+    return found, grid, meta
 
 
 def _is_dicom(file: Path) -> bool:

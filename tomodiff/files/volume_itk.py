@@ -13,6 +13,7 @@ import numpy as np
 
 from tomodiff.errors import ConfigError, DataError
 from tomodiff.extras import library
+from tomodiff.files.placement import placed
 from tomodiff.geometry import Grid
 from tomodiff.result import Result
 
@@ -47,22 +48,18 @@ def read(path: Path) -> tuple[np.ndarray, Grid, dict[str, Any]]:
     try:
         image = sitk.ReadImage(str(path))
     except RuntimeError as error:
-        lines = [line for line in str(error).splitlines() if line.strip()]
-        raise DataError(path, "", "a readable MetaImage or NRRD file", lines[-1].strip()) from error
+        raise DataError(path, "", "a readable MetaImage or NRRD file", last_line(error)) from error
     volume = sitk.GetArrayFromImage(image)
     if volume.ndim != 3 or volume.dtype.kind not in "iuf":
         found = f"{volume.dtype} with shape {volume.shape}"
         raise DataError(path, "", "real numbers on 3 axes (x, y, z)", found)
-    spacing, turn = np.array(image.GetSpacing()), np.array(image.GetDirection()).reshape(3, 3)
-    start, meta = np.array(image.GetOrigin()), {}
-    if np.linalg.det(turn) < 0:
-        start = start + turn[:, 0] * spacing[0] * (volume.shape[2] - 1)
-        turn, volume = turn * [-1, 1, 1], volume[:, :, ::-1]
-        meta["mirrored"] = "first axis reversed: the file's axes formed a left hand"
-    middle = start + turn @ (spacing * (np.array(volume.shape[::-1]) - 1) / 2)
+    turn = np.array(image.GetDirection()).reshape(3, 3)
+    made, grid, meta = placed(volume, turn * np.array(image.GetSpacing()), np.array(image.GetOrigin()), path)
     meta |= {key: image.GetMetaData(key) for key in ("quantity", "unit") if image.HasMetaDataKey(key)}
-    try:
-        grid = Grid(volume.shape, spacing[::-1].tolist(), middle.tolist(), None if (turn == np.eye(3)).all() else turn)
-    except ValueError as error:
-        raise DataError(path, "direction, spacing", "those of a grid", str(error)) from error
-    return np.ascontiguousarray(volume), grid, meta
+    return made, grid, meta
+
+
+def last_line(error: RuntimeError) -> str:
+    """What SimpleITK and ITK say was wrong, without where in their code."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1] if lines else type(error).__name__

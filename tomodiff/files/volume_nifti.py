@@ -14,11 +14,9 @@ import numpy as np
 
 from tomodiff.errors import ConfigError, DataError
 from tomodiff.extras import library
+from tomodiff.files.placement import placed
 from tomodiff.geometry import Grid
 from tomodiff.result import Result
-
-SKEW = 1e-4
-"""How far, relative to a voxel, the axes of a file may be from perpendicular (headers hold float32)."""
 
 
 def check(path: Path, result: Result) -> None:
@@ -52,22 +50,9 @@ def read(path: Path) -> tuple[np.ndarray, Grid, dict[str, Any]]:
         raise DataError(path, "", "a readable NIfTI file", str(error)) from error
     if data.ndim != 3 or data.dtype.kind not in "iuf":
         raise DataError(path, "", "real numbers on 3 axes (x, y, z)", f"{data.dtype} with shape {data.shape}")
-    meta: dict[str, Any] = {}
-    steps, start = image.affine[:3, :3], image.affine[:3, 3]
-    if np.linalg.det(steps) < 0:
-        start = start + steps[:, 0] * (data.shape[0] - 1)
-        steps = steps * np.array([-1.0, 1.0, 1.0])
-        data = data[::-1]
-        meta["mirrored"] = "first axis reversed: the file's axes formed a left hand"
-    spacing = np.linalg.norm(steps, axis=0)
-    turn = steps / spacing
-    if np.abs(turn.T @ turn - np.eye(3)).max() > SKEW:
-        raise DataError(path, "affine", "perpendicular axes", f"{steps.tolist()}", "Resample it first.")
-    left, _, right = np.linalg.svd(turn)  # the nearest rotation: float32 in the header rounds it
-    turn = np.eye(3) if np.allclose(turn, np.eye(3), atol=SKEW * 1e-2) else left @ right
-    middle = start + steps @ ((np.array(data.shape) - 1) / 2)
+    affine = np.asarray(image.affine, np.float64)
+    volume, grid, meta = placed(data.transpose(2, 1, 0), affine[:3, :3], affine[:3, 3], path)
     described = bytes(image.header["descrip"]).rstrip(b"\0").decode("utf-8", "replace")
     if " in " in described:
         meta["quantity"], meta["unit"] = described.rsplit(" in ", 1)
-    volume = np.ascontiguousarray(data.transpose(2, 1, 0))
-    return volume, Grid(volume.shape, spacing[::-1].tolist(), middle.tolist(), turn), meta
+    return volume, grid, meta

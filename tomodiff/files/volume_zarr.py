@@ -14,6 +14,7 @@ import numpy as np
 
 from tomodiff.errors import ConfigError, DataError
 from tomodiff.extras import library
+from tomodiff.files.placement import placed
 from tomodiff.geometry import Grid
 from tomodiff.result import Result
 
@@ -45,8 +46,8 @@ def write(folder: Path, result: Result) -> None:
         array = root.create_array(name, shape=level.shape, chunks=chunks, dtype=level.dtype,
                                   chunk_key_encoding={"name": "v2", "separator": "/"})  # fmt: skip
         array[...] = level
-        placed = [{"type": "scale", "scale": spacing.tolist()}, {"type": "translation", "translation": start.tolist()}]
-        datasets.append({"path": name, "coordinateTransformations": placed})
+        moves = [{"type": "scale", "scale": spacing.tolist()}, {"type": "translation", "translation": start.tolist()}]
+        datasets.append({"path": name, "coordinateTransformations": moves})
         factors = tuple(2 if n > SMALLEST else 1 for n in level.shape)
         if max(factors) == 1:
             break
@@ -79,10 +80,10 @@ def read(folder: Path) -> tuple[np.ndarray, Grid, dict[str, Any]]:
         attributes = dict(root.attrs)
         images = attributes.get("ome", attributes)["multiscales"][0]
         first = images["datasets"][0]
-        axes, placed = [axis["name"] for axis in images["axes"]], first["coordinateTransformations"]
+        axes, moves = [axis["name"] for axis in images["axes"]], first["coordinateTransformations"]
         volume = np.asarray(root[first["path"]][...])
-        steps = next(t["scale"] for t in placed if t["type"] == "scale")
-        start = next((t["translation"] for t in placed if t["type"] == "translation"), [0.0] * len(steps))
+        steps = next(t["scale"] for t in moves if t["type"] == "scale")
+        start = next((t["translation"] for t in moves if t["type"] == "translation"), [0.0] * len(steps))
         units = {axis.get("unit") for axis in images["axes"] if axis.get("type") == "space"}
     except (KeyError, IndexError, TypeError, StopIteration, ValueError, OSError, RuntimeError) as error:
         raise DataError(folder, "multiscales", "an OME-Zarr image", f"{type(error).__name__}: {error}") from error
@@ -94,9 +95,8 @@ def read(folder: Path) -> tuple[np.ndarray, Grid, dict[str, Any]]:
     if unit not in (*factor, None):
         raise DataError(folder, "axes", f"a unit of {', '.join(factor)}", repr(unit))
     spacing, origin = (np.array(v, float)[-3:] * factor.get(unit or "", 1.0) for v in (steps, start))
-    volume = volume[lone]
-    middle = origin + spacing * (np.array(volume.shape) - 1) / 2
+    found, grid, _ = placed(volume[lone], np.diag(spacing[::-1]), origin[::-1], folder)
     meta = dict(attributes.get("tomodiff", {}))
     if unit is None:
         meta["grid"] = "no unit in the file: taken as mm"
-    return volume, Grid(volume.shape, spacing.tolist(), middle[::-1].tolist()), meta
+    return found, grid, meta

@@ -19,6 +19,7 @@ from tomodiff.extras import library
 from tomodiff.files.source import Source
 from tomodiff.files.stack import ArrayStack, Stack, check_frames
 from tomodiff.files.tiff import natural
+from tomodiff.files.volume_itk import last_line
 from tomodiff.geometry import ConeBeam, ParallelBeam, Scan, Vectors
 
 IMAGES = (".mha", ".mhd")
@@ -95,7 +96,7 @@ class ItkStack(Stack):
         try:
             block: np.ndarray = sitk.GetArrayFromImage(reader.Execute())
         except RuntimeError as error:
-            raise DataError(self.path, "", "readable pixels", _first_line(error)) from error
+            raise DataError(self.path, "", "readable pixels", last_line(error)) from error
         return block[frames - first]
 
 
@@ -109,13 +110,8 @@ def _reader(path: Path) -> Any:
     try:
         reader.ReadImageInformation()
     except RuntimeError as error:
-        raise DataError(path, "", "a readable MetaImage", _first_line(error)) from error
+        raise DataError(path, "", "a readable MetaImage", last_line(error)) from error
     return reader
-
-
-def _first_line(error: Exception) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[-1] if lines else type(error).__name__
 
 
 def _numpy_type(pixel: int) -> str | None:
@@ -137,7 +133,7 @@ def _linac(files: list[Path]) -> tuple[Stack, Any, Any]:
     try:
         reader.Update()
     except RuntimeError as error:
-        raise DataError(files[0], "", "projections that RTK reads", _first_line(error)) from error
+        raise DataError(files[0], "", "projections that RTK reads", last_line(error)) from error
     made = reader.GetOutput()
     stack = ArrayStack(itk.GetArrayFromImage(made), f"{files[0].parent}/*{files[0].suffix}")
     return stack, [made.GetOrigin()[i] for i in range(2)], [made.GetSpacing()[i] for i in range(2)]
