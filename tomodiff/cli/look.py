@@ -155,7 +155,8 @@ def _plan(settings: CtSettings) -> dict[str, str]:
     check_pair(scan, grid)
     method = settings.reconstruction.method_for(scan.kind)
     item = 4 if settings.reconstruction.dtype == "float32" else 8
-    needed = required_bytes(method, scan, grid, found.n_flats + found.n_darks, item)
+    subsets = settings.reconstruction.subsets
+    needed = required_bytes(method, scan, grid, found.n_flats + found.n_darks, item, subsets)
     return {
         "method": method,
         "volume": f"{' x '.join(map(str, grid.shape))} voxels of {' x '.join(f'{d:.5g}' for d in grid.spacing)} mm",

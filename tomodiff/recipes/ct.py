@@ -69,13 +69,14 @@ def reconstruct(settings: CtSettings, run: Run, progress: Progress) -> Result | 
         volume = to_numpy(invert(dataset, grid, method, settings, run, progress, device, whole=whole))
         made = result_of(volume, grid, dataset, report, method, settings, run)
         return made.replace(meta=made.meta | {"scan": str(whole)})
-    needed = required_bytes(method, scan, grid, info.n_flats + info.n_darks, _item(settings), _subsets(settings))
+    subsets = settings.reconstruction.subsets
+    needed = required_bytes(method, scan, grid, info.n_flats + info.n_darks, _item(settings), subsets)
     free = free_bytes(settings.reconstruction.memory_gb)
     run.record(memory_needed=in_units(needed), memory_free=in_units(free))
     rows, plan = rows_under_way(run), plan_under_way(run)  # a run that is resumed goes on as it began
     if not (rows or plan) and needed > USABLE * free:
         about = (method, scan, grid, info.n_flats + info.n_darks, _item(settings), USABLE * free)
-        rows = slab_rows(*about)
+        rows = slab_rows(*about, subsets)
         plan = None if rows else plan_for(*about)
         if not (rows or plan):
             raise MemoryNeeded(
@@ -114,10 +115,6 @@ def device_of(settings: CtSettings) -> Callable[[np.ndarray], Array]:
 
 def _item(settings: CtSettings) -> int:
     return 4 if settings.reconstruction.dtype == "float32" else 8
-
-
-def _subsets(settings: CtSettings) -> int | None:
-    return settings.reconstruction.subsets
 
 
 def _fits(method: str, scan: Scan) -> None:

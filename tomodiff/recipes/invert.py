@@ -72,16 +72,20 @@ def invert(
         if weights is not None:
             run.warn(f"{method} has no use for the weights that come with the scan; the other iterative methods have")
         misfit: Functional = Poisson(values.clip(0, None)) @ A
-    elif comm.size > 1:
-        spread = None if weights is None else Spread(weights, comm)
-        misfit = Gaussian(Spread(values, comm), spread) @ SpreadData(A, comm)
     else:
-        misfit = Gaussian(values, weights) @ A
+        misfit = least_squares(A, values, weights, comm)
     solver = make_solver(method, chosen, A, values, grid, run)
     start: Any = Checkpoints(run).load(namespace(values)) if resume else None
     if start is None:
         start = first_estimate(method, whole, A, values, progress, comm)
     return run_solver(solver, misfit, start, method, settings, run, progress)
+
+
+def least_squares(A: XRay, values: Array, weights: Array | None, comm: Comm = ALONE) -> Functional:
+    """The misfit of all data, of which each rank has those of its own views, in values and A."""
+    if comm.size == 1:
+        return Gaussian(values, weights) @ A
+    return Gaussian(Spread(values, comm), None if weights is None else Spread(weights, comm)) @ SpreadData(A, comm)
 
 
 def warn_of_analytic(method: str, data: Dataset, whole: Scan, run: Run) -> None:

@@ -28,7 +28,9 @@ FEWEST_ROWS = 4
 MARKER = "slabs.json"
 
 
-def slab_rows(method: str, scan: Scan, grid: Grid, n_references: int, item: int, budget: float) -> int:
+def slab_rows(
+    method: str, scan: Scan, grid: Grid, n_references: int, item: int, budget: float, subsets: int | None = None
+) -> int:
     """How many detector rows of a parallel-beam scan fit at a time; 0 if slabs do not help.
 
     Slabs need slices that are the detector's rows: an untilted parallel beam with the default voxel height.
@@ -43,7 +45,7 @@ def slab_rows(method: str, scan: Scan, grid: Grid, n_references: int, item: int,
     for rows in range(nv // 2, FEWEST_ROWS - 1, -1):
         wide = min(nv, rows + 2 * OVERLAP)
         part = grid[(nv - wide) // 2 : (nv - wide) // 2 + wide]
-        if required_bytes(method, scan.rows(0, wide), part, n_references, item) <= budget:
+        if required_bytes(method, scan.rows(0, wide), part, n_references, item, subsets) <= budget:
             return rows
     return 0
 

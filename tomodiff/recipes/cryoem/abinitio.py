@@ -10,6 +10,7 @@ from tomodiff.geometry.orientations import so3_grid
 from tomodiff.geometry.poses import random_rotations
 from tomodiff.geometry.symmetry import point_group
 from tomodiff.recipes.checkpoints import Checkpoints
+from tomodiff.recipes.cryoem.align import misfits
 from tomodiff.recipes.cryoem.class_output import write_classes
 from tomodiff.recipes.cryoem.classes import Classes, maximise
 from tomodiff.recipes.cryoem.data import ParticleData
@@ -139,29 +140,12 @@ def assign(
             np.random.default_rng([seed, k]),
             advance=advance,
         )
-        value = misfit(data, volume, found, noise)
+        value = misfits(data, data.slicer, volume, found, everyone, noise)
         better = value < best
         best[better], klass[better] = value[better], k
         for name in ("rotation", "shift"):
             values[name] = np.where(better.reshape(-1, *[1] * (values[name].ndim - 1)), found[name], values[name])
     return values, klass
-
-
-def misfit(data: ParticleData, volume: np.ndarray, values: dict[str, np.ndarray], noise: np.ndarray) -> np.ndarray:
-    """(n,) minus the log-likelihood of every particle against a map."""
-    from tomodiff.array import namespace, to_numpy
-    from tomodiff.recipes.cryoem.align import likelihood_weights
-    from tomodiff.recipes.cryoem.halves import on_device
-
-    spectrum = data.operator.spectrum.forward(on_device(volume, data))
-    xp, everyone = namespace(spectrum), np.arange(len(data))
-    found = [np.zeros(0)]
-    weights = xp.asarray(likelihood_weights(noise, data.view.dtype))
-    for part, F in data.batches(data.mine(everyone)):
-        groups = xp.asarray(data.particles.group[part].astype(np.int32))
-        value, _ = data.slicer.residual(spectrum, F, data.records(values, part), weights, groups, params=False)
-        found.append(to_numpy(value))
-    return data.joined(np.concatenate(found))
 
 
 def memory_of(mixture: Mixture) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from tomodiff.array import Array, namespace, to_numpy
 from tomodiff.geometry import poses
 from tomodiff.projectors.slicer import Slicer
 from tomodiff.recipes.cryoem.data import ParticleData
+from tomodiff.recipes.cryoem.halves import on_device
 from tomodiff.solvers.levenberg import Levenberg, Parameters
 
 LARGEST_TURN = np.deg2rad(10.0)
@@ -141,3 +142,19 @@ def refine_poses(
         at += len(part)
     rotation[index], shift[index] = data.joined(rotation[own_index]), data.joined(shift[own_index])
     return values | {"rotation": rotation, "shift": shift}, data.joined(misfit), data.joined(information)
+
+
+def misfits(
+    data: ParticleData, slicer: Slicer, reference: np.ndarray, values: dict[str, np.ndarray], index: np.ndarray,
+    noise: np.ndarray, advance: Callable[[int], None] | None = None,
+) -> np.ndarray:  # fmt: skip
+    """(m,) minus the log-likelihood of each of the particles `index` where it is, against a map; each rank looks at its
+    own, all get all."""
+    spectrum = slicer.spectrum.forward(on_device(reference, data))
+    xp, found = namespace(spectrum), [np.zeros(0)]
+    weights = xp.asarray(likelihood_weights(noise, data.view.dtype))
+    for part, F in data.batches(data.mine(index), advance):
+        groups = xp.asarray(data.particles.group[part].astype(np.int32))
+        value, _ = slicer.residual(spectrum, F, data.records(values, part), weights, groups, params=False)
+        found.append(to_numpy(value))
+    return data.joined(np.concatenate(found))

@@ -12,10 +12,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-from tomodiff.array import namespace, to_numpy
+from tomodiff.array import to_numpy
 from tomodiff.prepare.particle_images import shell_power
 from tomodiff.projectors.slicer import Slicer
-from tomodiff.recipes.cryoem.align import Prior, likelihood_weights, refine_poses
+from tomodiff.recipes.cryoem.align import Prior, misfits, refine_poses
 from tomodiff.recipes.cryoem.components import Analysis
 from tomodiff.recipes.cryoem.data import ParticleData, by_group, rows_of
 from tomodiff.recipes.cryoem.halves import (
@@ -126,19 +126,10 @@ def expect(
     """The probabilities of all particles given one pair of references per class, up to `ring` steps of frequency."""
     misfit = np.zeros(state.probability.shape)
     slicer = Slicer(data.operator.spectrum, data.box, ring, data.operator.ctf, data.slicer.ewald, unique=True)
-    table = likelihood_weights(state.noise, data.view.dtype)
     for k, (values, pair) in enumerate(zip(state.values, references, strict=True)):
         for h, reference in zip((1, 2), pair, strict=True):
-            spectrum = slicer.spectrum.forward(on_device(reference, data))
-            xp = namespace(spectrum)
             index = np.flatnonzero(half == h)
-            found = []
-            for part, F in data.batches(data.mine(index), advance):
-                groups = xp.asarray(data.particles.group[part].astype(np.int32))
-                records = data.records(values, part)
-                value, _ = slicer.residual(spectrum, F, records, xp.asarray(table), groups, params=False)
-                found.append(to_numpy(value))
-            misfit[index, k] = data.joined(np.concatenate([np.zeros(0), *found]))
+            misfit[index, k] = misfits(data, slicer, reference, values, index, state.noise, advance)
     return replace(state, probability=posterior(misfit, state.shares))
 
 

@@ -16,13 +16,13 @@ from tomodiff.analytic.tilt_filter import back_project, filter_views, padded_siz
 from tomodiff.array import Array, namespace, to_numpy
 from tomodiff.geometry import Grid
 from tomodiff.geometry.tilt import TiltSeries, to_tomogram
-from tomodiff.objective import Gaussian, TotalVariation
+from tomodiff.objective import TotalVariation
 from tomodiff.prepare.dose import dose_weighted
 from tomodiff.prepare.tilt_images import aligned_images, bin_images, check_images, normalised, tapered
 from tomodiff.projectors import XRay
 from tomodiff.projectors.xray_blocks import even_parts, rows_that_see
-from tomodiff.ranks import ALONE, Comm, Spread, SpreadData, own_views
-from tomodiff.recipes.invert import PROX_ITERATIONS, automatic_tv_weight
+from tomodiff.ranks import ALONE, Comm, own_views
+from tomodiff.recipes.invert import PROX_ITERATIONS, automatic_tv_weight, least_squares
 from tomodiff.solvers import Cgls, Fista, Sirt, State, iterate
 
 ITERATIVE = ("sirt", "cgls", "fista-tv")
@@ -149,14 +149,9 @@ def tomogram_iterative(
     weights = None if not comm.any(not data.weights.all()) else device(data.weights.astype(np.float32))
     A = XRay(grid, series.scan(turned=True), dtype="float32")
     solver = _solver(method, A, values, grid, tv_weight, relaxation, non_negative, on_weight, comm)
-    if comm.size > 1:
-        spread = None if weights is None else Spread(weights, comm)
-        misfit = Gaussian(Spread(values, comm), spread) @ SpreadData(A, comm)
-    else:
-        misfit = Gaussian(values, weights) @ A
     begin: Any = start if start is not None else namespace(values).zeros(A.domain.shape, A.dtype)
     state = begin
-    for state in iterate(solver, misfit, begin, iterations):
+    for state in iterate(solver, least_squares(A, values, weights, comm), begin, iterations):
         if on_state is not None:
             on_state(state)
     volume = to_numpy(state.x if isinstance(state, State) else state)
