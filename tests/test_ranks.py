@@ -206,6 +206,9 @@ def test_settings_errors_come_once_and_no_hang(scans: dict[str, Path], tmp_path:
     done = under_ranks(2, "-m", "tomodiff", "ct", "reconstruct", scans["cone"], "-o", tmp_path / "v.npy", "--set",
                        "reconstruction.across_ranks=rows", cwd=tmp_path)  # fmt: skip
     assert done.returncode == 2 and done.stderr.count("rows are for fbp") == 1
+    done = under_ranks(2, "-m", "tomodiff", "ct", "reconstruct", scans["cone"], "-m", "os-sart", "-o",
+                       tmp_path / "v.npy", cwd=tmp_path)  # fmt: skip
+    assert done.returncode == 2 and done.stderr.count("os-sart is done by one process") == 1
 
 
 # ---- terrain

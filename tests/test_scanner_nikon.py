@@ -102,6 +102,14 @@ def test_what_is_wrong_is_named(fields: dict[str, object], said: str, tmp_path: 
         read(path)
 
 
+def test_a_folder_stands_for_the_file_in_it(tmp_path: Path) -> None:
+    path = write_scan(tmp_path, as_nikon_has_it())
+    assert probe(tmp_path).format == "nikon" and probe(tmp_path).scan == probe(path).scan
+    (tmp_path / "b.xtekct").write_text(path.read_text())
+    with pytest.raises(DataError, match=r"one \.xtekct file in the folder, found b\.xtekct, cell\.xtekct"):
+        probe(tmp_path)
+
+
 def test_another_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.xtekct").write_text("no sections here\n")
     with pytest.raises(DataError, match="XTekCT"):

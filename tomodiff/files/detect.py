@@ -60,6 +60,8 @@ def scan_format(path: Path) -> str:
         if path.suffix.lower() in SCANNERS and path.is_file():
             return SCANNERS[path.suffix.lower()]
         if path.is_dir():
+            if any(path.glob("*.xtekct")):
+                return "nikon"
             if tiff_scan.is_folder_of_tiffs(path):
                 return "tiff"
             raise DataError(path, "", "a folder with TIFF files", "none", _known())

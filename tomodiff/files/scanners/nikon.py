@@ -75,7 +75,12 @@ class _Fields:
 
 
 def describe(path: Path) -> Source:
-    """What an .xtekct file and the images beside it hold."""
+    """What an .xtekct file, or the only one in a folder, and the images beside it hold."""
+    if path.is_dir():
+        found = sorted(path.glob(f"*{SUFFIX}"))
+        if len(found) != 1:
+            raise DataError(path, "", f"one {SUFFIX} file in the folder", ", ".join(p.name for p in found))
+        path = found[0]
     fields = _Fields(path)
     views, nv, nu = (fields.count(name) for name in ("Projections", "DetectorPixelsY", "DetectorPixelsX"))
     images = TiffStack(_images(fields, views), str(path))
