@@ -31,10 +31,9 @@ EXAMPLES = {
     "input.pixel_mm": "0.0065", "input.source_axis_mm": "120", "input.source_detector_mm": "600",
     "prepare.center_search": "280:310", "input.geometry": "geometry.json", "calibration.voxel_mm": "0.0065",
     "reconstruction.filter": "hann", "reconstruction.iterations": "100", "reconstruction.tolerance": "1e-4",
-    "reconstruction.relaxation": "1.0",
-    "reconstruction.subsets": "10", "reconstruction.tv_weight": "auto", "reconstruction.non_negative": "true",
-    "reconstruction.voxel_mm": "0.0065", "reconstruction.memory_gb": "16", "output.format": "h5",
-    "output.checkpoint_every": "20",
+    "reconstruction.relaxation": "1.0", "reconstruction.subsets": "10", "reconstruction.tv_weight": "auto",
+    "reconstruction.non_negative": "true", "reconstruction.voxel_mm": "0.0065", "reconstruction.memory_gb": "16",
+    "output.format": "h5", "output.checkpoint_every": "20",
 }  # fmt: skip
 """What stands, commented out, for a setting that has no default."""
 

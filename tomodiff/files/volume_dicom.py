@@ -38,7 +38,7 @@ def write(folder: Path, result: Result) -> None:
     from pydicom.uid import UID, ExplicitVRLittleEndian, generate_uid
 
     study, series, frame, now = generate_uid(), generate_uid(), generate_uid(), datetime.datetime.now()
-    low, high = (float(f(s.min() if f is min else s.max() for s in result.volume)) for f in (min, max))
+    low, high = float(result.volume.min()), float(result.volume.max())
     slope = (high - low) / LEVELS or 1.0
     placement, (dz, dy, dx) = result.grid.world_from_index, result.grid.spacing
     for k, plane in enumerate(result.volume):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType, ModuleType
 from typing import Any
 
 import numpy as np
@@ -24,8 +26,18 @@ from tomodiff.files.tiff import tiffs_in
 from tomodiff.geometry import Grid
 from tomodiff.result import Result
 
-SUFFIXES = (".h5", ".hdf5", ".tif", ".tiff", ".mrc", ".nii", ".nii.gz", ".mha", ".nrrd", ".npy", ".zarr", ".dcm")
-FOLDERS = {".zarr": volume_zarr, ".dcm": volume_dicom}
+FORMATS: Mapping[str, ModuleType] = MappingProxyType(
+    {
+        ".h5": volume_hdf5, ".hdf5": volume_hdf5, ".tif": volume_tiff, ".tiff": volume_tiff, ".mrc": volume_mrc,
+        ".nii": volume_nifti, ".nii.gz": volume_nifti, ".mha": volume_itk, ".nrrd": volume_itk, ".npy": volume_npy,
+        ".zarr": volume_zarr, ".dcm": volume_dicom,
+    }
+)  # fmt: skip
+"""Suffix -> the module that writes it; its `check`, where it has one, refuses what the format cannot hold."""
+SUFFIXES = tuple(FORMATS)
+PACKED = (".h5", ".hdf5", ".tif", ".tiff")
+"""Formats that may be compressed."""
+FOLDERS = (".zarr", ".dcm")
 """Formats that are folders."""
 
 
@@ -42,7 +54,7 @@ def write(path: str | Path, result: Result, *, compression: str | None = None) -
     if compression not in (None, "gzip"):
         raise ConfigError(f"compression: expected gzip or none, found {compression!r}")
     suffix = suffix_of(path)
-    if compression and not (folder or suffix in (".h5", ".hdf5", ".tif", ".tiff")):
+    if compression and not (folder or suffix in PACKED):
         raise ConfigError(f"{path}: expected no compression for {suffix} (.nii.gz is compressed), found {compression}")
     n_bytes = int(np.prod(result.volume.shape)) * np.dtype(result.volume.dtype).itemsize
     if folder:
@@ -52,42 +64,13 @@ def write(path: str | Path, result: Result, *, compression: str | None = None) -
         return
     if suffix not in SUFFIXES:
         raise ConfigError(f"{path}: expected one of {', '.join(SUFFIXES)}, or a folder (ending in /), found {suffix!r}")
-    _check(path, suffix, result)
-    if suffix in FOLDERS:
-        with replacing(path, n_bytes, folder=True) as temporary:
-            FOLDERS[suffix].write(temporary, result)
-        return
-    with replacing(path, n_bytes) as temporary:
-        _write_as(suffix, temporary, result, compression)
+    module, options = FORMATS[suffix], (compression,) if suffix in PACKED else ()
+    if hasattr(module, "check"):
+        module.check(path, result)
+    with replacing(path, n_bytes, folder=suffix in FOLDERS) as temporary:
+        module.write(temporary, result, *options)
     if suffix == ".npy":
         volume_npy.write_sidecar(path, result)
-
-
-def _check(path: Path, suffix: str, result: Result) -> None:
-    """Refuse what the format cannot hold before anything is written."""
-    if suffix == ".mrc":
-        volume_mrc.check(path, result)
-    elif suffix in (".nii", ".nii.gz"):
-        volume_nifti.check(path, result)
-    elif suffix in volume_itk.SUFFIXES:
-        volume_itk.check(path, result)
-    elif suffix in FOLDERS:
-        FOLDERS[suffix].check(path, result)
-
-
-def _write_as(suffix: str, target: Path, result: Result, compression: str | None) -> None:
-    if suffix in (".h5", ".hdf5"):
-        volume_hdf5.write(target, result, compression)
-    elif suffix in (".tif", ".tiff"):
-        volume_tiff.write(target, result, compression)
-    elif suffix == ".mrc":
-        volume_mrc.write(target, result)
-    elif suffix == ".npy":
-        volume_npy.write(target, result)
-    elif suffix in volume_itk.SUFFIXES:
-        volume_itk.write(target, result)
-    else:
-        volume_nifti.write(target, result)
 
 
 def read_volume(path: str | Path) -> tuple[np.ndarray, Grid, dict[str, Any]]:

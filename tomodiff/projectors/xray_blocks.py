@@ -24,8 +24,8 @@ class XRayInBlocks(LinearOperator):
 
     The integral along a ray is the sum of those through the slabs, since nothing is outside of each; the result is
     that of `XRay` to rounding.  Names are "0", "1", ...; both elements are `Filed` in `folder`.  One slab, one chunk
-    and what `XRay` takes for both are in memory at a time; on a
-    GPU two slabs, or two chunks: the next is copied there while kernels work on one.
+    and what `XRay` takes for both are in memory at a time; on a GPU two slabs, or two chunks: the next is copied there
+    while kernels work on one.
     device: how arrays get to where the kernels run.
     """
 

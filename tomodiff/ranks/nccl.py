@@ -35,12 +35,12 @@ class Nccl:
         from cupy.cuda import nccl
 
         whole = a if a.flags.c_contiguous else cupy.ascontiguousarray(a)
-        numbers = cupy.asarray(values, "float64")
+        numbers = cupy.asarray(values, "float64") if values else None
         nccl.groupStart()
         self._backend.all_reduce(whole, whole)
-        if values:
+        if numbers is not None:
             self._backend.all_reduce(numbers, numbers)
         nccl.groupEnd()
         if whole is not a:
             a[...] = whole
-        return a, tuple(numbers.get().tolist())
+        return a, () if numbers is None else tuple(numbers.get().tolist())  # which waits for the GPU

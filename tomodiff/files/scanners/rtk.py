@@ -119,8 +119,7 @@ def _numpy_type(pixel: int) -> str | None:
 
     names = {
         sitk.sitkUInt8: "u1", sitk.sitkInt8: "i1", sitk.sitkUInt16: "u2", sitk.sitkInt16: "i2",
-        sitk.sitkUInt32: "u4",
-        sitk.sitkInt32: "i4", sitk.sitkFloat32: "f4", sitk.sitkFloat64: "f8",
+        sitk.sitkUInt32: "u4", sitk.sitkInt32: "i4", sitk.sitkFloat32: "f4", sitk.sitkFloat64: "f8",
     }  # fmt: skip
     return names.get(pixel)
 
@@ -201,12 +200,12 @@ def _circular(
     table: dict[str, np.ndarray], shape: tuple[int, int, int], middle: list[float], spacing: Any
 ) -> Scan | None:
     """The scan of a source on a circle and an upright detector, the same in all views; None where it is not that."""
-    same = all(np.ptp(values) <= 1e-9 * max(1.0, np.abs(values).max()) for n, values in table.items() if n in FIXED)
+    same = all(
+        np.ptp(values) <= 1e-9 * max(1.0, np.abs(values).max()) for n, values in table.items() if n != "GantryAngle"
+    )
     if not same or any(np.abs(table[name]).max() > 1e-12 for name in STRAIGHT):
         return None
-    angles = np.unwrap(np.deg2rad(table["GantryAngle"]))
-    if np.ptp(angles) > 4 * np.pi:
-        angles = np.deg2rad(table["GantryAngle"])
+    angles = np.deg2rad(table["GantryAngle"])
     offset = middle[1] + table["ProjectionOffsetY"][0], middle[0] + table["ProjectionOffsetX"][0]
     pixel = float(spacing[1]), float(spacing[0])
     near, far = table["SourceToIsocenterDistance"][0], table["SourceToDetectorDistance"][0]
@@ -216,11 +215,6 @@ def _circular(
         return ConeBeam(angles, near, far, shape[1:], pixel, detector_offset=offset)
     except ValueError:
         return None
-
-
-FIXED = (
-    "SourceToIsocenterDistance", "SourceToDetectorDistance", "ProjectionOffsetX", "ProjectionOffsetY", *STRAIGHT,
-)  # fmt: skip
 
 
 def _frames(matrices: np.ndarray, depth: np.ndarray, middle: list[float], spacing: Any) -> np.ndarray:
