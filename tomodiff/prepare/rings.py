@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cache
 from itertools import pairwise
 from typing import Any
 
@@ -26,10 +27,12 @@ import scipy.ndimage
 from numpy.typing import NDArray
 
 from tomodiff.errors import ConfigError
+from tomodiff.prepare.medians import last_axis_median, median_of
 from tomodiff.prepare.record import expect_kind, record
 from tomodiff.result import Dataset
 
 Floats = NDArray[np.float64]
+Reals = NDArray[Any]
 
 WINDOWS = {"light": 5, "normal": 7, "strong": 13}
 """Columns of neighbourhood by strength: the wider, the wider stripes are seen and the more the object leaks."""
@@ -39,6 +42,9 @@ PASSES = 4
 
 PARTS = 8
 """Equal runs of views whose offsets are compared."""
+
+BLOCK = 64
+"""Columns that are looked at together, few enough to stay in the cache."""
 
 MOST_VIEWS = 256
 """Views, evenly taken, from which offsets are estimated where a scan has more."""
@@ -61,44 +67,52 @@ class RingFilter:
 
     def offsets(self, sinogram: NDArray[Any]) -> tuple[Floats, Floats]:
         """Each column's offset (u,), and its change from first to last view (u,), of one sinogram (view, u)."""
-        taken = sinogram[:: -(-len(sinogram) // MOST_VIEWS)].astype(np.float64)
+        every = -(-len(sinogram) // MOST_VIEWS)
+        taken = np.ascontiguousarray(sinogram[::every].T, np.result_type(sinogram.dtype, np.float32))
         constant = self._constant(taken)
         change = np.zeros_like(constant)
-        if self.drift and len(taken) >= 4 * PARTS:
-            change = self._change(taken - constant)
+        if self.drift and taken.shape[1] >= 4 * PARTS:
+            change = self._change(_without(taken, constant))
         return constant, change
 
-    def _constant(self, sinogram: Floats) -> Floats:
-        offset = np.zeros(sinogram.shape[1])
-        if len(sinogram) < 2 * PARTS or sinogram.shape[1] < 2 * WINDOWS[self.strength]:
+    def _constant(self, columns: Reals) -> Floats:
+        offset = np.zeros(len(columns))
+        if columns.shape[1] < 2 * PARTS or len(columns) < 2 * WINDOWS[self.strength]:
             return offset
         for _ in range(PASSES):
-            details, near_kink = self._details(sinogram - offset)
+            details, near_kink = self._details(_without(columns, offset))
+            parts = [_combine(details[..., part], near_kink) for part in _parts(columns.shape[1])]
             whole = _combine(details, near_kink)
-            parts = [_combine([d[p] for d in details], near_kink) for p in _parts(len(sinogram))]
             variance = np.var(parts, axis=0, ddof=1) / PARTS
             offset = offset + whole * _shrink(whole, variance)
         return offset
 
-    def _change(self, sinogram: Floats) -> Floats:
+    def _change(self, columns: Reals) -> Floats:
         """The change through the scan of what is left after the constant offset, a line through the parts' offsets."""
-        details, near_kink = self._details(sinogram)
-        parts = np.stack([_combine([d[p] for d in details], near_kink) for p in _parts(len(sinogram))])
+        details, near_kink = self._details(columns)
+        parts = np.stack([_combine(details[..., part], near_kink) for part in _parts(columns.shape[1])])
         time = (np.arange(PARTS) - (PARTS - 1) / 2) / PARTS
         slope = time @ parts / (time @ time)
         residual = parts - parts.mean(axis=0) - time[:, None] * slope
         variance = (residual**2).sum(axis=0) / (PARTS - 2) / (time @ time)
         return slope * _shrink(slope, 2 * variance)
 
-    def _details(self, sinogram: Floats) -> tuple[list[Floats], NDArray[np.bool_]]:
-        """What each value differs from its neighbours in the same view, in three ways; and the columns near kinks."""
-        from scipy.signal import savgol_filter  # brings much of SciPy with it
-
-        window = WINDOWS[self.strength]
-        median = scipy.ndimage.median_filter(sinogram, size=(1, window), mode="nearest")
-        parabola = savgol_filter(sinogram, window, 2, axis=1, mode="interp")
-        near_kink = _near_kinks(np.median(sinogram, axis=0))
-        return [sinogram - median, sinogram - parabola, sinogram - _pairs(sinogram, window // 2)], near_kink
+    def _details(self, columns: Reals) -> tuple[Reals, NDArray[np.bool_]]:
+        """What each value (u, view) differs from its neighbours in the same view, in three ways (3, u, view); and the
+        columns near kinks."""
+        reach, n = WINDOWS[self.strength] // 2, len(columns)
+        near = np.pad(columns, ((reach, reach), (0, 0)), mode="edge")
+        bent = np.pad(columns, ((reach, reach), (0, 0)), mode="reflect", reflect_type="odd")
+        guess = np.empty((3, *columns.shape), columns.dtype)
+        for start in range(0, n, BLOCK):
+            block = slice(start, min(start + BLOCK, n))
+            width = block.stop - start
+            around = [near[start + k : start + k + width] for k in range(2 * reach + 1)]
+            pairs = [bent[start + reach - k :][:width] + bent[start + reach + k :][:width] for k in range(1, reach + 1)]
+            guess[0, block], guess[1, block] = median_of(around), _parabola(around)
+            np.multiply(median_of(pairs), 0.5, out=guess[2, block])
+        _parabola_at_ends(columns, guess[1], 2 * reach + 1)
+        return np.subtract(columns, guess, out=guess), _near_kinks(last_axis_median(columns).astype(np.float64))
 
 
 def remove_rings(dataset: Dataset, ring_filter: RingFilter | None = None, threads: int = 1) -> Dataset:
@@ -138,9 +152,14 @@ def _parts(views: int) -> list[slice]:
     return [slice(int(a), int(b)) for a, b in pairwise(bounds)]
 
 
-def _combine(details: list[Floats], near_kink: NDArray[np.bool_]) -> Floats:
+def _without(columns: Reals, offset: Floats) -> Reals:
+    """Columns (u, view) less the offset (u,) of each, in their own precision."""
+    return np.subtract(columns, offset[:, None].astype(columns.dtype))
+
+
+def _combine(details: Reals, near_kink: NDArray[np.bool_]) -> Floats:
     """One offset per column from the medians over the views: their median, near kinks what all agree on."""
-    estimates = np.stack([np.median(detail, axis=0) for detail in details])
+    estimates = last_axis_median(details).astype(np.float64)
     agree = np.abs(np.sign(estimates).sum(axis=0)) == len(estimates)
     least = np.sign(estimates[0]) * np.abs(estimates).min(axis=0) * agree
     return np.where(near_kink, least, np.median(estimates, axis=0))
@@ -152,12 +171,27 @@ def _shrink(estimate: Floats, variance: Floats) -> Floats:
     return np.maximum(0.0, 1.0 - np.divide(variance, square, out=np.ones_like(square), where=square > 0))
 
 
-def _pairs(sinogram: Floats, reach: int) -> Floats:
-    """The median over k = 1..reach of the mean of the values k columns to the left and to the right."""
-    n = sinogram.shape[1]
-    wide = np.pad(sinogram, ((0, 0), (reach, reach)), mode="reflect", reflect_type="odd")
-    means = [(wide[:, reach - k : reach - k + n] + wide[:, reach + k : reach + k + n]) / 2 for k in range(1, reach + 1)]
-    return np.asarray(np.median(means, axis=0))
+def _parabola(around: list[Reals]) -> Reals:
+    """The value of the parabola that fits best through each value and its neighbours (Savitzky & Golay 1964)."""
+    weights = [float(w) for w in _parabola_matrix(len(around))[len(around) // 2]]
+    fit = weights[0] * around[0]
+    for weight, layer in zip(weights[1:], around[1:], strict=True):
+        fit += weight * layer
+    return np.asarray(fit)
+
+
+def _parabola_at_ends(columns: Reals, fit: Reals, window: int) -> None:
+    """Correct the outer columns of `fit`, which have no neighbours on one side: the outermost parabola goes on."""
+    matrix, half = _parabola_matrix(window).astype(columns.dtype), window // 2
+    fit[:half] = matrix[:half] @ columns[:window]
+    fit[-half:] = matrix[-half:] @ columns[-window:]
+
+
+@cache
+def _parabola_matrix(window: int) -> Floats:
+    """From values to those of the parabola that fits them best."""
+    powers = np.vander(np.arange(window) - window // 2, 3)
+    return np.asarray(powers @ np.linalg.pinv(powers))
 
 
 def _near_kinks(profile: Floats) -> NDArray[np.bool_]:

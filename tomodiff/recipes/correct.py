@@ -11,6 +11,7 @@ from tomodiff.errors import ConfigError
 from tomodiff.files import probe, read
 from tomodiff.files.geometry_file import read_geometry
 from tomodiff.geometry import Grid, Scan, fit_grid
+from tomodiff.kernels import host_threads
 from tomodiff.prepare import prepare
 from tomodiff.recipes.progress import Progress
 from tomodiff.recipes.run import Run
@@ -53,7 +54,7 @@ def corrected(
         dataset = dataset.replace(scan=part_of(geometry_for(settings, whole), selection))
         known = {"center": None, "search": None}
     with progress.stage("correct"):
-        prepared, report = prepare(dataset, **{**wanted.options(), **known})
+        prepared, report = prepare(dataset, **{**wanted.options(), **known}, threads=host_threads())
     if not quiet:
         keep_pictures(raw, prepared, report, run)
     return prepared, report
