@@ -13,8 +13,8 @@ from tomodiff.errors import ConfigError, DataError
 from tomodiff.geometry import ConeBeam, Helix, ParallelBeam
 from tomodiff.prepare import Air, find_air, find_defects, flat_field, minus_log, normalise_flux, prepare, repair_pixels
 from tomodiff.prepare.defects import fill, repair
-from tomodiff.prepare.flat_field import reference_frame
 from tomodiff.prepare.minus_log import noise_floor
+from tomodiff.prepare.references import reference_frame
 from tomodiff.result import Dataset
 from tomodiff.simulate import Beam, Detector, Misalignment, bead_pack, sample, simulate_scan, transmissions
 

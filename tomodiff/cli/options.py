@@ -163,6 +163,7 @@ def _metavar(model: type[Job], name: str) -> str:
         "model_coeffs": "N,N",
         "albedo_bounds": "N,N",
     }
+    known |= {"lag": "SHARE:VIEWS,...", "scatter": "N:MM", "hardening": "N,N,...", "tube_filters": "NAME:MM,..."}
     known |= {"once": "NAME,NAME", "each": "NAME,NAME", "geometry": "FILE"}
     known |= {"path": "PATH", "angles": "FILE", "flats": "FILE", "darks": "FILE", "data_path": "NAME"}
     if last in known:

@@ -47,6 +47,7 @@ def describe(file: h5py.File, path: Path, data_path: str | None) -> Source:
         raise DataError(path, "image_key", "frames that are projections (0)", f"none; keys and frames: {counts}")
     source.projections = Selection(frames, chosen[PROJECTION], frames.name)
     source.flats = Selection(frames, chosen[FLAT], frames.name) if chosen[FLAT].size else None
+    source.meta["flat_views"] = np.searchsorted(chosen[PROJECTION], chosen[FLAT]).tolist()
     source.darks = Selection(frames, chosen[DARK], frames.name) if chosen[DARK].size else None
     left_out = int(np.isin(key, (INVALID, ALIGNMENT)).sum())
     if left_out:

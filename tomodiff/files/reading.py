@@ -150,7 +150,7 @@ def read(
             darks=None if source.darks is None else load(source.darks, None, row_part, pair),
             weights=None if source.weights is None else load(source.weights, chosen, row_part, pair),
             meta={
-                **source.meta,
+                **_flats_among(source.meta, chosen),
                 "source": str(path),
                 "format": source.format,
                 "dtype": str(source.projections.dtype),
@@ -158,6 +158,15 @@ def read(
             },
             history=(*source.notes, _read_line(source, row_part, view_part, pair)),
         )
+
+
+def _flats_among(meta: dict[str, Any], chosen: np.ndarray) -> dict[str, Any]:
+    """The meta of a file with the places of its flats counted in the chosen views: 2.5 is between the third and the
+    fourth; what lies outside is at the nearest."""
+    if "flat_views" not in meta:
+        return meta
+    places = np.interp(np.asarray(meta["flat_views"]) - 0.5, chosen, np.arange(len(chosen)))
+    return {**meta, "flat_views": places.tolist()}
 
 
 def _read_line(source: Source, rows: slice, views: slice, bin: tuple[int, int]) -> str:
@@ -176,6 +185,8 @@ def _replace_fields(source: Source, setup: Setup) -> None:
             stack = _frames(given, name)
             setattr(source, name, stack)
             source.notes.append(f"{name} from {stack.name}")
+    if setup.flats is not None:
+        source.meta.pop("flat_views", None)
     if setup.flats is not None and source.kind is None:
         source.kind = "counts"
     source.check()

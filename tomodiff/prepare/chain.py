@@ -12,9 +12,15 @@ from tomodiff.prepare.center import apply_center, find_center
 from tomodiff.prepare.defects import Defects, find_defects, repair_pixels
 from tomodiff.prepare.flat_field import flat_field
 from tomodiff.prepare.flux import normalise_flux
+from tomodiff.prepare.hardening import Hardening, linearise
+from tomodiff.prepare.lag import Terms, remove_lag
 from tomodiff.prepare.minus_log import minus_log
+from tomodiff.prepare.phase import PhaseRetrieval, retrieve_phase
 from tomodiff.prepare.record import record
 from tomodiff.prepare.rings import RingFilter, remove_rings
+from tomodiff.prepare.scatter import remove_scatter
+from tomodiff.prepare.stripes import METHODS, remove_stripes
+from tomodiff.prepare.zingers import remove_zingers
 from tomodiff.result import Dataset
 
 
@@ -22,38 +28,62 @@ def prepare(
     dataset: Dataset,
     *,
     defects: bool = True,
+    flat_model: str = "auto",
+    lag: Terms = (),
+    zingers: bool = False,
+    scatter: tuple[float, float] | None = None,
     flux: bool = True,
     air: tuple[int, int] | None = None,
+    phase: PhaseRetrieval | None = None,
     floor: float | None = None,
     rings: str = "off",
     ring_drift: bool = False,
+    hardening: Hardening | None = None,
     center: float | str | None = "auto",
     search: tuple[float, float] | None = None,
     threads: int = 1,
 ) -> tuple[Dataset, dict[str, Any]]:
     """Line integrals of a scan of any kind, and a report of plain (JSON) values.
 
-    In order: defective pixels are looked for in the counts (`defects`), flats and darks divided out, the pixels
-    repaired, the flux set by the air beside the sample (`flux`, `air`), -log taken (`floor`), rings removed (`rings`
-    "off", "light", "normal" or "strong"; `ring_drift`), and the axis set: `center` a column, a method of find_center,
-    or None to keep the scan's own.  Steps that the dataset's kind shows to be done already are left out.
+    In order: defective pixels are looked for in the counts (`defects`), flats and darks divided out (`flat_model`, see
+    flat_field), the detector's lag undone (`lag`, see remove_lag), the pixels repaired, `zingers` removed, the scatter
+    subtracted (`scatter`: amplitude and width in mm, see remove_scatter), the flux set by the air beside the sample
+    (`flux`, `air`), the phase retrieved (`phase`), -log taken (`floor`), rings removed (`rings` "off", "light",
+    "normal", "strong", or a method of remove_stripes; `ring_drift`), beam hardening undone (`hardening`), and the axis
+    set: `center` a column, a method of find_center, or None to keep the scan's own.  Steps that the dataset's kind
+    shows to be done already are left out.
 
-    The report holds "steps" (the numbers of each step), "history" and "warnings".
+    The report holds "steps" (the numbers of each step), "history" and "warnings".  ConfigError where lag, zingers,
+    scatter or phase are asked for of line integrals.
     """
     current = dataset
     found: Defects | None = find_defects(current) if defects else None
     if found is None and current.kind != "line_integrals":
         current = record(current, "repair_pixels", "not asked for", {"defective_pixels": None})
     if current.kind == "counts":
-        current = flat_field(current)
+        current = flat_field(current, flat_model)
+    if current.kind == "line_integrals":
+        _refuse(lag=bool(lag), zingers=zingers, scatter=scatter is not None, phase=phase is not None)
+    if lag:
+        current = remove_lag(current, lag)
     if found is not None:
         current = repair_pixels(current, found)
+    if zingers:
+        current = remove_zingers(current, threads)
+    if scatter is not None:
+        current = remove_scatter(current, *scatter, threads)
     if current.kind == "transmission":
         if flux or air is not None:
             current = normalise_flux(current, air)
+        if phase is not None:
+            current = retrieve_phase(current, phase, threads)
         current = minus_log(current, floor)
-    if rings != "off":
+    if rings in METHODS:
+        current = remove_stripes(current, rings, threads)
+    elif rings != "off":
         current = remove_rings(current, RingFilter(rings, ring_drift), threads)
+    if hardening is not None:
+        current = linearise(current, hardening)
     current = _set_center(current, center, search)
     report = {
         "steps": current.meta.get("prepare", {}),
@@ -61,6 +91,13 @@ def prepare(
         "warnings": list(current.meta.get("warnings", ())),
     }
     return current, report
+
+
+def _refuse(**asked: bool) -> None:
+    """ConfigError that names a step which line integrals come too late for."""
+    for name, wanted in asked.items():
+        if wanted:
+            raise ConfigError(f"prepare.{name}: expected counts or transmissions, the scan has line integrals")
 
 
 def _set_center(dataset: Dataset, center: float | str | None, search: tuple[float, float] | None) -> Dataset:

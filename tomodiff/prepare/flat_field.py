@@ -8,43 +8,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tomodiff.errors import DataError
+from tomodiff.prepare import flat_models
 from tomodiff.prepare.record import expect_kind, record, source
+from tomodiff.prepare.references import reference_frame
 from tomodiff.result import Dataset
 
 Floats = NDArray[np.float64]
 
-ENOUGH_FOR_REJECTION = 5
-"""Reference frames from which on outliers among them are left out."""
-
-OUTLIER = 6.0
-"""Robust standard deviations from a pixel's median beyond which a reference frame's value is left out (zingers)."""
-
 TOO_MANY_DEAD = 0.1
 """Share of pixels without response above which the flats, not the pixels, are taken to be wrong."""
-
-
-def reference_frame(frames: NDArray[Any]) -> Floats:
-    """The mean (v, u) of reference frames (n, v, u); from 5 frames on without the values that stand out.
-
-    A value stands out if it is more than 6 robust standard deviations from its pixel's median, with the deviation no
-    smaller than the frame's typical one.  Where nothing stands out this is the mean, whose noise is less than the
-    median's.  NaN where all values of a pixel are non-finite.
-    """
-    stack = np.asarray(frames, dtype=np.float64)
-    used = np.isfinite(stack)
-    if len(stack) >= ENOUGH_FOR_REJECTION:
-        middle = np.median(np.where(used, stack, 0.0), axis=0)
-        used &= np.abs(stack - middle) <= OUTLIER * _spread(stack, middle)
-    count = used.sum(axis=0)
-    total = np.where(used, stack, 0.0).sum(axis=0)
-    return np.asarray(np.divide(total, count, out=np.full(total.shape, np.nan), where=count > 0))
-
-
-def _spread(stack: Floats, middle: Floats) -> Floats:
-    """Robust standard deviation of each pixel among frames, at least that of the typical pixel."""
-    deviation = np.where(np.isfinite(stack), np.abs(stack - middle), 0.0)
-    own = 1.4826 * np.median(deviation, axis=0)
-    return np.asarray(np.maximum(own, np.median(own)))
 
 
 def response(flats: NDArray[Any], darks: NDArray[Any] | None) -> tuple[Floats, Floats]:
@@ -65,9 +37,12 @@ def transmission(
     return result
 
 
-def flat_field(dataset: Dataset) -> Dataset:
+def flat_field(dataset: Dataset, model: str = "auto") -> Dataset:
     """The transmission (kind "transmission", float32) of a scan of counts: (data - dark) / (flat - dark).
 
+    model: how the beam changes through the scan: "mean" (not at all), "interpolated" between the times at which flats
+    were taken, "eigen" (the modes in which flats differ, fitted to each view), or "auto": interpolated where the file
+    says that they were taken at several times.
     Pixels in which the flats are not above the darks become NaN, to be repaired by `repair_pixels`.  DataError where
     there are no flats, where all are 0, or where more than a tenth of all pixels have no response.
     """
@@ -82,7 +57,13 @@ def flat_field(dataset: Dataset) -> Dataset:
     if dead.mean() > TOO_MANY_DEAD:
         found = f"{dead.sum()} of {dead.size} pixels in which they are not"
         raise DataError(source(dataset), "flats", "flats above the darks", found, "Are flats and darks exchanged?")
-    result = transmission(dataset.data, full, dark)
+    full_at, about, warnings = flat_models.full_beam(dataset, dark, model)
+    if full_at is None:
+        result = transmission(dataset.data, full, dark)
+    else:
+        result = np.empty(dataset.data.shape, np.float32)
+        for view in range(len(result)):
+            transmission(dataset.data[view : view + 1], full_at(view), dark, result[view : view + 1])
     n_darks = 0 if dataset.darks is None else len(dataset.darks)
     numbers = {
         "flats": len(dataset.flats),
@@ -93,10 +74,12 @@ def flat_field(dataset: Dataset) -> Dataset:
         "negative_values": int((result < 0).sum()),
         "nonfinite_counts": _count_nonfinite(dataset.data),
         "saturated_counts": _count_saturated(dataset.data),
+        **about,
     }
     line = f"(data - dark) / (flat - dark) with {len(dataset.flats)} flats, {n_darks} darks"
+    line += "" if about["model"] == "mean" else f", {about['model']}"
     changed = dataset.replace(data=result, kind="transmission", flats=None, darks=None)
-    return record(changed, "flat_field", line, numbers, _warnings(numbers, dataset))
+    return record(changed, "flat_field", line, numbers, [*_warnings(numbers, dataset), *warnings])
 
 
 def _warnings(numbers: dict[str, Any], dataset: Dataset) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from tomodiff.errors import DataError
+from tomodiff.errors import ConfigError, DataError
 from tomodiff.result import KINDS, Dataset
 
 NEXT_STEP = {"counts": "Run flat_field first", "transmission": "Run minus_log first"}
@@ -38,3 +38,14 @@ def expect_kind(dataset: Dataset, step: str, *kinds: str) -> None:
 def source(dataset: Dataset) -> str:
     """What an error about this dataset calls it: its file where that is known."""
     return str(dataset.meta.get("source", dataset.meta.get("file", "dataset")))
+
+
+def pixel_mm(dataset: Dataset, step: str) -> tuple[float, float]:
+    """The size (v, u) of a detector pixel, for a step that needs it in mm.  DataError where it is not known,
+    ConfigError for scans that have no single one."""
+    pixel = getattr(dataset.scan, "pixel", None)
+    if pixel is None:
+        raise ConfigError(f"{step}: a {type(dataset.scan).__name__} scan has no single pixel size")
+    if dataset.meta.get("pixel_unknown"):
+        raise DataError(source(dataset), f"pixel size, for {step}", "one in mm", "none", "Give --pixel-mm")
+    return pixel[0], pixel[1]

@@ -13,6 +13,7 @@ from tomodiff.files.geometry_file import read_geometry
 from tomodiff.geometry import Grid, Scan, fit_grid
 from tomodiff.kernels import host_threads
 from tomodiff.prepare import prepare
+from tomodiff.prepare.scatter import REACH as SCATTER_REACH
 from tomodiff.recipes.progress import Progress
 from tomodiff.recipes.run import Run
 from tomodiff.recipes.settings import CtSettings, ScanJob
@@ -72,10 +73,33 @@ def corrected_rows(
     settings: CtSettings, part: slice, nv: int, run: Run, progress: Progress, center: float | None
 ) -> tuple[Dataset, slice, slice]:
     """Some of nv rows with `OVERLAP` rows around them, corrected, which of the scan's rows these are, and which of
-    them are `part`."""
+    them are `part`.  Corrections see as many more rows as they blur over."""
     low, high = max(0, part.start - OVERLAP), min(nv, part.stop + OVERLAP)
-    made, _ = corrected(settings, run, progress, file_rows(settings, low, high), center, quiet=True)
+    reach = blurred_over(settings)
+    first, last = max(0, low - reach), min(nv, high + reach)
+    made, _ = corrected(settings, run, progress, file_rows(settings, first, last), center, quiet=True)
+    if reach:
+        kept = slice(low - first, high - first)
+        weights = None if made.weights is None else made.weights[:, kept]
+        made = made.replace(data=made.data[:, kept], weights=weights, scan=made.scan.rows(kept.start, kept.stop))
     return made, slice(low, high), slice(part.start - low, part.stop - low)
+
+
+def blurred_over(settings: ScanJob) -> int:
+    """Detector rows, after binning, from which the corrections that the settings ask for mix values, beyond the
+    `OVERLAP` that all have."""
+    wanted = settings.prepare
+    phase = wanted.phase_retrieval()
+    if phase is None and wanted.scatter is None:
+        return 0
+    info = probe(settings.input.path, **settings.input.setup())
+    if info.scan is None:
+        return 0
+    scan = info.scan.bin(settings.input.bin)
+    rows = [0] if phase is None else [phase.at(scan, {**info.meta, "source": info.path}).margin(scan)]
+    if wanted.scatter is not None:
+        rows.append(int(np.ceil(SCATTER_REACH * wanted.scatter[1] / getattr(scan, "pixel", (np.inf,))[0])))
+    return max(0, max(rows) - OVERLAP)
 
 
 def geometry_for(settings: ScanJob, whole: Scan | None) -> Scan:

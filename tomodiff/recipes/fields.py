@@ -101,6 +101,53 @@ Center = Annotated[
 ]
 
 
+def _couples(value: object) -> object:
+    """Couples given as text, a:b,c:d, as lists of texts; anything else as it is."""
+    if isinstance(value, str) and all(part.count(":") == 1 for part in value.split(",")):
+        return [[end.strip() for end in part.split(":")] for part in value.split(",")]
+    return value
+
+
+def _couple(value: object) -> object:
+    """One couple given as text, a:b."""
+    made = _couples(value)
+    return made[0] if isinstance(made, list) and isinstance(value, str) and len(made) == 1 else value
+
+
+def _mapping(value: object) -> object:
+    """A table given as text, a:b,c:d."""
+    made = _couples(value)
+    return dict(made) if isinstance(made, list) and isinstance(value, str) else value
+
+
+def _list(value: object) -> object:
+    """Numbers given as text, a,b,c, or one by itself."""
+    if isinstance(value, str):
+        return [part.strip() for part in value.split(",")]
+    return [value] if isinstance(value, int | float) and not isinstance(value, bool) else value
+
+
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False), expected("a number above 0")]
+Kernel = Annotated[
+    tuple[Positive, Positive], BeforeValidator(_couple), expected("amplitude:width in mm, both above 0, as 0.05:40")
+]
+Pairs = Annotated[
+    tuple[tuple[Positive, Positive], ...],
+    Field(min_length=1),
+    BeforeValidator(_couples),
+    expected("pairs share:views, all above 0, as 0.02:5,0.01:60"),
+]
+Filters = Annotated[
+    dict[str, Positive], Field(min_length=1), BeforeValidator(_mapping), expected("filters in mm, as Al:2,Cu:0.1")
+]
+Numbers = Annotated[
+    tuple[Annotated[float, Field(allow_inf_nan=False)], ...],
+    Field(min_length=1),
+    BeforeValidator(_list),
+    expected("numbers a,b,..."),
+]
+
+
 def _columns(value: object) -> object:
     """The two ends of a range of columns given as text, a:b or a,b; anything else as it is."""
     if isinstance(value, str) and (match := re.fullmatch(r"\s*\[?\s*(\d+)\s*[:,]\s*(\d+)\s*\]?\s*", value)):

@@ -17,6 +17,7 @@ from pydantic import Field, model_validator
 from tomodiff.recipes import fields
 from tomodiff.recipes.fields import as_slice
 from tomodiff.recipes.section import Job, Section
+from tomodiff.recipes.settings_prepare import Prepare
 
 METHOD_DEFAULTS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
     {
@@ -110,43 +111,6 @@ class Input(Section):
     def selection(self) -> dict[str, Any]:
         """Which part `files.read` reads: rows and views as slices, bin."""
         return {"rows": as_slice(self.rows), "views": as_slice(self.views), "bin": self.bin}
-
-
-class Prepare(Section):
-    """From counts to line integrals."""
-
-    flux: fields.Flux = Field(
-        default="auto", description="rescale each view by the air it sees: auto, off or columns a:b"
-    )
-    dead_pixels: fields.Flag = Field(default="auto", description="repair defective pixels: auto or off")
-    rings: Literal["off", "light", "normal", "strong"] = Field(
-        default="normal", description="ring filter: off, light, normal or strong"
-    )
-    ring_drift: fields.Switch = Field(default=False, description="rings may change through the scan")
-    center: fields.Center = Field(
-        default="auto", description="detector column of the rotation axis: auto, a number, or keep (as the file says)"
-    )
-    center_search: fields.Columns | None = Field(default=None, description="columns a:b in which to look for the axis")
-
-    @classmethod
-    def conflicts(cls, given: dict[str, Any]) -> Iterator[tuple[str, str]]:
-        center = given.get("center", "auto")
-        if given.get("center_search") is not None and center != "auto":
-            yield "center_search", f"there is nothing to search if center is {center}; remove it or set it to null"
-        if given.get("ring_drift") is True and given.get("rings") == "off":
-            yield "ring_drift", "there are no rings to follow if rings is off"
-
-    def options(self) -> dict[str, Any]:
-        """The arguments of `prepare.prepare`."""
-        return {
-            "defects": self.dead_pixels == "auto",
-            "flux": self.flux != "off",
-            "air": self.flux if isinstance(self.flux, tuple) else None,
-            "rings": self.rings,
-            "ring_drift": self.ring_drift,
-            "center": None if self.center == "keep" else self.center,
-            "search": self.center_search,
-        }
 
 
 class Reconstruction(Section):
