@@ -10,37 +10,19 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.ct_jobs import CONE, ITERATIVE, PARALLEL, PLENTY, Jobs, line_integrals, method, phantom
 from tomodiff.analytic import fbp
 from tomodiff.errors import ConfigError, MemoryNeeded, Stopped
 from tomodiff.files import write_scan
 from tomodiff.geometry import ConeBeam, Grid, Helix, ParallelBeam, Scan, fit_grid
 from tomodiff.projectors import XRay
 from tomodiff.recipes import ct
-from tomodiff.recipes.config_file import settings_from
 from tomodiff.recipes.invert import automatic_tv_weight, noise_level
 from tomodiff.recipes.memory import required_bytes
-from tomodiff.recipes.progress import Progress
 from tomodiff.recipes.run import Run
 from tomodiff.report.metrics import rmse
-from tomodiff.result import Dataset, Result
-from tomodiff.simulate import Beam, Detector, Ellipsoids, sample, simulate_scan
-
-PARALLEL = ParallelBeam(np.linspace(0, np.pi, 48, endpoint=False), (40, 40), 0.25, axis_offset=0.3)
-CONE = ConeBeam(np.linspace(0, 2 * np.pi, 30, endpoint=False), 40.0, 60.0, (12, 20), 0.9)
-PLENTY = 1 << 40
-ITERATIVE = ("sirt", "cgls", "lsmr", "os-sart", "osem", "mlem", "fista-tv")
-COUNTED = ("osem", "mlem")
-AS_THEY_ARE = {"prepare.center": "keep", "prepare.rings": "off", "prepare.flux": "off"}
-"""No correction: the files hold line integrals of a known geometry."""
-
-
-def phantom() -> Ellipsoids:
-    return sample(np.random.default_rng(5), 4.0)
-
-
-def line_integrals(scan: Scan, noise: float = 0.01) -> Dataset:
-    shift = np.random.default_rng(6).normal(0, noise, (len(scan), *scan.detector_shape))
-    return Dataset((phantom().project(scan) + shift).astype(np.float32), scan, "line_integrals")
+from tomodiff.result import Result
+from tomodiff.simulate import Beam, Detector, simulate_scan
 
 
 @pytest.fixture(scope="module")
@@ -57,40 +39,9 @@ def scans(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return {name: folder / f"{name}.h5" for name in datasets}
 
 
-class Jobs:
-    """Runs jobs on a computer of a given size, each in a folder of its own."""
-
-    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.folder, self._patch, self._count = folder, monkeypatch, 0
-
-    def open(self, path: Path, **chosen: Any) -> Run:
-        self._count += 1
-        given = {"input.path": str(path), "output.path": str(self.folder / f"run{self._count}"), **AS_THEY_ARE}
-        given |= {name.replace("__", "."): value for name, value in chosen.items()}
-        return Run.create(settings_from({name: (value, name) for name, value in given.items()}))
-
-    def carry_out(self, run: Run, free: float = PLENTY) -> Result:
-        self._patch.setattr(ct, "free_bytes", lambda most=None: int(free))
-        with run:
-            result = ct.reconstruct(run.settings, run, Progress(quiet=True))
-            result = result.replace(volume=np.array(result.volume))  # it may lie in the checkpoint
-            run.finish(result)
-        return result
-
-    def __call__(self, path: Path, free: float = PLENTY, **chosen: Any) -> Result:
-        return self.carry_out(self.open(path, **chosen), free)
-
-
 @pytest.fixture
 def jobs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Jobs:
     return Jobs(tmp_path, monkeypatch)
-
-
-def method(name: str, iterations: int = 8) -> dict[str, Any]:
-    chosen = {"reconstruction__method": name}
-    return chosen | (
-        {"reconstruction__iterations": iterations, "reconstruction__tolerance": 0} if name in ITERATIVE else {}
-    )
 
 
 def little(name: str, scan: Scan = PARALLEL, share: float = 0.75, references: int = 0) -> float:
@@ -271,48 +222,6 @@ def test_stopped_slabs_resume_whatever_memory_is_free_then(
 
 
 # ---- weights, TV weight, quality
-
-
-@pytest.mark.parametrize("name", [n for n in ITERATIVE if n not in COUNTED])
-def test_data_of_no_weight_have_no_effect(name: str, jobs: Jobs, tmp_path: Path) -> None:
-    scan = PARALLEL.rows(16, 24)
-    clean = line_integrals(scan)
-    weights = np.ones(clean.data.shape, np.float32)
-    weights[::3] = 0
-    spoilt = clean.data.copy()
-    spoilt[::3] = 7.0
-    write_scan(tmp_path / "a.h5", clean.replace(weights=weights))
-    write_scan(tmp_path / "b.h5", clean.replace(data=spoilt, weights=weights))
-    chosen = method(name) | ({"reconstruction__tv_weight": 1e-3} if name == "fista-tv" else {})
-    if name == "fista-tv":  # starts from the analytic inverse, which knows no weights
-        chosen["reconstruction__iterations"] = 300
-    expected, found = (jobs(tmp_path / f, **chosen).volume for f in ("a.h5", "b.h5"))
-    np.testing.assert_allclose(found, expected, atol=(1e-2 if name == "fista-tv" else 1e-5) * expected.max())
-
-
-@pytest.mark.parametrize(("name", "iterations"), [("lsmr", 6), ("os-sart", 4), ("osem", 2), ("mlem", 20)])
-def test_other_methods_come_as_near_as_sirt(name: str, iterations: int, jobs: Jobs, tmp_path: Path) -> None:
-    """To the truth, in so many passes through the data, where SIRT takes forty; osem and mlem of data without noise,
-    and stopped in time: they trust the faintest rays most."""
-    scan = PARALLEL.rows(16, 24)
-    write_scan(tmp_path / "a.h5", line_integrals(scan, 0 if name in COUNTED else 0.01))
-    grid = fit_grid(scan)
-    x, y, _ = grid.coordinates()
-    truth, seen = phantom().voxelise(grid, 2), np.hypot(x, y) < 4.5
-    error = {
-        n: float(np.linalg.norm((jobs(tmp_path / "a.h5", **method(n, k)).volume - truth)[seen]))
-        for n, k in (("sirt", 40), (name, iterations))
-    }
-    assert error[name] < 1.2 * error["sirt"]
-
-
-def test_osem_takes_turns_and_says_what_it_leaves_out(jobs: Jobs, tmp_path: Path) -> None:
-    clean = line_integrals(PARALLEL.rows(16, 24))
-    write_scan(tmp_path / "a.h5", clean.replace(weights=np.ones(clean.data.shape, np.float32)))
-    made = jobs(tmp_path / "a.h5", **method("osem", 2), reconstruction__subsets=4)
-    assert any("no use for the weights" in text for text in made.warnings) and made.volume.min() >= 0
-    other = jobs(tmp_path / "a.h5", **method("osem", 2), reconstruction__subsets=8)
-    assert np.abs(made.volume - other.volume).max() > 0
 
 
 def test_automatic_tv_weight_scales() -> None:

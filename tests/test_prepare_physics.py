@@ -227,7 +227,7 @@ def test_stripes_by_algotom() -> None:
         assert done.meta["prepare"]["remove_rings"]["method"] == method
     with pytest.raises(ConfigError, match="32 views"):
         remove_stripes(dataset(sinogram[:20], "line_integrals"), "vo")
-    with pytest.raises(ConfigError, match="vo: row 0: .*noise"):
+    with pytest.raises(ConfigError, match=r"vo: row 0: .*noise"):
         remove_stripes(dataset(np.zeros((40, 2, 64), np.float32), "line_integrals"), "vo")
 
 

@@ -141,7 +141,13 @@ def _metavar(model: type[Job], name: str) -> str:
     if model.PATH_LISTS and tuple(name.split(".")) in model.PATH_LISTS:
         return "FILE,FILE"
     known = {"rows": "A:B", "views": "A:B[:STEP]", "flux": "auto|off|A:B", "bin": "N", "center_search": "A:B"}
-    known |= {"center": "auto|PX|keep", "dead_pixels": "auto|off", "tv_weight": "auto|WEIGHT"}
+    known |= {
+        "center": "auto|PX|keep",
+        "dead_pixels": "auto|off",
+        "tv_weight": "auto|WEIGHT",
+        "edge": "auto|N",
+        "start": "VOLUME",
+    }
     known |= {
         "root": "FOLDER",
         "stack": "FILE",

@@ -26,6 +26,9 @@ class Functional:
     separable = False
     """Whether f is a sum over entries, so that `prox` takes a step for each entry (an element of real numbers) too."""
 
+    curvature_bound: float | None = None
+    """What no second derivative of f, in any direction, goes above; None where no such number is known."""
+
     def value_and_grad(self, x: Element) -> tuple[float, Element]:
         """f(x) and its gradient, an array of its own that the caller may write into."""
         raise NotImplementedError(f"{type(self).__name__} has no gradient; use a solver that takes its prox")
@@ -136,6 +139,9 @@ class FunctionalSum(Functional):
     def __init__(self, terms: tuple[Functional, ...]) -> None:
         flat = (f.terms if isinstance(f, FunctionalSum) else (f,) for f in terms)
         self.terms: tuple[Functional, ...] = tuple(f for group in flat for f in group)
+        bounds = [f.curvature_bound for f in self.terms]
+        known = [bound for bound in bounds if bound is not None]
+        self.curvature_bound = sum(known) if len(known) == len(bounds) else None
 
     def __call__(self, x: Element) -> float:
         return sum(f(x) for f in self.terms)
@@ -170,6 +176,7 @@ class FunctionalScaled(Functional):
         if not factor >= 0:
             raise ValueError(f"factor * {type(f).__name__}: expected a factor >= 0, got {factor}")
         self.factor, self.f, self.separable = float(factor), f, f.separable
+        self.curvature_bound = None if f.curvature_bound is None else self.factor * f.curvature_bound
 
     def __call__(self, x: Element) -> float:
         return self.factor * self.f(x)

@@ -147,6 +147,8 @@ class HuberTotalVariation(Functional):
         if not eps > 0:
             raise ValueError(f"HuberTotalVariation: eps: expected a number > 0, got {eps}")
         self.eps, self.spacing = float(eps), spacing
+        sizes = (spacing,) * 3 if isinstance(spacing, Real) else spacing
+        self.curvature_bound = 4 * sum(1 / float(s) ** 2 for s in sizes) / self.eps
 
     def __call__(self, x: Array) -> float:
         stencil = _Stencil(x, self.spacing, "HuberTotalVariation")

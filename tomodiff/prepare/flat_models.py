@@ -32,7 +32,7 @@ FIT_PIXELS = 60_000
 """Pixels, about, to which projections are averaged to fit modes."""
 
 FIT_BLUR = 2.0
-"""Standard deviation in those pixels of the Gaussian that both are smoothed with: it takes more from noise than modes."""
+"""Standard deviation in those pixels of the Gaussian that both are smoothed with, against noise more than modes."""
 
 ROUNDS = 12
 """Reweighted least squares towards the least sum of absolute values."""

@@ -10,19 +10,32 @@ import numpy as np
 from tomodiff.analytic import fbp, fdk
 from tomodiff.analytic.orbit import Orbit
 from tomodiff.array import Array, namespace
-from tomodiff.core import Functional
+from tomodiff.core import Functional, Linear
 from tomodiff.errors import ConfigError, Diverged
 from tomodiff.geometry import Grid, Scan
-from tomodiff.objective import Gaussian, Poisson, TotalVariation
+from tomodiff.objective import Gaussian, HuberTotalVariation, Poisson, TotalVariation
 from tomodiff.projectors import XRay
 from tomodiff.ranks import ALONE, Comm, Spread, SpreadData, own_views
 from tomodiff.recipes.checkpoints import Checkpoints
+from tomodiff.recipes.given_volumes import given_start, mask_of
 from tomodiff.recipes.memory import ANALYTIC
 from tomodiff.recipes.progress import Progress
 from tomodiff.recipes.run import Run
 from tomodiff.recipes.settings import CtSettings, Reconstruction
 from tomodiff.result import Dataset
-from tomodiff.solvers import Cgls, Fista, Lsmr, MaxIterations, Osem, OsSart, RelativeChange, Sirt, State, iterate
+from tomodiff.solvers import (
+    Cgls,
+    Fista,
+    Lsmr,
+    MaxIterations,
+    Osem,
+    OsMomentum,
+    OsSart,
+    RelativeChange,
+    Sirt,
+    State,
+    iterate,
+)
 
 TV_PER_NOISE = 1.0
 """Automatic weight of the total variation, over the noise that a voxel's gradient carries times the voxel size.
@@ -33,10 +46,15 @@ photons), none of which is scored anywhere.
 
 
 INVERSES = {"fbp": fbp, "fdk": fdk}
-SUBSETS = ("os-sart", "osem", "mlem")
+SUBSETS = ("os-sart", "osem", "mlem", "pwls")
 """Methods that go through the views part by part; one process does so."""
+WARM = ("fista-tv", "pwls")
+"""Methods whose minimum does not depend on where they start: they start at the analytic inverse."""
 COUNTED = ("osem", "mlem")
 """Methods that take line integrals as if they had been counted: they never become negative."""
+EDGE = 0.005
+"""Automatic edge of the Huber prior, as a part of the densest voxels' attenuation: a thin line between flat and noisy,
+below the contrast of soft tissue."""
 PROX_ITERATIONS = 20
 """Dual iterations of each TV step, from where the last one ended."""
 
@@ -65,23 +83,39 @@ def invert(
     if method in ANALYTIC:
         warn_of_analytic(method, data, whole, run)
         padding = padding or padding_for(values, comm)
-        return analytic_inverse(method, values, whole, grid, chosen.window, progress, padding, comm)
-    A = XRay(grid, data.scan, chosen.model, chosen.dtype)
+        volume = analytic_inverse(method, values, whole, grid, chosen.window, progress, padding, comm)
+        mask = mask_of(chosen, grid, namespace(volume))
+        return volume if mask is None else volume * mask
+    A: Any = XRay(grid, data.scan, chosen.model, chosen.dtype)
     weights = None if data.weights is None else device(np.ascontiguousarray(data.weights, dtype=chosen.dtype))
+    if method == "pwls" and weights is None:
+        weights = photons_of(values)
+    mask = mask_of(chosen, grid, namespace(values))
+    seen = A if mask is None else A @ Linear(A.domain, A.domain, lambda x: x * mask, lambda x: x * mask, "mask")
     if method in COUNTED:
         if weights is not None:
             run.warn(f"{method} has no use for the weights that come with the scan; the other iterative methods have")
-        misfit: Functional = Poisson(values.clip(0, None)) @ A
+        if mask is not None:  # what passes by the mask cannot be explained
+            values = values * (A.forward(mask) > 0)
+        misfit: Functional = Poisson(values.clip(0, None)) @ seen
     else:
-        misfit = least_squares(A, values, weights, comm)
-    solver = make_solver(method, chosen, A, values, grid, run)
+        misfit = least_squares(seen, values, weights, comm)
     start: Any = Checkpoints(run).load(namespace(values)) if resume else None
     if start is None:
         start = first_estimate(method, whole, A, values, progress, comm)
-    return run_solver(solver, misfit, start, method, settings, run, progress)
+        if chosen.start is not None:
+            start = given_start(chosen.start, grid, start, positive=method in COUNTED)
+    solver = make_solver(method, chosen, A, values, grid, run, weights)
+    volume = run_solver(solver, misfit, start, method, settings, run, progress)
+    return volume if mask is None else volume * mask
 
 
-def least_squares(A: XRay, values: Array, weights: Array | None, comm: Comm = ALONE) -> Functional:
+def photons_of(values: Array) -> Array:
+    """The inverse variance of line integrals, where photons make the noise: as many as of a beam of 1 arrive."""
+    return namespace(values).exp(-values.clip(0, None))
+
+
+def least_squares(A: Any, values: Array, weights: Array | None, comm: Comm = ALONE) -> Functional:
     """The misfit of all data, of which each rank has those of its own views, in values and A."""
     if comm.size == 1:
         return Gaussian(values, weights) @ A
@@ -121,10 +155,10 @@ def padding_for(values: Array, comm: Comm = ALONE) -> str:
 
 
 def first_estimate(method: str, scan: Scan, A: XRay, values: Array, progress: Progress, comm: Comm = ALONE) -> Array:
-    """Where an iteration starts: fista-tv at the analytic inverse without its negative values, where the geometry has
-    one (the minimum does not depend on it, the way there is shorter); osem and mlem at the mean everywhere; the others
-    at zero, which regularises them."""
-    if method == "fista-tv":
+    """Where an iteration starts: fista-tv and pwls at the analytic inverse without its negative values, where the
+    geometry has one (the minimum does not depend on it, the way there is shorter); osem and mlem at the mean
+    everywhere; the others at zero, which regularises them."""
+    if method in WARM:
         analytic = "fbp" if scan.kind == "parallel" else "fdk"
         padding = padding_for(values, comm)
         try:
@@ -148,32 +182,60 @@ def leaves_the_view(values: Array, threshold: float = 0.05) -> bool:
     return edges > threshold * largest
 
 
-def make_solver(method: str, chosen: Reconstruction, A: Any, values: Array, grid: Grid, run: Run) -> Any:
-    """The solver of an iterative method; an automatic TV weight is found here and recorded in the run."""
+def make_solver(
+    method: str,
+    chosen: Reconstruction,
+    A: Any,
+    values: Array,
+    grid: Grid,
+    run: Run,
+    start: Any = None,
+    weights: Any = None,
+) -> Any:
+    """The solver of an iterative method; what is automatic about its prior is found here and recorded in the run."""
     low = 0.0 if chosen.non_negative else None
     if method == "sirt":
         return Sirt(relaxation=chosen.relaxation or 1.0, low=low)
     if method in ("cgls", "lsmr"):
         return Cgls() if method == "cgls" else Lsmr()
-    if method in SUBSETS:
+    if method in ("os-sart", *COUNTED):
         count = min(chosen.subsets or 1, A.range.shape[0])
         return Osem(count) if method in COUNTED else OsSart(count, chosen.relaxation or 1.0, low=low)
     weight = chosen.tv_weight
     if not isinstance(weight, int | float):
-        weight = automatic_tv_weight(A, values, grid, run.comm)
+        weight = automatic_tv_weight(A, values, grid, run.comm, weights)
     run.record(tv_weight=float(weight))
+    if method == "pwls":
+        edge = chosen.edge if isinstance(chosen.edge, int | float) else automatic_edge(A, values, grid)
+        run.record(edge=float(edge))
+        prior = float(weight) * HuberTotalVariation(float(edge), grid.spacing)
+        return OsMomentum(prior, min(chosen.subsets or 1, A.range.shape[0]), low=low)
     return Fista(prior=float(weight) * TotalVariation(grid.spacing, low=low, iterations=PROX_ITERATIONS))
 
 
-def automatic_tv_weight(A: XRay, values: Array, grid: Grid, comm: Comm = ALONE) -> float:
+def automatic_edge(A: XRay, values: Array, grid: Grid) -> float:
+    """The gradient in 1/mm per mm below which the prior of pwls smooths and does not preserve: from one voxel to the
+    next, `EDGE` of what the densest voxels hold after one step from zero, which is blurred but has the right mean."""
+    ones = namespace(values).ones(A.domain.shape, A.dtype)
+    sums = A.adjoint(A.forward(ones))
+    estimate = A.adjoint(values) / sums.clip(float(sums.max()) * 1e-3, None)
+    return EDGE * (float(namespace(values).percentile(abs(estimate), 99.5)) or 1.0) / min(grid.spacing)
+
+
+def automatic_tv_weight(A: XRay, values: Array, grid: Grid, comm: Comm = ALONE, weights: Array | None = None) -> float:
     """The weight at which the pull of the total variation balances the noise in the gradient of the misfit.
 
     The noise of the data, from their second differences along a row (immune to what is smooth), reaches a voxel
-    through its column of A, whose norm random signs measure; TV pulls on it with weight / voxel size.
+    through its column of A, whose norm random signs measure; TV pulls on it with weight / voxel size.  With weights
+    both are those of data that are multiplied by their square roots.
     """
     xp = namespace(values)
-    signs = np.random.default_rng(comm.rank).integers(0, 2, A.range.shape).astype(A.dtype) * 2 - 1
-    reached, _ = comm.sum(A.adjoint(xp.asarray(signs)))
+    drawn = np.random.default_rng(comm.rank).integers(0, 2, A.range.shape).astype(A.dtype) * 2 - 1
+    signs = xp.asarray(drawn)
+    if weights is not None:
+        root = xp.sqrt(weights)
+        values, signs = values * root, signs * root
+    reached, _ = comm.sum(A.adjoint(signs))
     middle = tuple(slice(n // 3, max(n // 3 + 1, 2 * n // 3)) for n in reached.shape)
     column_norm = float(reached[middle].std())
     noise = comm.total(noise_level(values)) / comm.size

@@ -27,6 +27,7 @@ SOLVER_ARRAYS = {
     "os-sart": (9, 5),
     "osem": (9, 5),
     "mlem": (9, 5),
+    "pwls": (14, 5),
     "fista-tv": (18, 3),
 }
 
@@ -52,7 +53,9 @@ def required_bytes(
     operator = 0 if method in ANALYTIC else int(1.3 * (volume + projections))
     correct = PREPARE_COPIES * projections + 2 * n_references * n_pixels * item
     chunk = max(n_pixels, min(len(scan) * n_pixels, CHUNK_BYTES // 8)) * item
-    filtering = 2 * volume + FILTER_COPIES * chunk if method in (*ANALYTIC, "fista-tv") else 0  # where it starts
+    filtering = (
+        2 * volume + FILTER_COPIES * chunk if method in (*ANALYTIC, "pwls", "fista-tv") else 0
+    )  # where it starts
     return max(correct, projections + filtering, projections + volumes * volume + stacks * projections + operator)
 
 

@@ -30,6 +30,14 @@ METHOD_DEFAULTS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
         "os-sart": {"iterations": 8, "subsets": 10, "relaxation": 1.0, "non_negative": True, "tolerance": 1e-4},
         "osem": {"iterations": 3, "subsets": 10, "tolerance": 1e-4},
         "mlem": {"iterations": 30, "tolerance": 1e-4},
+        "pwls": {
+            "iterations": 12,
+            "subsets": 10,
+            "tv_weight": "auto",
+            "edge": "auto",
+            "non_negative": True,
+            "tolerance": 1e-4,
+        },
         "fista-tv": {"iterations": 100, "tv_weight": "auto", "non_negative": True, "tolerance": 1e-4},
     }
 )
@@ -116,10 +124,10 @@ class Input(Section):
 class Reconstruction(Section):
     """How the volume is found."""
 
-    method: Literal["auto", "fbp", "fdk", "sirt", "cgls", "lsmr", "os-sart", "osem", "mlem", "fista-tv"] = Field(
+    method: fields.Method = Field(
         default="auto",
-        description="auto (fbp for parallel beam, fdk for cone beam), fbp, fdk, sirt, cgls, lsmr, os-sart, osem, mlem "
-        "or fista-tv",
+        description="auto (fbp for parallel beam, fdk for cone beam), fbp, fdk, sirt, cgls, lsmr, os-sart, osem, "
+        "mlem, pwls or fista-tv",
     )
     filter: Literal["ram-lak", "shepp-logan", "cosine", "hamming", "hann"] | None = Field(
         default=None, description="ramp filter's window (fbp, fdk)"
@@ -129,14 +137,23 @@ class Reconstruction(Section):
         default=None, description="stop when an iteration changes the volume by less than this fraction (0: never)"
     )
     subsets: fields.Count | None = Field(
-        default=None, description="parts of the views that take turns in an iteration (os-sart, osem)"
+        default=None, description="parts of the views that take turns in an iteration (os-sart, osem, pwls)"
     )
     relaxation: fields.Relaxation | None = Field(default=None, description="step of sirt, os-sart, between 0 and 2")
     tv_weight: fields.AutoWeight | None = Field(
         default=None, description="weight of the total variation: auto or a number"
     )
+    edge: fields.AutoWeight | None = Field(
+        default=None, description="gradient in 1/mm per mm from which on it is an edge: auto or a number (pwls)"
+    )
+    start: fields.Text | None = Field(
+        default=None, description="volume file of the same grid from which an iterative method starts"
+    )
+    mask: fields.Text | None = Field(
+        default=None, description="where the volume may be other than 0: circle (what all views see), or a volume file"
+    )
     non_negative: fields.Switch | None = Field(
-        default=None, description="no attenuation below zero (sirt, os-sart, fista-tv)"
+        default=None, description="no attenuation below zero (sirt, os-sart, pwls, fista-tv)"
     )
     voxel_mm: fields.Length | None = Field(
         default=None, description="voxel size in mm (default: a pixel, seen at the axis)"
@@ -166,6 +183,8 @@ class Reconstruction(Section):
     @classmethod
     def conflicts(cls, given: dict[str, Any]) -> Iterator[tuple[str, str]]:
         method = given.get("method", "auto")
+        if given.get("start") is not None and method in ("auto", "fbp", "fdk"):
+            yield "start", f"method {method} does not iterate; remove it or choose an iterative method"
         own = METHOD_DEFAULTS.get(method) if isinstance(method, str) else None
         if own is None:
             return
@@ -231,6 +250,9 @@ class ScanJob(Job):
 
 class CtSettings(ScanJob):
     """A whole CT job: scan in, volume out."""
+
+    PATHS = (*ScanJob.PATHS, ("reconstruction", "start"), ("reconstruction", "mask"))
+    NO_PATHS = ("circle",)
 
     job: Literal["ct"] = Field(default="ct", description="the kind of job")
     reconstruction: Reconstruction = Field(default_factory=Reconstruction)

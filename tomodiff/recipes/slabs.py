@@ -17,7 +17,7 @@ from tomodiff.geometry import Grid, Scan
 from tomodiff.projectors import XRay
 from tomodiff.recipes.correct import OVERLAP, axis_column, corrected_middle, corrected_rows, grid_of, result_of
 from tomodiff.recipes.identity import refuse_other
-from tomodiff.recipes.invert import automatic_tv_weight, invert, padding_for
+from tomodiff.recipes.invert import automatic_edge, automatic_tv_weight, invert, padding_for, photons_of
 from tomodiff.recipes.memory import required_bytes
 from tomodiff.recipes.progress import Progress
 from tomodiff.recipes.run import Run
@@ -75,7 +75,7 @@ def reconstruct_in_slabs(
     whole = Grid((nv, *full.shape[1:]), full.spacing, grid.center)
     volume = npy_file(target, whole.shape, settings.reconstruction.dtype, new=not done)
     write_marker(run, MARKER, {"next": 0, **done, "center": center, "rows": rows})
-    settings = _with_one_weight(settings, method, dataset, full, device)
+    settings = _with_one_prior(settings, method, dataset, full, device)
     padding = padding_for(dataset.data)  # one for all slabs, like the weight, so that they meet without seams
     starts = range(done.get("next", 0), nv, rows)
     with progress.stage("slabs", total=-(-nv // rows), unit="slab", done=done.get("next", 0) // rows) as stage:
@@ -96,16 +96,23 @@ def reconstruct_in_slabs(
     return result_of(volume, whole, dataset, report, method, settings, run)
 
 
-def _with_one_weight(
+def _with_one_prior(
     settings: CtSettings, method: str, dataset: Dataset, grid: Grid, device: Callable[[np.ndarray], Array]
 ) -> CtSettings:
-    """The settings with an automatic TV weight found in the middle of the scan."""
+    """The settings with what is automatic about the prior found in the middle of the scan."""
     chosen = settings.reconstruction
-    if method != "fista-tv" or isinstance(chosen.tv_weight, int | float):
+    asked = [name for name in ("tv_weight", "edge") if getattr(chosen, name) == "auto"]
+    if not asked:
         return settings
     values = device(np.ascontiguousarray(dataset.data, dtype=chosen.dtype))
-    weight = automatic_tv_weight(XRay(grid, dataset.scan, chosen.model, chosen.dtype), values, grid)
-    return settings.model_copy(update={"reconstruction": chosen.model_copy(update={"tv_weight": weight})})
+    A = XRay(grid, dataset.scan, chosen.model, chosen.dtype)
+    found = {
+        "tv_weight": automatic_tv_weight(A, values, grid, weights=photons_of(values) if method == "pwls" else None)
+    }
+    if "edge" in asked:
+        found["edge"] = automatic_edge(A, values, grid)
+    known = {name: found[name] for name in asked}
+    return settings.model_copy(update={"reconstruction": chosen.model_copy(update=known)})
 
 
 def read_marker(run: Run, name: str) -> dict[str, Any]:

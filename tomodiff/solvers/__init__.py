@@ -1,6 +1,7 @@
 """Solvers: frozen hyper-parameters with `start(f, x) -> State` and `step(f, state) -> State`.
 
-Which for what: Cgls, Lsmr, Sirt, OsSart for linear least squares; Osem for counts; Gradient, Lbfgs, LbfgsB,
+Which for what: Cgls, Lsmr, Sirt, OsSart for linear least squares; Osem for counts; OsMomentum for penalised
+least squares in a dozen passes; Gradient, Lbfgs, LbfgsB,
 NonlinearCg, GaussNewton for smooth functionals; Fista (Nesterov's method without a prior), Saga, Svrg with one prior
 that has a prox; Pdhg, Admm, HalfQuadratic with priors of any kind; Adam where gradients are drawn; Alternate for
 unknowns that differ in kind; Langevin, DiffPir for draws of the posterior, and Posterior for its deviations.
@@ -16,6 +17,7 @@ from tomodiff.solvers.levels import Level, descend, halvings, resampled
 from tomodiff.solvers.linear import Cgls, Sirt
 from tomodiff.solvers.lsmr import Lsmr
 from tomodiff.solvers.measures import curvature
+from tomodiff.solvers.momentum import OsMomentum
 from tomodiff.solvers.nonlinear_conjugate import NonlinearCg
 from tomodiff.solvers.posterior import LowRank, Posterior
 from tomodiff.solvers.primal_dual import Pdhg
@@ -54,6 +56,7 @@ __all__ = [
     "Lsmr",
     "MaxIterations",
     "NonlinearCg",
+    "OsMomentum",
     "OsSart",
     "Osem",
     "Pdhg",

@@ -1,0 +1,157 @@
+"""Methods of the CT recipe beside those that it began with: what they reach, weights, where they start, masks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.ct_jobs import COUNTED, ITERATIVE, PARALLEL, Jobs, line_integrals, method, phantom
+from tomodiff.errors import ConfigError, DataError
+from tomodiff.files import volumes, write_scan
+from tomodiff.geometry import Grid, fit_grid
+from tomodiff.objective import Gaussian, HuberTotalVariation, TotalVariation
+from tomodiff.projectors import XRay
+from tomodiff.recipes.invert import WARM
+from tomodiff.recipes.memory import required_bytes
+from tomodiff.result import Result
+from tomodiff.solvers import OsMomentum, solve
+
+
+@pytest.fixture
+def jobs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Jobs:
+    return Jobs(tmp_path, monkeypatch)
+
+
+@pytest.mark.parametrize("name", [n for n in ITERATIVE if n not in COUNTED])
+def test_data_of_no_weight_have_no_effect(name: str, jobs: Jobs, tmp_path: Path) -> None:
+    scan = PARALLEL.rows(16, 24)
+    clean = line_integrals(scan)
+    weights = np.ones(clean.data.shape, np.float32)
+    weights[::3] = 0
+    spoilt = clean.data.copy()
+    spoilt[::3] = 7.0
+    write_scan(tmp_path / "a.h5", clean.replace(weights=weights))
+    write_scan(tmp_path / "b.h5", clean.replace(data=spoilt, weights=weights))
+    chosen = method(name) | ({"reconstruction__tv_weight": 1e-3} if name in WARM else {})
+    if name == "pwls":
+        chosen |= {"reconstruction__edge": 0.01, "reconstruction__subsets": 1}
+    if name in WARM:  # starts from the analytic inverse, which knows no weights
+        chosen["reconstruction__iterations"] = 300
+    expected, found = (jobs(tmp_path / f, **chosen).volume for f in ("a.h5", "b.h5"))
+    np.testing.assert_allclose(found, expected, atol=(1e-2 if name in WARM else 1e-5) * expected.max())
+
+
+@pytest.mark.parametrize(("name", "iterations"), [("lsmr", 6), ("os-sart", 4), ("osem", 2), ("mlem", 20)])
+def test_other_methods_come_as_near_as_sirt(name: str, iterations: int, jobs: Jobs, tmp_path: Path) -> None:
+    """To the truth, in so many passes through the data, where SIRT takes forty; osem and mlem of data without noise,
+    and stopped in time: they trust the faintest rays most."""
+    scan = PARALLEL.rows(16, 24)
+    write_scan(tmp_path / "a.h5", line_integrals(scan, 0 if name in COUNTED else 0.01))
+    grid = fit_grid(scan)
+    x, y, _ = grid.coordinates()
+    truth, seen = phantom().voxelise(grid, 2), np.hypot(x, y) < 4.5
+    error = {
+        n: float(np.linalg.norm((jobs(tmp_path / "a.h5", **method(n, k)).volume - truth)[seen]))
+        for n, k in (("sirt", 40), (name, iterations))
+    }
+    assert error[name] < 1.2 * error["sirt"]
+
+
+def test_osem_takes_turns_and_says_what_it_leaves_out(jobs: Jobs, tmp_path: Path) -> None:
+    clean = line_integrals(PARALLEL.rows(16, 24))
+    write_scan(tmp_path / "a.h5", clean.replace(weights=np.ones(clean.data.shape, np.float32)))
+    made = jobs(tmp_path / "a.h5", **method("osem", 2), reconstruction__subsets=4)
+    assert any("no use for the weights" in text for text in made.warnings) and made.volume.min() >= 0
+    other = jobs(tmp_path / "a.h5", **method("osem", 2), reconstruction__subsets=8)
+    assert np.abs(made.volume - other.volume).max() > 0
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_ordered_subsets_with_momentum_end_near_the_minimum(weighted: bool) -> None:
+    """The gap of the objective after 12 passes, of that at the start, against the minimum by 600 steps of the same
+    method without subsets, which is Nesterov's and converges."""
+    scan = PARALLEL.rows(16, 24)
+    grid, clean = fit_grid(scan), line_integrals(scan, 0.03).data.astype(np.float64)
+    A = XRay(grid, scan, dtype="float64")
+    prior = 0.02 * HuberTotalVariation(0.02, grid.spacing)
+    misfit = Gaussian(clean, np.exp(-clean) if weighted else None) @ A
+    zero = np.zeros(grid.shape)
+    best = solve(OsMomentum(prior, 1, low=0.0), misfit, zero, 600).x
+    fast = solve(OsMomentum(prior, 4, low=0.0), misfit, zero, 12).x
+    slow = solve(OsMomentum(prior, 1, low=0.0), misfit, zero, 12).x
+    least, at_start, after, plain = (float(misfit(x) + prior(x)) for x in (best, zero, fast, slow))
+    assert (after - least) / (at_start - least) < 0.01
+    assert after - least < 0.3 * (plain - least)
+
+
+def test_momentum_needs_a_bounded_curvature() -> None:
+    A = XRay(Grid((2, 4, 4), 1.0), PARALLEL.rows(0, 2))
+    with pytest.raises(TypeError, match="bounded curvature"):
+        solve(OsMomentum(TotalVariation()), Gaussian(np.zeros(A.range.shape, np.float32)) @ A, np.zeros((2, 4, 4)), 1)
+
+
+def test_pwls_beats_fbp_and_tells_its_prior(jobs: Jobs, tmp_path: Path) -> None:
+    """On a third of the views, with noise of few photons from closed-form projections."""
+    scan = PARALLEL.rows(16, 24)[::3]
+    exact = phantom().project(scan)
+    rng = np.random.default_rng(3)
+    counts = np.maximum(rng.poisson(2e3 * np.exp(-exact)), 1)
+    write_scan(tmp_path / "a.h5", line_integrals(scan).replace(data=-np.log(counts / 2e3).astype(np.float32)))
+    grid = fit_grid(scan)
+    x, y, _ = grid.coordinates()
+    truth, seen = phantom().voxelise(grid, 2), np.hypot(x, y) < 4.5
+    made = {n: jobs(tmp_path / "a.h5", **method(n, 12)).volume for n in ("fbp", "pwls")}
+    error = {n: float(np.linalg.norm((v - truth)[seen])) for n, v in made.items()}
+    assert error["pwls"] < 0.5 * error["fbp"]
+    assert made["pwls"].min() >= 0
+
+
+@pytest.mark.parametrize("name", ["pwls", "fista-tv"])
+def test_pwls_in_slabs_has_one_prior(name: str, jobs: Jobs, tmp_path: Path) -> None:
+    write_scan(tmp_path / "a.h5", line_integrals(PARALLEL))
+    run = jobs.open(tmp_path / "a.h5", **method(name, 6))
+    whole = jobs.carry_out(run)
+    needed = required_bytes(name, PARALLEL, fit_grid(PARALLEL), 0, 4, 10 if name == "pwls" else None)
+    parts = jobs(tmp_path / "a.h5", 0.75 * needed / 0.85, **method(name, 6))
+    assert any("slabs of" in text for text in parts.warnings)
+    assert np.sqrt(np.mean((parts.volume - whole.volume) ** 2)) < 0.01 * whole.volume.max()
+
+
+def test_a_volume_to_start_from(jobs: Jobs, tmp_path: Path) -> None:
+    """Three iterations and three more from what they gave are no worse than the first; another grid is refused."""
+    scan = PARALLEL.rows(16, 24)
+    write_scan(tmp_path / "a.h5", line_integrals(scan))
+    run = jobs.open(tmp_path / "a.h5", **method("sirt", 3))
+    first = jobs.carry_out(run)
+    made = next(run.path.glob("volume.h5"))
+    again = jobs(tmp_path / "a.h5", **method("sirt", 3), reconstruction__start=str(made))
+    six = jobs(tmp_path / "a.h5", **method("sirt", 6))
+    np.testing.assert_allclose(again.volume, six.volume, atol=2e-6 * six.volume.max())
+    assert np.abs(first.volume - six.volume).max() > 1e-3 * six.volume.max()
+    counted = jobs(tmp_path / "a.h5", **method("osem", 1), reconstruction__start=str(made))
+    assert np.isfinite(counted.volume).all()
+    with pytest.raises(DataError, match="as the reconstruction has"):
+        jobs(tmp_path / "a.h5", **method("sirt", 3), reconstruction__start=str(made), reconstruction__voxel_mm=0.5)
+    with pytest.raises(ConfigError, match="does not iterate"):
+        jobs(tmp_path / "a.h5", reconstruction__method="fbp", reconstruction__start=str(made))
+
+
+@pytest.mark.parametrize("name", ["fbp", "cgls", "osem", "pwls", "fista-tv"])
+def test_nothing_is_put_outside_of_a_mask(name: str, jobs: Jobs, tmp_path: Path) -> None:
+    scan = PARALLEL.rows(16, 24)
+    write_scan(tmp_path / "a.h5", line_integrals(scan))
+    grid = fit_grid(scan)
+    x, y, _ = np.broadcast_arrays(*grid.coordinates())
+    circle = jobs(tmp_path / "a.h5", **method(name, 3), reconstruction__mask="circle").volume
+    radius = np.hypot(x - grid.center[0], y - grid.center[1])
+    assert not circle[radius > 0.5 * grid.shape[1] * grid.spacing[1]].any()
+    assert circle[radius < 0.4 * grid.shape[1] * grid.spacing[1]].any()
+    half = (x < 0).astype(np.float32)
+    volumes.write(tmp_path / "mask.npy", Result(half, grid))
+    made = jobs(tmp_path / "a.h5", **method(name, 3), reconstruction__mask=str(tmp_path / "mask.npy")).volume
+    assert not made[half == 0].any() and made[half > 0].any()
+    volumes.write(tmp_path / "empty.npy", Result(0 * half, grid))
+    with pytest.raises(ConfigError, match="above 0"):
+        jobs(tmp_path / "a.h5", **method(name, 3), reconstruction__mask=str(tmp_path / "empty.npy"))
