@@ -189,8 +189,7 @@ def make_solver(
     values: Array,
     grid: Grid,
     run: Run,
-    start: Any = None,
-    weights: Any = None,
+    weights: Array | None = None,
 ) -> Any:
     """The solver of an iterative method; what is automatic about its prior is found here and recorded in the run."""
     low = 0.0 if chosen.non_negative else None
