@@ -38,12 +38,26 @@ def reconstruct(scan: ScanFile, given: Overrides) -> None:
 
 @app.command()
 @with_settings("prepare.flux", "prepare.dead_pixels", "prepare.center_search", *INPUT)
-def center(scan: ScanFile, given: Overrides) -> None:
+def center(
+    scan: ScanFile,
+    given: Overrides,
+    compare: Annotated[bool, typer.Option("--compare", help="also say what each method finds by itself")] = False,
+    picture: Annotated[
+        Path | None, typer.Option(metavar="PNG", help="draw a slice for each of nine columns about the one found")
+    ] = None,
+    step: Annotated[float, typer.Option(metavar="PX", min=0.01, help="columns from one slice to the next")] = 1.0,
+) -> None:
     """Find the rotation axis of a scan and print its detector column (pixels, counted from 0)."""
-    from tomodiff.cli.axis import find_column
+    from tomodiff.cli import axis
     from tomodiff.recipes.config_file import settings_from
 
-    print(f"{find_column(settings_from({'input.path': (str(scan), 'SCAN'), **given})):.3f}")
+    settings = settings_from({"input.path": (str(scan), "SCAN"), **given})
+    found = axis.find_column(settings)
+    print(f"{found.column:.3f}")
+    if compare:
+        print("\n".join(axis.by_every_method(found, settings.prepare.center_search)))
+    if picture is not None:
+        axis.picture(found, step, picture)
 
 
 @app.command(epilog="Errors: " + "; ".join(f"{name}: {what}" for name, what in ERRORS.items()) + ".")
