@@ -47,10 +47,7 @@ def fbp(
     if scan.kind != "parallel":
         raise ConfigError(f"fbp takes a parallel beam, found a {scan.kind} beam (use fdk)")
     orbit = Orbit.of(scan)
-    if orbit.coverage > FULL_TURN:
-        weights = orbit.view_weights(2 * np.pi)[:, None, None] * overlap_weights(_from_axis(scan))
-    else:
-        weights = orbit.view_weights(np.pi)[:, None, None]
+    weights = parallel_weights(scan, orbit)
     return _inverse(
         data, scan, grid, orbit, lambda chosen: weights[chosen], window, padding, progress, views, at_a_time
     )
@@ -101,12 +98,19 @@ def fdk(
     return _inverse(data, scan, grid, orbit, weights, window, padding, progress, views, at_a_time)
 
 
+def parallel_weights(scan: Scan, orbit: Orbit) -> np.ndarray:
+    """The share of each view of a parallel beam, by column where opposite views overlap in part: (view, 1, 1 or u)."""
+    if orbit.coverage > FULL_TURN:
+        return orbit.view_weights(2 * np.pi)[:, None, None] * overlap_weights(_from_axis(scan))
+    return orbit.view_weights(np.pi)[:, None, None]
+
+
 def _from_axis(scan: Scan) -> np.ndarray:
     """How many columns each column lies from that of the axis."""
     return np.asarray(np.arange(scan.detector_shape[1]) - scan.project((0.0, 0.0, 0.0))[0, 1])
 
 
-def _symmetric(scan: Scan) -> tuple[int, int]:
+def symmetric_margin(scan: Scan) -> tuple[int, int]:
     """Columns to add left and right of the detector so that the axis lies in its middle."""
     columns = _from_axis(scan)
     wider = float(columns[0] + columns[-1])
@@ -152,7 +156,7 @@ def _inverse(
     matrices = projection_matrices(grid, scan)
     target = RowVolume(grid, xp, dtype) if upright_parallel(scan, matrices) else ColumnVolume(grid, xp, dtype)
     # what the filter spreads over the nearer edge of an offset detector belongs to the lines seen from opposite
-    margin = _symmetric(scan) if orbit.coverage > FULL_TURN else (0, 0)
+    margin = symmetric_margin(scan) if orbit.coverage > FULL_TURN else (0, 0)
     matrices[:, :4] += margin[0] * matrices[:, 8:]
     step = at_a_time or max(1, CHUNK_BYTES // (8 * shape[1] * (shape[2] + sum(margin))))
     for start in range(0, shape[0], step):

@@ -41,6 +41,17 @@ def filter_rows(projections: Array, pixel: float, window: str = "ram-lak", paddi
     padding: what lies beyond the detector: "zero", or "edge" for an object that leaves the field of view: the edge
     value, falling to zero over the width of the detector like a cosine.
     """
+    xp, n = namespace(projections), projections.shape[-1]
+    padded, size = padded_rows(projections, padding)
+    fft = fft_of(xp)
+    spectrum = fft.rfft(padded, axis=-1, overwrite_x=True)
+    spectrum *= xp.asarray(ramp_response(size, pixel, window), projections.dtype)
+    return fft.irfft(spectrum, n=size, axis=-1, overwrite_x=True)[..., :n]
+
+
+def padded_rows(projections: Array, padding: str) -> tuple[Array, int]:
+    """Detector rows (..., u) with what is taken to lie beyond the detector after them (and, the rows being periodic,
+    before them), wide enough for the filter; and how wide."""
     if padding not in ("zero", "edge"):
         raise ValueError(f"padding: expected zero or edge, found {padding!r}")
     xp = namespace(projections)
@@ -53,7 +64,4 @@ def filter_rows(projections: Array, pixel: float, window: str = "ram-lak", paddi
         fall = xp.asarray(0.5 + 0.5 * np.cos(np.pi * (np.arange(reach) + 1) / (reach + 1)), projections.dtype)
         padded[..., n : n + reach] = projections[..., -1:] * fall
         padded[..., size - reach :] = projections[..., :1] * fall[::-1]
-    fft = fft_of(xp)
-    spectrum = fft.rfft(padded, axis=-1, overwrite_x=True)
-    spectrum *= xp.asarray(ramp_response(size, pixel, window), projections.dtype)
-    return fft.irfft(spectrum, n=size, axis=-1, overwrite_x=True)[..., :n]
+    return padded, size

@@ -118,8 +118,8 @@ def _item(settings: CtSettings) -> int:
 
 
 def _fits(method: str, scan: Scan) -> None:
-    if method == "fbp" and scan.kind != "parallel":
-        raise ConfigError("reconstruction.method: fbp is for parallel beam, this scan is a cone beam; use fdk")
+    if method in ("fbp", "gridding") and scan.kind != "parallel":
+        raise ConfigError(f"reconstruction.method: {method} is for parallel beam, this scan is a cone beam; use fdk")
     if method == "fdk" and scan.kind != "cone":
         raise ConfigError("reconstruction.method: fdk is for cone beam, this scan is a parallel beam; use fbp")
     if method in ANALYTIC:

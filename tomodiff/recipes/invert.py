@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from tomodiff.analytic import fbp, fdk
+from tomodiff.analytic import fbp, fdk, gridding
 from tomodiff.analytic.orbit import Orbit
 from tomodiff.array import Array, namespace
 from tomodiff.core import Functional, Linear
@@ -45,7 +45,7 @@ photons), none of which is scored anywhere.
 """
 
 
-INVERSES = {"fbp": fbp, "fdk": fdk}
+INVERSES = {"fbp": fbp, "fdk": fdk, "gridding": gridding}
 SUBSETS = ("os-sart", "osem", "mlem", "pwls")
 """Methods that go through the views part by part; one process does so."""
 WARM = ("fista-tv", "pwls")
@@ -126,9 +126,9 @@ def warn_of_analytic(method: str, data: Dataset, whole: Scan, run: Run) -> None:
     """Say what an analytic inverse makes nothing of, and what it lacks."""
     if data.weights is not None:
         run.warn(f"{method} has no use for the weights that come with the scan; the iterative methods have")
-    missing = np.rad2deg(Orbit.of(whole).left_out(np.pi)) if method == "fbp" else 0.0
+    missing = np.rad2deg(Orbit.of(whole).left_out(np.pi)) if whole.kind == "parallel" else 0.0
     if missing > 0.01:
-        run.warn(f"the views leave {missing:.4g} of 180 degrees out: the values of fbp are too low, and it smears")
+        run.warn(f"the views leave {missing:.4g} of 180 degrees out: the values of {method} are too low, and it smears")
 
 
 def analytic_inverse(
@@ -142,7 +142,9 @@ def analytic_inverse(
     comm: Comm = ALONE,
 ) -> Array:
     """FBP or FDK with a progress bar; the sum of what the views of each rank give."""
-    with progress.stage(method, total=len(values), unit="view") as stage:
+    by_slices = method == "gridding"
+    total, unit = (grid.shape[0], "slice") if by_slices else (len(values), "view")
+    with progress.stage(method, total=total, unit=unit) as stage:
         made = INVERSES[method](
             values, scan, grid, window, padding, lambda done, _: stage.advance(done - stage.done), own_views(comm)
         )

@@ -9,7 +9,7 @@ from pathlib import Path
 from tomodiff.analytic.fbp import CHUNK_BYTES
 from tomodiff.geometry import Grid, Scan
 
-ANALYTIC = ("fbp", "fdk")
+ANALYTIC = ("fbp", "fdk", "gridding")
 
 PREPARE_COPIES = 6
 """Arrays of the size of the projections that correcting them takes at its peak: counts, two stages, temporaries."""
@@ -21,6 +21,7 @@ SOLVER_ARRAYS = {
     # method: (volumes, projection sets), beside the operator's own buffers, as tests/test_memory.py measures them
     "fbp": (2, 0),
     "fdk": (2, 0),
+    "gridding": (2, 0),
     "sirt": (8, 4),
     "cgls": (11, 2),
     "lsmr": (16, 3),

@@ -24,6 +24,7 @@ METHOD_DEFAULTS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
         "auto": {"filter": "ram-lak"},
         "fbp": {"filter": "ram-lak"},
         "fdk": {"filter": "ram-lak"},
+        "gridding": {"filter": "ram-lak"},
         "sirt": {"iterations": 100, "relaxation": 1.0, "non_negative": True, "tolerance": 1e-4},
         "cgls": {"iterations": 30, "tolerance": 1e-4},
         "lsmr": {"iterations": 30, "tolerance": 1e-4},
@@ -126,11 +127,12 @@ class Reconstruction(Section):
 
     method: fields.Method = Field(
         default="auto",
-        description="auto (fbp for parallel beam, fdk for cone beam), fbp, fdk, sirt, cgls, lsmr, os-sart, osem, "
+        description="auto (fbp for parallel beam, fdk for cone beam), fbp, fdk, gridding, sirt, cgls, lsmr, os-sart, "
+        "osem, "
         "mlem, pwls or fista-tv",
     )
     filter: Literal["ram-lak", "shepp-logan", "cosine", "hamming", "hann"] | None = Field(
-        default=None, description="ramp filter's window (fbp, fdk)"
+        default=None, description="ramp filter's window (fbp, fdk, gridding)"
     )
     iterations: fields.Count | None = Field(default=None, description="most iterations, each through all views")
     tolerance: fields.Fraction | None = Field(
@@ -183,7 +185,7 @@ class Reconstruction(Section):
     @classmethod
     def conflicts(cls, given: dict[str, Any]) -> Iterator[tuple[str, str]]:
         method = given.get("method", "auto")
-        if given.get("start") is not None and method in ("auto", "fbp", "fdk"):
+        if given.get("start") is not None and method in ("auto", "fbp", "fdk", "gridding"):
             yield "start", f"method {method} does not iterate; remove it or choose an iterative method"
         own = METHOD_DEFAULTS.get(method) if isinstance(method, str) else None
         if own is None:
