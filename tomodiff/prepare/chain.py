@@ -61,7 +61,7 @@ def prepare(
     if found is None and current.kind != "line_integrals":
         current = record(current, "repair_pixels", "not asked for", {"defective_pixels": None})
     if current.kind == "counts":
-        current = flat_field(current, flat_model)
+        current = flat_field(current, flat_model, threads)
     if current.kind == "line_integrals":
         _refuse(lag=bool(lag), zingers=zingers, scatter=scatter is not None, phase=phase is not None)
     if lag:
@@ -77,7 +77,7 @@ def prepare(
             current = normalise_flux(current, air)
         if phase is not None:
             current = retrieve_phase(current, phase, threads)
-        current = minus_log(current, floor)
+        current = minus_log(current, floor, threads)
     if rings in METHODS:
         current = remove_stripes(current, rings, threads)
     elif rings != "off":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from tomodiff.errors import DataError
 from tomodiff.prepare import flat_models
 from tomodiff.prepare.record import expect_kind, record, source
 from tomodiff.prepare.references import reference_frame
+from tomodiff.prepare.threads import each, row_blocks
 from tomodiff.result import Dataset
 
 Floats = NDArray[np.float64]
@@ -26,18 +28,27 @@ def response(flats: NDArray[Any], darks: NDArray[Any] | None) -> tuple[Floats, F
 
 
 def transmission(
-    data: NDArray[Any], full: Floats, dark: Floats, out: NDArray[np.float32] | None = None
+    data: NDArray[Any], full: Floats, dark: Floats, out: NDArray[np.float32] | None = None, threads: int = 1
 ) -> NDArray[np.float32]:
     """(data - dark) / full as float32; NaN where a pixel has no response (full <= 0 or not finite)."""
     alive = np.isfinite(full) & (full > 0)
     scale = np.divide(1.0, full, out=np.full(full.shape, np.nan), where=alive)
     result = np.empty(data.shape, np.float32) if out is None else out
-    for view in range(len(data)):
-        result[view] = (data[view] - dark) * scale
+    # counts of 16 bits, and differences from their means to a hundredth of one, have room in float32
+    precise = np.float32 if data.dtype.itemsize <= 2 else np.float64
+    dark, scale = dark.astype(precise), scale.astype(precise)
+    blocks = row_blocks(data.shape[1:])
+
+    def view(i: int) -> None:
+        for rows in blocks:
+            difference = np.subtract(data[i, rows], dark[rows], dtype=precise)
+            np.multiply(difference, scale[rows], out=result[i, rows], casting="same_kind")
+
+    each(view, len(data), threads)
     return result
 
 
-def flat_field(dataset: Dataset, model: str = "auto") -> Dataset:
+def flat_field(dataset: Dataset, model: str = "auto", threads: int = 1) -> Dataset:
     """The transmission (kind "transmission", float32) of a scan of counts: (data - dark) / (flat - dark).
 
     model: how the beam changes through the scan: "mean" (not at all), "interpolated" between the times at which flats
@@ -59,11 +70,14 @@ def flat_field(dataset: Dataset, model: str = "auto") -> Dataset:
         raise DataError(source(dataset), "flats", "flats above the darks", found, "Are flats and darks exchanged?")
     full_at, about, warnings = flat_models.full_beam(dataset, dark, model)
     if full_at is None:
-        result = transmission(dataset.data, full, dark)
+        result = transmission(dataset.data, full, dark, threads=threads)
     else:
         result = np.empty(dataset.data.shape, np.float32)
-        for view in range(len(result)):
-            transmission(dataset.data[view : view + 1], full_at(view), dark, result[view : view + 1])
+
+        def view(i: int) -> None:
+            transmission(dataset.data[i : i + 1], full_at(i), dark, result[i : i + 1])
+
+        each(view, len(result), threads)
     n_darks = 0 if dataset.darks is None else len(dataset.darks)
     numbers = {
         "flats": len(dataset.flats),
@@ -71,9 +85,9 @@ def flat_field(dataset: Dataset, model: str = "auto") -> Dataset:
         "full_counts": float(np.median(full[~dead])),
         "dark_counts": float(np.nanmedian(dark)),
         "pixels_without_response": int(dead.sum()),
-        "negative_values": int((result < 0).sum()),
-        "nonfinite_counts": _count_nonfinite(dataset.data),
-        "saturated_counts": _count_saturated(dataset.data),
+        "negative_values": _count(lambda image: image < 0, result, threads),
+        "nonfinite_counts": _count_nonfinite(dataset.data, threads),
+        "saturated_counts": _count_saturated(dataset.data, threads),
         **about,
     }
     line = f"(data - dark) / (flat - dark) with {len(dataset.flats)} flats, {n_darks} darks"
@@ -97,13 +111,23 @@ def _warnings(numbers: dict[str, Any], dataset: Dataset) -> list[str]:
     return found
 
 
-def _count_nonfinite(data: NDArray[Any]) -> int:
-    if data.dtype.kind != "f":
-        return 0
-    return sum(int((~np.isfinite(view)).sum()) for view in data)
+def _count_nonfinite(data: NDArray[Any], threads: int) -> int:
+    return _count(lambda image: ~np.isfinite(image), data, threads) if data.dtype.kind == "f" else 0
 
 
-def _count_saturated(data: NDArray[Any]) -> int:
+def _count_saturated(data: NDArray[Any], threads: int) -> int:
     if data.dtype.kind not in "iu":
         return 0
-    return int((data == np.iinfo(data.dtype).max).sum())
+    largest = np.iinfo(data.dtype).max
+    return _count(lambda image: image == largest, data, threads)
+
+
+def _count(test: Callable[[NDArray[Any]], NDArray[np.bool_]], data: NDArray[Any], threads: int) -> int:
+    """How many values pass a test, view by view."""
+    found = np.zeros(len(data), np.int64)
+
+    def view(i: int) -> None:
+        found[i] = np.count_nonzero(test(data[i]))
+
+    each(view, len(data), threads)
+    return int(found.sum())

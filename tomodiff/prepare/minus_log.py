@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from tomodiff.errors import ConfigError, DataError
 from tomodiff.prepare.record import expect_kind, record, source
+from tomodiff.prepare.threads import each, row_blocks
 from tomodiff.result import Dataset
 
 LOWEST_FLOOR, HIGHEST_FLOOR = 1e-5, 0.02
@@ -37,18 +38,25 @@ def noise_floor(transmission: NDArray[Any], sample: int = 400_000) -> float:
     return float(np.clip(sigma, LOWEST_FLOOR, HIGHEST_FLOOR))
 
 
-def line_integrals(transmission: NDArray[Any], floor: float) -> tuple[NDArray[np.float32], int]:
+def line_integrals(transmission: NDArray[Any], floor: float, threads: int = 1) -> tuple[NDArray[np.float32], int]:
     """-log of the transmission as float32 and how many values were raised to `floor`; NaN stays NaN."""
     result = np.empty(transmission.shape, np.float32)
-    clipped = 0
-    for view, image in enumerate(transmission):
-        low = image <= floor
-        clipped += int(low.sum())
-        result[view] = -np.log(np.where(low, floor, image), dtype=np.float64)
-    return result, clipped
+    clipped = np.zeros(len(transmission), np.int64)
+    least, blocks = np.float32(floor), row_blocks(transmission.shape[1:])
+
+    def view(i: int) -> None:
+        for rows in blocks:
+            image, made = transmission[i, rows], result[i, rows]
+            clipped[i] += np.count_nonzero(image <= floor)
+            np.maximum(image, least, out=made, casting="same_kind")
+            np.log(made, out=made)
+            np.negative(made, out=made)
+
+    each(view, len(transmission), threads)
+    return result, int(clipped.sum())
 
 
-def minus_log(dataset: Dataset, floor: float | None = None) -> Dataset:
+def minus_log(dataset: Dataset, floor: float | None = None, threads: int = 1) -> Dataset:
     """The line integrals (kind "line_integrals", float32) of a scan of transmissions.
 
     Values at or below `floor` are taken as the floor, and counted; None takes the noise where the sample is darkest
@@ -58,19 +66,30 @@ def minus_log(dataset: Dataset, floor: float | None = None) -> Dataset:
     expect_kind(dataset, "minus_log", "transmission")
     if floor is not None and not 0 < floor < 1:
         raise ConfigError(f"floor: expected a transmission between 0 and 1, got {floor}")
-    bad = sum(int((~np.isfinite(view)).sum()) for view in dataset.data)
-    if bad:
+    data = dataset.data
+    bad, negative = np.zeros(len(data), np.int64), np.zeros(len(data), np.int64)
+
+    def view(i: int) -> None:
+        bad[i] = data[i].size - np.count_nonzero(np.isfinite(data[i]))
+        negative[i] = np.count_nonzero(data[i] < 0)
+
+    each(view, len(data), threads)
+    if bad.any():
         raise DataError(
             source(dataset),
             "transmission",
             "finite values",
-            f"{bad} others",
+            f"{bad.sum()} others",
             "Run repair_pixels first (--dead-pixels auto)",
         )
     level = noise_floor(dataset.data) if floor is None else floor
-    negative = sum(int((view < 0).sum()) for view in dataset.data)
-    data, clipped = line_integrals(dataset.data, level)
-    numbers = {"floor": level, "clipped_values": clipped, "negative_values": negative, "largest": float(data.max())}
+    data, clipped = line_integrals(dataset.data, level, threads)
+    numbers = {
+        "floor": level,
+        "clipped_values": clipped,
+        "negative_values": int(negative.sum()),
+        "largest": float(data.max()),
+    }
     share = clipped / dataset.data.size
     warnings = [f"{clipped} values ({share:.2%}) at or below the floor of {level:.2g}"] if share > 1e-3 else []
     line = f"-log of the transmission, {clipped} values raised to {level:.3g}"

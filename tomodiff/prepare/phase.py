@@ -12,7 +12,6 @@ J. Opt. 22, 115607): |k|^2 becomes (2 - cos(2 pi W kx) - cos(2 pi W ky)) / (2 pi
 from __future__ import annotations
 
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +22,7 @@ from numpy.typing import NDArray
 from tomodiff.errors import ConfigError, DataError
 from tomodiff.geometry import ConeBeam, ParallelBeam, Scan
 from tomodiff.prepare.record import expect_kind, pixel_mm, record
+from tomodiff.prepare.threads import each
 from tomodiff.result import Dataset
 
 HC = 1.239841984e-6
@@ -108,8 +108,7 @@ def retrieve_phase(dataset: Dataset, how: PhaseRetrieval, threads: int = 1) -> D
         spectrum = scipy.fft.rfft2(np.pad(image, around, mode="edge"))
         result[i] = scipy.fft.irfft2(spectrum * response, shape)[pads[0] : pads[0] + nv, pads[1] : pads[1] + nu]
 
-    with ThreadPoolExecutor(max(1, threads)) as pool:
-        list(pool.map(view, range(len(result))))
+    each(view, len(result), threads)
     numbers = {
         "filter": "generalised" if known.generalised else "paganin",
         "delta_beta": known.delta_beta,

@@ -16,7 +16,6 @@ The idea of separating stripes by robust statistics along the views: Vo, Atwood 
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
 from itertools import pairwise
@@ -29,6 +28,7 @@ from numpy.typing import NDArray
 from tomodiff.errors import ConfigError
 from tomodiff.prepare.medians import last_axis_median, median_of
 from tomodiff.prepare.record import expect_kind, record
+from tomodiff.prepare.threads import each
 from tomodiff.result import Dataset
 
 Floats = NDArray[np.float64]
@@ -142,8 +142,7 @@ def subtract_stripes(data: NDArray[Any], ring_filter: RingFilter, threads: int =
         offset[v] = constant
         result[:, v] = data[:, v] - (constant + time[:, None] * change)
 
-    with ThreadPoolExecutor(max(1, threads)) as pool:
-        list(pool.map(row, range(data.shape[1])))
+    each(row, data.shape[1], threads)
     return result, offset
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -11,6 +10,7 @@ from numpy.typing import NDArray
 
 from tomodiff.errors import ConfigError
 from tomodiff.prepare.record import expect_kind, pixel_mm, record
+from tomodiff.prepare.threads import each
 from tomodiff.result import Dataset
 
 ITERATIONS = 8
@@ -49,8 +49,7 @@ def remove_scatter(dataset: Dataset, amplitude: float, sigma_mm: float, threads:
         result[i] = np.maximum(image - haze, LEAST_PRIMARY * image)
         share[i] = float(haze.mean() / max(float(image.mean()), 1e-12))
 
-    with ThreadPoolExecutor(max(1, threads)) as pool:
-        list(pool.map(view, range(len(result))))
+    each(view, len(result), threads)
     numbers = {"amplitude": amplitude, "sigma_mm": sigma_mm, "share_mean": float(share.mean())}
     line = f"kernel of {amplitude:g} and {sigma_mm:g} mm: {share.mean():.1%} of the signal is scatter"
     return record(dataset.replace(data=result), "remove_scatter", line, numbers)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from types import MappingProxyType
 from typing import Any
 
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 from tomodiff.errors import ConfigError
 from tomodiff.extras import library
 from tomodiff.prepare.record import expect_kind, record
+from tomodiff.prepare.threads import each
 from tomodiff.result import Dataset
 
 Filter = Callable[[Any, NDArray[Any]], NDArray[Any]]
@@ -70,8 +70,7 @@ def remove_stripes(dataset: Dataset, method: str, threads: int = 1) -> Dataset:
                 raise ConfigError(f"rings: {method}: row {v}: {error}") from error
         data[:, v] = np.where(np.isfinite(made), made, sinogram)
 
-    with ThreadPoolExecutor(max(1, threads)) as pool:
-        list(pool.map(row, range(data.shape[1])))
+    each(row, data.shape[1], threads)
     changed = float(np.sqrt(np.mean((data - dataset.data) ** 2, dtype=np.float64)))
     line = f"{method}: {what}, changes of {changed:.3g} rms"
     return record(dataset.replace(data=data), "remove_rings", line, {"method": method, "change_rms": changed})

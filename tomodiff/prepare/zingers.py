@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -10,6 +9,7 @@ from numpy.typing import NDArray
 
 from tomodiff.prepare.medians import median_of
 from tomodiff.prepare.record import expect_kind, record
+from tomodiff.prepare.threads import each
 from tomodiff.result import Dataset
 
 SIGMAS, LEAST = 8.0, 0.05
@@ -43,8 +43,7 @@ def remove_zingers(dataset: Dataset, threads: int = 1) -> Dataset:
             result[i][bright] = around[bright]
             found[i] = bright.sum()
 
-    with ThreadPoolExecutor(max(1, threads)) as pool:
-        list(pool.map(view, range(len(data))))
+    each(view, len(data), threads)
     total = int(found.sum())
     share = total / max(1, data.size)
     warnings = [f"{share:.2%} of all values stand out as zingers: more than one expects"] if share > TOO_MANY else []
