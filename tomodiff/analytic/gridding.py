@@ -63,6 +63,8 @@ def gridding(
     frequency = 2 * np.pi * scipy.fft.fftfreq(size)
     response = ramp_response(size, orbit.pixel, window)
     response *= np.sinc(np.arange(len(response)) / size) ** 2
+    if size % 2 == 0:  # the highest frequency has no partner of the other sign, and would mix the slices of a pair
+        response[-1] = 0
     response = np.concatenate([response, response[1 : (size + 1) // 2][::-1]]) / size
     factor = (response * np.exp(1j * frequency * at[:, None])).astype(complex_type)
     points = [(frequency * m[:, None]).astype(data.dtype).ravel() for m in (my, mx)]

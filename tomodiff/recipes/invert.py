@@ -45,7 +45,7 @@ photons), none of which is scored anywhere.
 """
 
 
-INVERSES = {"fbp": fbp, "fdk": fdk, "gridding": gridding}
+INVERSES: dict[str, Callable[..., Array]] = {"fbp": fbp, "fdk": fdk, "gridding": gridding}
 SUBSETS = ("os-sart", "osem", "mlem", "pwls")
 """Methods that go through the views part by part; one process does so."""
 WARM = ("fista-tv", "pwls")
