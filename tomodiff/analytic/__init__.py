@@ -5,5 +5,6 @@ from __future__ import annotations
 from tomodiff.analytic.fbp import fbp, fdk
 from tomodiff.analytic.gridding import gridding
 from tomodiff.analytic.ramp import filter_rows, ramp_response
+from tomodiff.analytic.rebinning import feldkamp, helical
 
-__all__ = ["fbp", "fdk", "filter_rows", "gridding", "ramp_response"]
+__all__ = ["fbp", "fdk", "feldkamp", "filter_rows", "gridding", "helical", "ramp_response"]

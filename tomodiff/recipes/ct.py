@@ -11,6 +11,7 @@ from collections.abc import Callable
 import numpy as np
 
 from tomodiff.analytic.orbit import Orbit
+from tomodiff.analytic.rebinning import is_helix, twin_for_fdk
 from tomodiff.array import Array, to_numpy
 from tomodiff.errors import ConfigError, DataError, MemoryNeeded
 from tomodiff.files import ScanInfo, probe, read
@@ -122,5 +123,7 @@ def _fits(method: str, scan: Scan) -> None:
         raise ConfigError(f"reconstruction.method: {method} is for parallel beam, this scan is a cone beam; use fdk")
     if method == "fdk" and scan.kind != "cone":
         raise ConfigError("reconstruction.method: fdk is for cone beam, this scan is a parallel beam; use fbp")
-    if method in ANALYTIC:
-        Orbit.of(scan)  # a helix or a tilt is refused before anything is read
+    if method == "fdk" and not is_helix(scan):
+        twin_for_fdk(scan)  # what cannot be done is refused before anything is read
+    elif method in ANALYTIC and method != "fdk":
+        Orbit.of(scan)

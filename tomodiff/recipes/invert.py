@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from tomodiff.analytic import fbp, fdk, gridding
+from tomodiff.analytic import fbp, feldkamp, gridding
 from tomodiff.analytic.orbit import Orbit
 from tomodiff.array import Array, namespace
 from tomodiff.core import Functional, Linear
@@ -45,7 +45,7 @@ photons), none of which is scored anywhere.
 """
 
 
-INVERSES: dict[str, Callable[..., Array]] = {"fbp": fbp, "fdk": fdk, "gridding": gridding}
+INVERSES: dict[str, Callable[..., Array]] = {"fbp": fbp, "fdk": feldkamp, "gridding": gridding}
 SUBSETS = ("os-sart", "osem", "mlem", "pwls")
 """Methods that go through the views part by part; one process does so."""
 WARM = ("fista-tv", "pwls")
