@@ -52,8 +52,16 @@ def arrays(suffix: str, changed: str = "") -> Callable[[Path], tuple[Path, Path]
     return make
 
 
+def ctpd(folder: Path) -> tuple[Path, Path]:
+    pytest.importorskip("pydicom", reason="pydicom is not installed (the extra medical)")
+    from tests.test_scanner_ctpd import write
+
+    write(folder / "set", 4)
+    return folder / "set", folder / "set" / "00001.dcm"
+
+
 CASES = {
-    "nikon": nikon, "zeiss": zeiss, "rtk": rtk, "mha": stack, "npy": arrays("npy"), "npz": arrays("npz"),
+    "ctpd": ctpd, "nikon": nikon, "zeiss": zeiss, "rtk": rtk, "mha": stack, "npy": arrays("npy"), "npz": arrays("npz"),
     "mat": arrays("mat"), "png": arrays("png"), "yaml": arrays("npy", "s.yml"),
 }  # fmt: skip
 
