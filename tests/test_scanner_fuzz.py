@@ -14,6 +14,8 @@ from tests.test_scanner_arrays import YAML, save, sinogram
 from tests.test_scanner_nikon import as_nikon_has_it
 from tests.test_scanner_nikon import write_scan as write_nikon
 from tests.test_scanner_rtk import ORIGIN, SHAPE, SPACING, TILTED, write_stack
+from tests.test_scanner_stacks import write_edf
+from tests.test_scanner_stacks import write_stack as write_stack_of_tilts
 from tests.test_scanner_zeiss import streams
 from tomodiff.errors import ConfigError, DataError
 from tomodiff.files import read
@@ -60,9 +62,25 @@ def ctpd(folder: Path) -> tuple[Path, Path]:
     return folder / "set", folder / "set" / "00001.dcm"
 
 
+def edf(folder: Path) -> tuple[Path, Path]:
+    made = write_edf(folder / "walnut")
+    return made, made / "walnut0000.edf"
+
+
+def edf_info(folder: Path) -> tuple[Path, Path]:
+    made = write_edf(folder / "walnut")
+    return made, made / "walnut.info"
+
+
+def imod(folder: Path) -> tuple[Path, Path]:
+    made = write_stack_of_tilts(folder / "a.st")
+    return made, made
+
+
 CASES = {
-    "ctpd": ctpd, "nikon": nikon, "zeiss": zeiss, "rtk": rtk, "mha": stack, "npy": arrays("npy"), "npz": arrays("npz"),
-    "mat": arrays("mat"), "png": arrays("png"), "yaml": arrays("npy", "s.yml"),
+    "ctpd": ctpd, "edf": edf, "edf info": edf_info, "imod": imod, "nikon": nikon, "zeiss": zeiss, "rtk": rtk,
+    "mha": stack, "npy": arrays("npy"), "npz": arrays("npz"), "mat": arrays("mat"), "png": arrays("png"),
+    "yaml": arrays("npy", "s.yml"),
 }  # fmt: skip
 
 
@@ -78,12 +96,12 @@ def changed(data: bytes, rng: np.random.Generator) -> bytes:
 def test_a_damaged_file_is_read_or_refused(name: str, tmp_path: Path, rng: np.random.Generator) -> None:
     path, file = CASES[name](tmp_path)
     whole, refused = file.read_bytes(), 0
-    for _ in range(TIMES // 8 if name == "mat" else TIMES):  # each of which starts a process
+    for _ in range(TIMES // 8 if name in ("mat", "edf", "edf info") else TIMES):  # a process, or a hundred files, each
         file.write_bytes(changed(whole, rng))
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of the libraries that read them
             try:
-                data = read(path)
+                data = read(path, kind="counts") if name == "imod" else read(path)
             except (DataError, ConfigError) as error:
                 refused += 1
                 assert str(tmp_path) in str(error), error

@@ -19,12 +19,14 @@ from tomodiff.files.tiff import MAGIC as TIFF_MAGIC
 SCANS = (
     "APS Data Exchange (.h5)", "NeXus NXtomo (.nxs, .nx, .h5)", "TIFF stack (folder, 'scan/*.tif', .tif)",
     "Nikon (.xtekct)", "Zeiss (.txrm, .xrm)", "DICOM-CT-PD (folder of .dcm)", "RTK (.xml, .mha, .mhd)",
-    "arrays with a YAML file (.npy, .npz, .png, .mat)",
+    "ESRF (folder of .edf)", "tilt stacks (.st, .ali, .mrc)",
+    "arrays with a YAML file (.npy, .npz, .png, .mat, .zarr)",
 )  # fmt: skip
 """The scans that can be read, in words."""
 SCANNERS = {
     ".xtekct": "nikon", ".txrm": "zeiss", ".xrm": "zeiss", ".txm": "zeiss", ".xml": "rtk", ".mha": "rtk", ".mhd": "rtk",
-    ".dcm": "ctpd", ".ima": "ctpd", ".npy": "arrays", ".npz": "arrays", ".png": "arrays", ".mat": "arrays",
+    ".dcm": "ctpd", ".ima": "ctpd", ".st": "imod", ".ali": "imod", ".mrc": "imod", ".mrcs": "imod", ".edf": "edf",
+    ".npy": "arrays", ".npz": "arrays", ".png": "arrays", ".mat": "arrays",
 }  # fmt: skip
 """Suffixes of files that a module of `tomodiff.files.scanners` reads."""
 
@@ -60,10 +62,14 @@ def scan_format(path: Path) -> str:
         if path.suffix.lower() in SCANNERS and path.is_file():
             return SCANNERS[path.suffix.lower()]
         if path.is_dir():
+            if path.suffix.lower() == ".zarr":
+                return "arrays"
             if any(path.glob("*.xtekct")):
                 return "nikon"
             if any(path.glob("*.dcm")) or any(path.glob("*.IMA")):
                 return "ctpd"
+            if any(path.glob("*.edf")):
+                return "edf"
             if tiff_scan.is_folder_of_tiffs(path):
                 return "tiff"
             raise DataError(path, "", "a folder with TIFF files", "none", _known())

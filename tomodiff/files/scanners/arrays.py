@@ -1,6 +1,6 @@
-"""Plain arrays as scans: .npy, .npz, .png sinograms and MATLAB files, with a YAML file beside them that says the rest.
+"""Plain arrays as scans: .npy, .npz, .png, .zarr and MATLAB files, with a YAML file beside them that says the rest.
 
-    # sinogram.yml beside sinogram.npy (also .npz, .png, .mat)
+    # sinogram.yml beside sinogram.npy (also .npz, .png, .mat, .zarr)
     kind: line_integrals            # or transmission, counts
     angles_deg: 0:360:120           # start:stop:n, a list, or a file of angles
     pixel_mm: 0.35                  # or [v, u]
@@ -11,8 +11,8 @@
     axes: u view                    # the order in the file; "view u" or "view v u" else
     array: sinogram                 # which one, of several in a file
 
-MATLAB files of the HelTomo toolbox (FIPS, University of Helsinki: a struct CtData) need none: a fan beam as ASTRA's
-fanflat.
+Of a Zarr group the array is the one named, or the finest level of an OME-Zarr image.  MATLAB files of the HelTomo
+toolbox (FIPS, University of Helsinki: a struct CtData) need none: a fan beam as ASTRA's fanflat.
 """
 
 from __future__ import annotations
@@ -110,6 +110,8 @@ def _arrays(path: Path, name: str | None) -> np.ndarray | dict[str, Any]:
         if suffix == ".npy":
             array: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
             return array
+        if suffix == ".zarr":
+            return _zarr(path, name)
         if suffix == ".png":
             return _image(path)
         if suffix == ".npz":
@@ -120,6 +122,19 @@ def _arrays(path: Path, name: str | None) -> np.ndarray | dict[str, Any]:
         if isinstance(error, DataError):
             raise
         raise DataError(path, "", f"a readable {suffix} file", str(error) or type(error).__name__) from error
+
+
+def _zarr(path: Path, name: str | None) -> np.ndarray:
+    zarr = library("zarr", "zarr", f"{path}: reading Zarr needs")
+    opened = zarr.open(str(path), mode="r")
+    if not hasattr(opened, "shape"):
+        scales = dict(opened.attrs).get("ome", dict(opened.attrs)).get("multiscales")
+        levels = [level["path"] for level in scales[0]["datasets"]] if scales else []
+        names = levels[:1] or sorted(key for key, _ in opened.arrays())
+        opened = opened[_chosen(path, names, name if name is not None or len(names) != 1 else names[0])]
+    array = np.asarray(opened[...])
+    extra = array.ndim - 3
+    return array.reshape(array.shape[extra:]) if extra > 0 and set(array.shape[:extra]) == {1} else array
 
 
 def _image(path: Path) -> np.ndarray:

@@ -169,8 +169,8 @@ def _read(folder: Path, count: int, changed: int) -> Set:
 
 def _scan(known: Set) -> Scan:
     """A cylinder about the focal spot for each view.  Where the spot flies, the cylinder goes with it and is turned so
-    that its middle stays where it is seen: outer elements are then off by the spot's shift along the beam times the sine
-    of their angle, hundredths of a mm."""
+    that its middle stays where it is seen: outer elements are then off by the spot's shift along the beam times the
+    sine of their angle, hundredths of a mm."""
     (rows, columns), (dv, du) = known.shape, known.pixel
     phi, z, rho = (np.array([getattr(view, name) for view in known.views]) for name in ("phi", "z", "rho"))
     shifts = np.array([view.shifts for view in known.views])
