@@ -304,7 +304,7 @@ SIZE = (40.0, 70.0, (5, 8), 1.0)
     [
         (fbp, ConeBeam(FULL, *SIZE), "use fdk"),
         (fdk, ParallelBeam(HALF, (5, 8)), "use fbp"),
-        (fbp, ParallelBeam(HALF, (5, 8), axis_tilt=0.1), "right angles"),
+        (fbp, ParallelBeam(HALF, (5, 8), axis_tilt=0.1), "full turn"),
         (fbp, ParallelBeam(HALF, (5, 8), detector_tilt=(0.3, 0, 0)), "roll"),
         (fbp, sheared(ParallelBeam(HALF, (5, 8))), "columns along the axis"),
         (fdk, ConeBeam(HALF, *SIZE), "half a turn plus the fan"),

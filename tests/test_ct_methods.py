@@ -10,12 +10,13 @@ import pytest
 from tests.ct_jobs import COUNTED, ITERATIVE, PARALLEL, Jobs, line_integrals, method, phantom
 from tomodiff.errors import ConfigError, DataError
 from tomodiff.files import volumes, write_scan
-from tomodiff.geometry import Grid, fit_grid
+from tomodiff.geometry import Grid, ParallelBeam, fit_grid
 from tomodiff.objective import Gaussian, HuberTotalVariation, TotalVariation
 from tomodiff.projectors import XRay
 from tomodiff.recipes.invert import WARM
 from tomodiff.recipes.memory import required_bytes
-from tomodiff.result import Result
+from tomodiff.result import Dataset, Result
+from tomodiff.simulate import ellipsoid, transmissions
 from tomodiff.solvers import OsMomentum, solve
 
 
@@ -155,3 +156,26 @@ def test_nothing_is_put_outside_of_a_mask(name: str, jobs: Jobs, tmp_path: Path)
     volumes.write(tmp_path / "empty.npy", Result(0 * half, grid))
     with pytest.raises(ConfigError, match="above 0"):
         jobs(tmp_path / "a.h5", **method(name, 3), reconstruction__mask=str(tmp_path / "empty.npy"))
+
+
+def test_metal_leaves_no_streaks(jobs: Jobs, tmp_path: Path) -> None:
+    """Two rods of so much that hardly a photon comes through, in a body with holes: errors outside of the metal."""
+    body = ellipsoid((0, 0, 0), (4.0, 3.6, 30), 0.08) + ellipsoid((0.2, 1.6, 0), (0.8, 0.8, 30), -0.05)
+    metal = ellipsoid((-2.0, 0.1, 0), (0.45, 0.45, 30), 6.0) + ellipsoid((1.9, -0.6, 0), (0.4, 0.4, 30), 6.0)
+    scan = ParallelBeam(np.linspace(0, np.pi, 120, endpoint=False), (4, 96), 0.1)
+    counts = np.random.default_rng(4).poisson(1e4 * transmissions(body + metal, scan, 3))
+    data = -np.log(np.maximum(counts, 0.5) / 1e4).astype(np.float32)
+    write_scan(tmp_path / "a.h5", Dataset(data, scan, "line_integrals"))
+    grid = fit_grid(scan)
+    truth, x, y = body.voxelise(grid, 3), *grid.coordinates()[:2]
+    away = (np.hypot(x + 2.0, y - 0.1) > 0.8) & (np.hypot(x - 1.9, y + 0.6) > 0.8) & (np.hypot(x, y) < 4.3)
+    away = np.broadcast_to(away, truth.shape)
+    error = {}
+    for name, more in (("with", {}), ("without", {"reconstruction__metal": 0.6})):
+        made = jobs(tmp_path / "a.h5", **method("fbp"), **more).volume
+        error[name] = float(np.sqrt(np.mean((made - truth)[away] ** 2)))
+    assert error["without"] < 0.5 * error["with"]
+    inside = np.broadcast_to(np.hypot(x + 2.0, y - 0.1) < 0.25, truth.shape)
+    assert made[inside].min() > 0.6  # the metal itself is there
+    with pytest.raises(ConfigError, match="above all but the metal"):
+        jobs(tmp_path / "a.h5", **method("fbp"), reconstruction__metal=0.001)

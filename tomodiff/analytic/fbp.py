@@ -40,9 +40,12 @@ def fbp(
     full turn the axis may lie anywhere on the detector (half acquisition).  Directions that a shorter scan leaves out
     count as zero, so that its values are too low.
     window: see `ramp_response`; padding: see `filter_rows`.  progress(done, views) is called after each chunk.
+    Rays that rise (`axis_tilt`, laminography) need a full turn: the part of the spectrum that they see, all but a
+    double cone about the axis whose half angle is the tilt, is weighted right; the rest is lost.
     views: those that `data` holds, of all that the scan has: what they give, of the sum over all.
     at_a_time: views that are filtered together, which takes some 16 times their memory; by default as many as go fast.
-    ConfigError for a cone beam, tilted axis or curved detector.  Kak & Slaney 1988, ch. 3.3.
+    ConfigError for a cone beam, or a tilt without a full turn.  Kak & Slaney 1988, ch. 3.3; the weight of a tilt:
+    Helfen et al. 2011, Rev. Sci. Instrum. 82, 063702.
     """
     if scan.kind != "parallel":
         raise ConfigError(f"fbp takes a parallel beam, found a {scan.kind} beam (use fdk)")
@@ -100,6 +103,13 @@ def fdk(
 
 def parallel_weights(scan: Scan, orbit: Orbit) -> np.ndarray:
     """The share of each view of a parallel beam, by column where opposite views overlap in part: (view, 1, 1 or u)."""
+    if orbit.tilt:
+        if orbit.coverage <= FULL_TURN:
+            raise ConfigError(
+                f"laminography needs a full turn, found views over {np.rad2deg(orbit.coverage):.1f} degrees; the "
+                "iterative methods (sirt, cgls, fista-tv) take any range"
+            )
+        return np.cos(orbit.tilt) * orbit.view_weights(2 * np.pi)[:, None, None] / 2
     if orbit.coverage > FULL_TURN:
         return orbit.view_weights(2 * np.pi)[:, None, None] * overlap_weights(_from_axis(scan))
     return orbit.view_weights(np.pi)[:, None, None]

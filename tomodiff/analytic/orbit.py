@@ -28,13 +28,15 @@ ADVICE = "; the iterative methods (sirt, cgls, fista-tv) take any geometry"
 class Orbit:
     """A circular scan about z: view angles in radians, pixel width at the axis in mm, and for cones the radius.
 
-    `fan` is the half opening angle of the fan on its wider side, 0 for a parallel beam.
+    `fan` is the half opening angle of the fan on its wider side, 0 for a parallel beam; `tilt` the angle by which the
+    rays of a parallel beam rise (laminography), 0 for a cone.
     """
 
     angles: np.ndarray
     pixel: float
     radius: float
     fan: float
+    tilt: float = 0.0
 
     @classmethod
     def of(cls, scan: Scan) -> Orbit:
@@ -45,9 +47,13 @@ class Orbit:
         nv, nu = scan.detector_shape
         level = np.abs(u[:, 2]) * nu <= np.linalg.norm(v, axis=1)
         _expect(level, "detector rows at right angles to the axis, to a pixel from end to end (no roll)")
+        tilt = 0.0
         if scan.kind == "parallel":
-            length = np.linalg.norm(s, axis=1)
-            _expect(np.abs(s[:, 2]) <= TOLERANCE * length, "rays at right angles to the rotation axis")
+            rise = np.arcsin(s[:, 2] / np.linalg.norm(s, axis=1))
+            _expect(np.abs(rise - rise[0]) <= TOLERANCE, "rays at one angle to the rotation axis")
+            tilt = float(rise.mean()) if np.abs(rise).max() > TOLERANCE else 0.0
+            length = np.linalg.norm(s[:, :2], axis=1)
+            _expect(length > TOLERANCE, "rays that are not along the rotation axis")
             width = np.abs(u[:, 0] * s[:, 1] - u[:, 1] * s[:, 0]) / length
             aside = np.abs(v[:, 0] * s[:, 1] - v[:, 1] * s[:, 0]) / length
             _expect(aside * nv <= width, "detector columns along the axis, to a pixel from end to end")
@@ -74,7 +80,7 @@ class Orbit:
             fan = float(np.abs(along).max())
             angles = np.arctan2(s[:, 0], -s[:, 1])
         _expect(np.abs(width - width[0]) <= TOLERANCE * width[0], "one pixel width in all views")
-        return cls(angles, float(width[0]), radius, fan)
+        return cls(angles, float(width[0]), radius, fan, tilt)
 
     @property
     def coverage(self) -> float:

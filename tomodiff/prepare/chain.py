@@ -67,17 +67,17 @@ def prepare(
     if lag:
         current = remove_lag(current, lag)
     if found is not None:
-        current = repair_pixels(current, found)
+        current = repair_pixels(current, found, reuse=current.data is not dataset.data)
     if zingers:
         current = remove_zingers(current, threads)
     if scatter is not None:
         current = remove_scatter(current, *scatter, threads)
     if current.kind == "transmission":
         if flux or air is not None:
-            current = normalise_flux(current, air)
+            current = normalise_flux(current, air, threads, reuse=current.data is not dataset.data)
         if phase is not None:
             current = retrieve_phase(current, phase, threads)
-        current = minus_log(current, floor, threads)
+        current = minus_log(current, floor, threads, reuse=current.data is not dataset.data)
     if rings in METHODS:
         current = remove_stripes(current, rings, threads)
     elif rings != "off":

@@ -140,12 +140,13 @@ def _recipes(mask: Mask) -> list[tuple[tuple[int, int], tuple[NDArray[np.intp], 
     return recipes
 
 
-def repair(data: NDArray[Any], mask: Mask) -> tuple[NDArray[Any], int]:
-    """A copy of projections (view, v, u) with the pixels of `mask`, and all that are not finite, filled in.
+def repair(data: NDArray[Any], mask: Mask, reuse: bool = False) -> tuple[NDArray[Any], int]:
+    """A copy of projections (view, v, u), or with `reuse` these themselves, with the pixels of `mask`, and all that are
+    not finite, filled in.
 
     Returns how many values outside `mask` were not finite.  Floating-point data only.
     """
-    result = data.copy()
+    result = data if reuse and data.flags.writeable else data.copy()
     recipes = _recipes(mask)
     transient = 0
     for view, image in enumerate(data):
@@ -159,11 +160,12 @@ def repair(data: NDArray[Any], mask: Mask) -> tuple[NDArray[Any], int]:
     return result, transient
 
 
-def repair_pixels(dataset: Dataset, defects: Defects | None = None) -> Dataset:
+def repair_pixels(dataset: Dataset, defects: Defects | None = None, reuse: bool = False) -> Dataset:
     """The scan (transmission or line integrals) with defective pixels interpolated within each projection.
 
     `defects` as found in the counts before flat_field; None looks for them here.  Values that are not finite in single
-    views are repaired too.  DataError where more than half of the pixels are defective.
+    views are repaired too.  reuse: the dataset's data may be written over.  DataError where more than half of the
+    pixels are defective.
     """
     expect_kind(dataset, "repair_pixels", "transmission", "line_integrals")
     found = find_defects(dataset) if defects is None else defects
@@ -172,7 +174,7 @@ def repair_pixels(dataset: Dataset, defects: Defects | None = None) -> Dataset:
     if found.mask.mean() > 0.5:
         many = f"{found.mask.sum()}: {found.reasons}"
         raise DataError(source(dataset), "pixels", "at most half of them defective", many)
-    data, transient = repair(dataset.data, found.mask)
+    data, transient = repair(dataset.data, found.mask, reuse)
     count = int(found.mask.sum())
     numbers = {
         "defective_pixels": count,

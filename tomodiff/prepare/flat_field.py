@@ -21,10 +21,10 @@ TOO_MANY_DEAD = 0.1
 """Share of pixels without response above which the flats, not the pixels, are taken to be wrong."""
 
 
-def response(flats: NDArray[Any], darks: NDArray[Any] | None) -> tuple[Floats, Floats]:
+def response(flats: NDArray[Any], darks: NDArray[Any] | None, threads: int = 1) -> tuple[Floats, Floats]:
     """What the full beam adds to each pixel (flat - dark), and the dark frame, both (v, u); no darks count as 0."""
-    dark = np.zeros(flats.shape[1:]) if darks is None else reference_frame(darks)
-    return reference_frame(flats) - dark, dark
+    dark = np.zeros(flats.shape[1:]) if darks is None else reference_frame(darks, threads)
+    return reference_frame(flats, threads) - dark, dark
 
 
 def transmission(
@@ -63,7 +63,7 @@ def flat_field(dataset: Dataset, model: str = "auto", threads: int = 1) -> Datas
         raise DataError(source(dataset), "flats", "at least one flat field", "none", hint)
     if not np.any(dataset.flats):
         raise DataError(source(dataset), "flats", "counts above 0", f"0 in all {dataset.flats[0].size} pixels")
-    full, dark = response(dataset.flats, dataset.darks)
+    full, dark = response(dataset.flats, dataset.darks, threads)
     dead = ~(np.isfinite(full) & (full > 0))
     if dead.mean() > TOO_MANY_DEAD:
         found = f"{dead.sum()} of {dead.size} pixels in which they are not"

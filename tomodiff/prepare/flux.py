@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from tomodiff.errors import ConfigError
 from tomodiff.prepare.record import expect_kind, record
+from tomodiff.prepare.threads import each, written_to
 from tomodiff.result import Dataset
 
 Floats = NDArray[np.float64]
@@ -38,7 +39,7 @@ class Air(NamedTuple):
     right: int
 
 
-def find_air(transmission: NDArray[Any]) -> Air:
+def find_air(transmission: NDArray[Any], threads: int = 1) -> Air:
     """The air at the detector's sides, conservatively: 0 where in doubt.
 
     A side counts as air if its outermost columns are bright (above 0.5, and 0.85 of the brightest 5 % of each view) and
@@ -51,9 +52,7 @@ def find_air(transmission: NDArray[Any]) -> Air:
     if nu < 8 * side or len(transmission) < 2:
         return Air(0, 0)
     blocks = min(ROW_BLOCKS, nv)
-    bounds = np.linspace(0, nv, blocks + 1).astype(int)
-    groups = [np.nanmean(transmission[:, a:b], axis=1, dtype=np.float64) for a, b in pairwise(bounds)]
-    profile = np.stack(groups, axis=1)
+    profile = _by_groups(transmission, np.linspace(0, nv, blocks + 1).astype(int), threads)
     brightest = np.percentile(profile.reshape(len(profile), -1), 95, axis=1)[:, None]
     log = np.log(np.maximum(profile, 1e-3))
     # pixel noise, from differences of neighbouring columns; even the sample adds little to its lower quartile
@@ -69,6 +68,23 @@ def find_air(transmission: NDArray[Any]) -> Air:
         level = ends[0] if found[0] else ends[1]
         return Air(*found) if _steady(np.concatenate([level, np.zeros_like(level)], axis=1), noise) else Air(0, 0)
     return Air(*found)
+
+
+def _by_groups(transmission: NDArray[Any], bounds: NDArray[np.intp], threads: int) -> Floats:
+    """The mean over groups of rows (view, group, u), without what is not a number."""
+    profile = np.empty((len(transmission), len(bounds) - 1, transmission.shape[2]))
+    rows = np.diff(bounds)[:, None]
+
+    def view(i: int) -> None:
+        sums = np.add.reduceat(transmission[i], bounds[:-1], axis=0, dtype=np.float64)
+        if np.isfinite(sums).all():
+            profile[i] = sums / rows
+        else:
+            parts = [np.nanmean(transmission[i, a:b], axis=0, dtype=np.float64) for a, b in pairwise(bounds)]
+            profile[i] = parts
+
+    each(view, len(transmission), threads)
+    return profile
 
 
 def _reach(log: Floats, side: int, noise: float, brightest: Floats) -> int:
@@ -134,18 +150,20 @@ def fit_air(transmission: NDArray[Any], air: Air) -> AirFit:
     return AirFit(np.asarray(np.polynomial.polynomial.polyfit(x, profile.T, degree)).T, error)
 
 
-def normalise_flux(dataset: Dataset, air: tuple[int, int] | Air | None = None) -> Dataset:
+def normalise_flux(
+    dataset: Dataset, air: tuple[int, int] | Air | None = None, threads: int = 1, reuse: bool = False
+) -> Dataset:
     """The transmission divided, view by view, by that of the air beside the sample, so that air transmits 1.
 
     `air`: how many columns at the (left, right) end see air in all views; None looks for them (`find_air`), and leaves
     the scan as it is, with a warning, where there are none.  The divisor follows `fit_air` across the detector.  Where
     its changes from view to view are within the noise of the air, their smooth trend (a cubic in the view's number) is
-    divided out instead, which adds no noise.
+    divided out instead, which adds no noise.  reuse: the result may take the place of the dataset's data in memory.
     """
     expect_kind(dataset, "normalise_flux", "transmission")
     nu = dataset.data.shape[2]
     given = air is not None
-    where = Air(*air) if air is not None else find_air(dataset.data)
+    where = Air(*air) if air is not None else find_air(dataset.data, threads)
     if min(where) < 0 or sum(where) >= nu or (given and sum(where) == 0):
         raise ConfigError(f"air: expected columns at the (left, right) end, together 1 to {nu - 1}, got {tuple(where)}")
     if sum(where) == 0:
@@ -161,9 +179,12 @@ def normalise_flux(dataset: Dataset, air: tuple[int, int] | Air | None = None) -
         flicker = float(1.4826 / np.sqrt(2) * np.median(np.abs(wobble)))
         smooth = flicker < 2 * fit.error
     coefficients = _trend(fit.coefficients) if smooth else fit.coefficients
-    data = np.empty(dataset.data.shape, np.float32)
-    for view, image in enumerate(dataset.data):
-        data[view] = image * np.exp(-(powers @ coefficients[view]))
+    data = written_to(dataset.data, reuse)
+
+    def view(i: int) -> None:
+        np.multiply(dataset.data[i], np.exp(-(powers @ coefficients[i])).astype(np.float32), out=data[i])
+
+    each(view, len(data), threads)
     before = np.exp(level)
     numbers = {
         "air_columns": [int(where.left), int(where.right)],

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from tomodiff.errors import ConfigError, DataError
 from tomodiff.prepare.record import expect_kind, record, source
-from tomodiff.prepare.threads import each, row_blocks
+from tomodiff.prepare.threads import each, row_blocks, written_to
 from tomodiff.result import Dataset
 
 LOWEST_FLOOR, HIGHEST_FLOOR = 1e-5, 0.02
@@ -38,9 +38,11 @@ def noise_floor(transmission: NDArray[Any], sample: int = 400_000) -> float:
     return float(np.clip(sigma, LOWEST_FLOOR, HIGHEST_FLOOR))
 
 
-def line_integrals(transmission: NDArray[Any], floor: float, threads: int = 1) -> tuple[NDArray[np.float32], int]:
+def line_integrals(
+    transmission: NDArray[Any], floor: float, threads: int = 1, reuse: bool = False
+) -> tuple[NDArray[np.float32], int]:
     """-log of the transmission as float32 and how many values were raised to `floor`; NaN stays NaN."""
-    result = np.empty(transmission.shape, np.float32)
+    result = written_to(transmission, reuse)
     clipped = np.zeros(len(transmission), np.int64)
     least, blocks = np.float32(floor), row_blocks(transmission.shape[1:])
 
@@ -56,12 +58,12 @@ def line_integrals(transmission: NDArray[Any], floor: float, threads: int = 1) -
     return result, int(clipped.sum())
 
 
-def minus_log(dataset: Dataset, floor: float | None = None, threads: int = 1) -> Dataset:
+def minus_log(dataset: Dataset, floor: float | None = None, threads: int = 1, reuse: bool = False) -> Dataset:
     """The line integrals (kind "line_integrals", float32) of a scan of transmissions.
 
     Values at or below `floor` are taken as the floor, and counted; None takes the noise where the sample is darkest
     (`noise_floor`).  Values above 1, negative line integrals, are noise of the air and stay.  DataError if values are
-    not finite: repair_pixels comes first.
+    not finite: repair_pixels comes first.  reuse: the result may take the place of the dataset's data in memory.
     """
     expect_kind(dataset, "minus_log", "transmission")
     if floor is not None and not 0 < floor < 1:
@@ -83,7 +85,7 @@ def minus_log(dataset: Dataset, floor: float | None = None, threads: int = 1) ->
             "Run repair_pixels first (--dead-pixels auto)",
         )
     level = noise_floor(dataset.data) if floor is None else floor
-    data, clipped = line_integrals(dataset.data, level, threads)
+    data, clipped = line_integrals(dataset.data, level, threads, reuse)
     numbers = {
         "floor": level,
         "clipped_values": clipped,

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 BLOCK_BYTES = 1 << 18
 """Bytes of float32 that are worked on at a time, so that what one step leaves is still in the cache for the next."""
@@ -20,6 +22,13 @@ def each(work: Callable[[int], None], count: int, threads: int) -> None:
     with ThreadPoolExecutor(threads) as pool:
         for _ in pool.map(work, range(count)):
             pass
+
+
+def written_to(data: NDArray[Any], reuse: bool) -> NDArray[np.float32]:
+    """An array of float32 of the data's shape for a step's result: the data's own where it may be written over."""
+    if reuse and data.dtype == np.float32 and data.flags.writeable:
+        return data
+    return np.empty(data.shape, np.float32)
 
 
 def row_blocks(shape: tuple[int, ...]) -> list[slice]:

@@ -57,7 +57,10 @@ def reconstruct(settings: CtSettings, run: Run, progress: Progress) -> Result | 
         raise ConfigError("preview: expected one process; three slices need no more")
     if settings.preview:
         return preview(scan, grid, method, settings, run, progress, device)
+    whole_only = [name for name in ("metal", "mask", "start") if getattr(settings.reconstruction, name) is not None]
     if run.comm.size > 1:
+        if whole_only:
+            raise ConfigError(f"reconstruction.{whole_only[0]}: this is done by one process")
         if method in SUBSETS:
             raise ConfigError(f"reconstruction.method: {method} is done by one process; take sirt, cgls or fista-tv")
         rows = rows_at_a_time(settings, method, scan, grid, info.n_flats + info.n_darks, run)
@@ -85,6 +88,10 @@ def reconstruct(settings: CtSettings, run: Run, progress: Progress) -> Result | 
                 f"{scan.detector_shape[1]} pixels, {len(scan)} views and {' x '.join(map(str, grid.shape))} voxels; "
                 f"{in_units(free)} may be taken. Try {' or '.join(ON_DISK)} through the disk, --bin 2 (an eighth), "
                 f"fewer --rows, or larger voxels (--voxel-mm)"
+            )
+        if plan is not None and whole_only:
+            raise ConfigError(
+                f"reconstruction.{whole_only[0]}: not with a job that goes through the disk for lack of memory"
             )
         how = f"in slabs of {rows} rows" if plan is None else f"on disk, in {plan.slabs} slabs and {plan.chunks} chunks"
         run.warn(f"the scan needs {in_units(needed)} of memory, {in_units(free)} may be taken: done {how}")

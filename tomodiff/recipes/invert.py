@@ -19,6 +19,7 @@ from tomodiff.ranks import ALONE, Comm, Spread, SpreadData, own_views
 from tomodiff.recipes.checkpoints import Checkpoints
 from tomodiff.recipes.given_volumes import given_start, mask_of
 from tomodiff.recipes.memory import ANALYTIC
+from tomodiff.recipes.metal import without_metal
 from tomodiff.recipes.progress import Progress
 from tomodiff.recipes.run import Run
 from tomodiff.recipes.settings import CtSettings, Reconstruction
@@ -80,17 +81,43 @@ def invert(
     """
     chosen, comm, whole = settings.reconstruction, run.comm, whole or data.scan
     values = device(np.ascontiguousarray(data.data, dtype=chosen.dtype))
+    padding = padding or padding_for(values, comm)
+    metal = None
+    if chosen.metal is not None:
+        quick = "fbp" if whole.kind == "parallel" else "fdk"
+        first = analytic_inverse(quick, values, whole, grid, "hann", progress, padding, comm)
+        values, metal = without_metal(values, XRay(grid, data.scan, chosen.model, chosen.dtype), first, chosen.metal)
+        run.record(metal_voxels=int(metal.sum()))
+    mask = mask_of(chosen, grid, namespace(values))
     if method in ANALYTIC:
         warn_of_analytic(method, data, whole, run)
-        padding = padding or padding_for(values, comm)
         volume = analytic_inverse(method, values, whole, grid, chosen.window, progress, padding, comm)
-        mask = mask_of(chosen, grid, namespace(volume))
-        return volume if mask is None else volume * mask
+    else:
+        volume = _iterated(data, values, mask, grid, method, settings, run, progress, device, resume, whole)
+    if metal is not None:
+        volume = namespace(volume).where(metal, first, volume)
+    return volume if mask is None else volume * mask
+
+
+def _iterated(
+    data: Dataset,
+    values: Array,
+    mask: Array | None,
+    grid: Grid,
+    method: str,
+    settings: CtSettings,
+    run: Run,
+    progress: Progress,
+    device: Callable[[np.ndarray], Array],
+    resume: bool,
+    whole: Scan,
+) -> Array:
+    """The volume by an iterative method, from line integrals on the device."""
+    chosen, comm = settings.reconstruction, run.comm
     A: Any = XRay(grid, data.scan, chosen.model, chosen.dtype)
     weights = None if data.weights is None else device(np.ascontiguousarray(data.weights, dtype=chosen.dtype))
     if method == "pwls" and weights is None:
         weights = photons_of(values)
-    mask = mask_of(chosen, grid, namespace(values))
     seen = A if mask is None else A @ Linear(A.domain, A.domain, lambda x: x * mask, lambda x: x * mask, "mask")
     if method in COUNTED:
         if weights is not None:
@@ -106,8 +133,7 @@ def invert(
         if chosen.start is not None:
             start = given_start(chosen.start, grid, start, positive=method in COUNTED)
     solver = make_solver(method, chosen, A, values, grid, run, weights)
-    volume = run_solver(solver, misfit, start, method, settings, run, progress)
-    return volume if mask is None else volume * mask
+    return run_solver(solver, misfit, start, method, settings, run, progress)
 
 
 def photons_of(values: Array) -> Array:

@@ -154,6 +154,9 @@ class Reconstruction(Section):
     mask: fields.Text | None = Field(
         default=None, description="where the volume may be other than 0: circle (what all views see), or a volume file"
     )
+    metal: fields.Positive | None = Field(
+        default=None, description="attenuation in 1/mm above which it is metal, whose shadows are bridged"
+    )
     non_negative: fields.Switch | None = Field(
         default=None, description="no attenuation below zero (sirt, os-sart, pwls, fista-tv)"
     )

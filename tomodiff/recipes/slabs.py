@@ -39,8 +39,9 @@ def slab_rows(
     if scan.kind != "parallel" or grid.shape[0] != nv or abs(grid.spacing[0] / scan.pixel[0] - 1) > 1e-9:
         return 0
     try:
-        Orbit.of(scan)
-    except ConfigError:  # tilted
+        if Orbit.of(scan).tilt:
+            return 0
+    except ConfigError:  # rolled
         return 0
     for rows in range(nv // 2, FEWEST_ROWS - 1, -1):
         wide = min(nv, rows + 2 * OVERLAP)
