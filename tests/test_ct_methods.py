@@ -179,3 +179,17 @@ def test_metal_leaves_no_streaks(jobs: Jobs, tmp_path: Path) -> None:
     assert made[inside].min() > 0.6  # the metal itself is there
     with pytest.raises(ConfigError, match="above all but the metal"):
         jobs(tmp_path / "a.h5", **method("fbp"), reconstruction__metal=0.001)
+
+
+@pytest.mark.parametrize("free", [1.0, 0.75])
+def test_ct_numbers(free: float, jobs: Jobs, tmp_path: Path) -> None:
+    """In memory and, of a job in slabs, in a file of their own."""
+    write_scan(tmp_path / "a.h5", line_integrals(PARALLEL))
+    whole = jobs(tmp_path / "a.h5", **method("fbp"))
+    budget = free * required_bytes("fbp", PARALLEL, fit_grid(PARALLEL)) / 0.85 * 1.01
+    made = jobs(tmp_path / "a.h5", budget, **method("fbp"), reconstruction__water=0.05)
+    assert any("slabs" in text for text in made.warnings) == (free < 1)
+    assert (made.unit, made.quantity) == ("HU", "CT number") and made.meta["water_per_mm"] == 0.05
+    np.testing.assert_allclose(made.volume, 1000 * (whole.volume / 0.05 - 1), atol=0.2)
+    with pytest.raises(DataError, match="attenuation of water"):
+        jobs(tmp_path / "a.h5", **method("fbp"), reconstruction__water="file")

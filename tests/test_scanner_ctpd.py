@@ -136,6 +136,11 @@ def test_a_helix_of_a_clinic_to_a_volume(folder: Path, tmp_path: Path, monkeypat
     for centre, _, more in BALLS[1:]:
         away = np.sqrt((x - centre[0]) ** 2 + (y - centre[1]) ** 2 + (z - centre[2]) ** 2)
         assert made.volume[away < 6].mean() == pytest.approx(0.02 + more, rel=0.02)
+    numbers = Jobs(tmp_path / "hu", monkeypatch)(
+        folder, **method("auto"), reconstruction__voxel_mm=3.0, reconstruction__water="file"
+    )
+    assert numbers.unit == "HU"
+    np.testing.assert_allclose(numbers.volume, 1000 * (made.volume / 0.02 - 1), atol=0.1)
 
 
 @pytest.mark.parametrize(

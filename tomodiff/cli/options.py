@@ -146,6 +146,7 @@ def _metavar(model: type[Job], name: str) -> str:
         "dead_pixels": "auto|off",
         "tv_weight": "auto|WEIGHT",
         "edge": "auto|N",
+        "water": "file|N",
         "start": "VOLUME",
     }
     known |= {

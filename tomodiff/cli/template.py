@@ -37,7 +37,7 @@ EXAMPLES = {
     "reconstruction.filter": "hann", "reconstruction.iterations": "100", "reconstruction.tolerance": "1e-4",
     "reconstruction.relaxation": "1.0", "reconstruction.subsets": "10", "reconstruction.tv_weight": "auto",
     "reconstruction.edge": "auto", "reconstruction.start": "first.h5", "reconstruction.mask": "circle",
-    "reconstruction.metal": "0.3",
+    "reconstruction.metal": "0.3", "reconstruction.water": "0.019",
     "reconstruction.non_negative": "true", "reconstruction.voxel_mm": "0.0065", "reconstruction.memory_gb": "16",
     "output.format": "h5", "output.checkpoint_every": "20",
 }  # fmt: skip

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from tomodiff.array import Array
-from tomodiff.errors import ConfigError
+from tomodiff.core.filed import npy_file
+from tomodiff.errors import ConfigError, DataError
 from tomodiff.files import probe, read
 from tomodiff.files.geometry_file import read_geometry
 from tomodiff.geometry import Grid, Scan, fit_grid
@@ -166,8 +168,33 @@ def result_of(
         "center": axis_column(report),
         "scan": str(dataset.scan),
     }
-    unit = "1/pixel" if pixel_unknown else "1/mm"
-    return Result(volume, grid, unit=unit, history=run.metrics(), meta=meta, warnings=tuple(run.warnings))
+    quantity, unit = "attenuation", "1/pixel" if pixel_unknown else "1/mm"
+    if isinstance(settings, CtSettings) and settings.reconstruction.water is not None:
+        water = water_of(settings.reconstruction.water, dataset)
+        meta["water_per_mm"] = water
+        quantity, unit, volume = "CT number", "HU", ct_numbers(volume, water)
+    return Result(volume, grid, quantity, unit, run.metrics(), meta, tuple(run.warnings))
+
+
+def ct_numbers(volume: np.ndarray, water: float) -> np.ndarray:
+    """1000 (attenuation / water - 1), in a file beside that of the volume where it lies in one (which a job that is
+    resumed still needs)."""
+    if isinstance(volume, np.memmap) and volume.filename is not None:
+        made: np.ndarray = npy_file(Path(volume.filename).with_name("ct_numbers.npy"), volume.shape, volume.dtype)
+    else:
+        made = np.empty_like(volume)
+    for plane, target in zip(volume, made, strict=True):
+        target[...] = 1000 * (plane / water - 1)
+    return made
+
+
+def water_of(given: float | str, dataset: Dataset) -> float:
+    """The attenuation of water in 1/mm, as given or as the scan's file has it.  DataError where it has none."""
+    value = dataset.meta.get("water_per_mm") if given == "file" else given
+    if value is None:
+        name = str(dataset.meta.get("source", "scan"))
+        raise DataError(name, "attenuation of water", "one in the file", "none", "Give --water in 1/mm")
+    return float(value)
 
 
 def file_rows(settings: CtSettings, low: int, high: int) -> slice:

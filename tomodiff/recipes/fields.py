@@ -132,6 +132,7 @@ def _list(value: object) -> object:
 
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False), expected("a number above 0")]
+Water = Annotated[Literal["file"] | Positive, expected("file, or the attenuation of water in 1/mm, above 0")]
 Kernel = Annotated[
     tuple[Positive, Positive], BeforeValidator(_couple), expected("amplitude:width in mm, both above 0, as 0.05:40")
 ]

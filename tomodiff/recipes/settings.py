@@ -160,6 +160,9 @@ class Reconstruction(Section):
     non_negative: fields.Switch | None = Field(
         default=None, description="no attenuation below zero (sirt, os-sart, pwls, fista-tv)"
     )
+    water: fields.Water | None = Field(
+        default=None, description="give CT numbers (HU), against this attenuation of water in 1/mm, or the file's: file"
+    )
     voxel_mm: fields.Length | None = Field(
         default=None, description="voxel size in mm (default: a pixel, seen at the axis)"
     )
