@@ -57,6 +57,11 @@ def prepare(
     scatter or phase are asked for of line integrals.
     """
     current = dataset
+
+    def made_here() -> bool:
+        """Whether the data are no longer the caller's, so that steps may write over them."""
+        return current.data is not dataset.data
+
     found: Defects | None = find_defects(current) if defects else None
     if found is None and current.kind != "line_integrals":
         current = record(current, "repair_pixels", "not asked for", {"defective_pixels": None})
@@ -67,17 +72,17 @@ def prepare(
     if lag:
         current = remove_lag(current, lag)
     if found is not None:
-        current = repair_pixels(current, found, reuse=current.data is not dataset.data)
+        current = repair_pixels(current, found, reuse=made_here())
     if zingers:
         current = remove_zingers(current, threads)
     if scatter is not None:
         current = remove_scatter(current, *scatter, threads)
     if current.kind == "transmission":
         if flux or air is not None:
-            current = normalise_flux(current, air, threads, reuse=current.data is not dataset.data)
+            current = normalise_flux(current, air, threads, reuse=made_here())
         if phase is not None:
             current = retrieve_phase(current, phase, threads)
-        current = minus_log(current, floor, threads, reuse=current.data is not dataset.data)
+        current = minus_log(current, floor, threads, reuse=made_here())
     if rings in METHODS:
         current = remove_stripes(current, rings, threads)
     elif rings != "off":

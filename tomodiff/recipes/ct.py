@@ -57,10 +57,13 @@ def reconstruct(settings: CtSettings, run: Run, progress: Progress) -> Result | 
         raise ConfigError("preview: expected one process; three slices need no more")
     if settings.preview:
         return preview(scan, grid, method, settings, run, progress, device)
-    whole_only = [name for name in ("metal", "mask", "start") if getattr(settings.reconstruction, name) is not None]
+    chosen = settings.reconstruction
+    whole_only = [f"reconstruction.{name}" for name in ("metal", "mask", "start") if getattr(chosen, name) is not None]
+    if method == "fdk" and is_helix(scan):
+        whole_only.append("fdk of a helix")
     if run.comm.size > 1:
         if whole_only:
-            raise ConfigError(f"reconstruction.{whole_only[0]}: this is done by one process")
+            raise ConfigError(f"{whole_only[0]}: this is done by one process")
         if method in SUBSETS:
             raise ConfigError(f"reconstruction.method: {method} is done by one process; take sirt, cgls or fista-tv")
         rows = rows_at_a_time(settings, method, scan, grid, info.n_flats + info.n_darks, run)
@@ -90,9 +93,7 @@ def reconstruct(settings: CtSettings, run: Run, progress: Progress) -> Result | 
                 f"fewer --rows, or larger voxels (--voxel-mm)"
             )
         if plan is not None and whole_only:
-            raise ConfigError(
-                f"reconstruction.{whole_only[0]}: not with a job that goes through the disk for lack of memory"
-            )
+            raise ConfigError(f"{whole_only[0]}: not in a job that goes through the disk for lack of memory")
         how = f"in slabs of {rows} rows" if plan is None else f"on disk, in {plan.slabs} slabs and {plan.chunks} chunks"
         run.warn(f"the scan needs {in_units(needed)} of memory, {in_units(free)} may be taken: done {how}")
     if plan is not None:
@@ -130,7 +131,10 @@ def _fits(method: str, scan: Scan) -> None:
         raise ConfigError(f"reconstruction.method: {method} is for parallel beam, this scan is a cone beam; use fdk")
     if method == "fdk" and scan.kind != "cone":
         raise ConfigError("reconstruction.method: fdk is for cone beam, this scan is a parallel beam; use fbp")
-    if method == "fdk" and not is_helix(scan):
-        twin_for_fdk(scan)  # what cannot be done is refused before anything is read
-    elif method in ANALYTIC and method != "fdk":
+    # what cannot be done is refused before anything is read
+    if method == "gridding" and Orbit.of(scan).tilt:
+        raise ConfigError("reconstruction.method: gridding needs rows that are slices, this axis is tilted; use fbp")
+    if method == "fbp":
         Orbit.of(scan)
+    elif method == "fdk" and not is_helix(scan):
+        twin_for_fdk(scan)

@@ -81,17 +81,20 @@ def invert(
     """
     chosen, comm, whole = settings.reconstruction, run.comm, whole or data.scan
     values = device(np.ascontiguousarray(data.data, dtype=chosen.dtype))
-    padding = padding or padding_for(values, comm)
+
+    def analytic(by: str, window: str) -> Array:
+        edge = padding or padding_for(values, comm)
+        return analytic_inverse(by, values, whole, grid, window, progress, edge, comm)
+
     metal = None
     if chosen.metal is not None:
-        quick = "fbp" if whole.kind == "parallel" else "fdk"
-        first = analytic_inverse(quick, values, whole, grid, "hann", progress, padding, comm)
+        first = analytic("fbp" if whole.kind == "parallel" else "fdk", "hann")
         values, metal = without_metal(values, XRay(grid, data.scan, chosen.model, chosen.dtype), first, chosen.metal)
         run.record(metal_voxels=int(metal.sum()))
     mask = mask_of(chosen, grid, namespace(values))
     if method in ANALYTIC:
         warn_of_analytic(method, data, whole, run)
-        volume = analytic_inverse(method, values, whole, grid, chosen.window, progress, padding, comm)
+        volume = analytic(method, chosen.window)
     else:
         volume = _iterated(data, values, mask, grid, method, settings, run, progress, device, resume, whole)
     if metal is not None:

@@ -55,12 +55,10 @@ def required_bytes(
     correct = PREPARE_COPIES * projections + 2 * n_references * n_pixels * item
     chunk = max(n_pixels, min(len(scan) * n_pixels, CHUNK_BYTES // 8)) * item
     resampled = 2 * projections if method == "fdk" and scan.radius is not None else 0  # onto a flat detector
-    filtering = (
-        2 * volume + FILTER_COPIES * chunk if method in (*ANALYTIC, "pwls", "fista-tv") else 0
-    )  # where it starts
-    return max(
-        correct, projections + resampled + filtering, projections + volumes * volume + stacks * projections + operator
-    )
+    filters = method in (*ANALYTIC, "pwls", "fista-tv")  # or starts there
+    filtering = resampled + (2 * volume + FILTER_COPIES * chunk if filters else 0)
+    solving = volumes * volume + stacks * projections + operator
+    return max(correct, projections + filtering, projections + solving)
 
 
 def free_bytes(most_gb: float | None = None) -> int:
