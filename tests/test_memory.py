@@ -53,7 +53,9 @@ def scan_of(method: str, n: int, views: int) -> Scan:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("share", [0.4, 1.0, 2.5])
-@pytest.mark.parametrize("method", ["fbp", "fdk", "sirt", "cgls", "lsmr", "os-sart", "mlem", "pwls", "fista-tv"])
+@pytest.mark.parametrize(
+    "method", ["fbp", "gridding", "fdk", "sirt", "cgls", "lsmr", "os-sart", "mlem", "pwls", "fista-tv"]
+)
 def test_estimate(method: str, share: float, tmp_path: Path, rng: np.random.Generator) -> None:
     for name, n in (("small", 16), ("large", SIZE)):
         scan = scan_of(method, n, int(share * n))

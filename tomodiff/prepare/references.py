@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tomodiff.prepare.medians import median_of
 from tomodiff.prepare.threads import each, row_blocks
 
 Floats = NDArray[np.float64]
@@ -17,6 +16,9 @@ ENOUGH_FOR_REJECTION = 5
 
 OUTLIER = 6.0
 """Robust standard deviations from a pixel's median beyond which a reference frame's value is left out (zingers)."""
+
+SAMPLED = 50_000
+"""Pixels, about, from which the typical deviation is taken."""
 
 
 def reference_frame(frames: NDArray[Any], threads: int = 1) -> Floats:
@@ -28,26 +30,39 @@ def reference_frame(frames: NDArray[Any], threads: int = 1) -> Floats:
     """
     stack = np.asarray(frames)
     blocks, mean = row_blocks(stack.shape[1:]), np.empty(stack.shape[1:])
-    if len(stack) < ENOUGH_FOR_REJECTION:
-        each(lambda k: _mean(stack[:, blocks[k]], None, mean[blocks[k]]), len(blocks), threads)
-        return mean
-    middle, spread = np.empty(stack.shape[1:]), np.empty(stack.shape[1:])
-
-    def statistics(k: int) -> None:
-        part = _reals(stack[:, blocks[k]])
-        here = median_of(list(np.nan_to_num(part, nan=0.0, posinf=0.0, neginf=0.0)))
-        deviation = np.nan_to_num(np.abs(part - here), nan=0.0, posinf=0.0)
-        middle[blocks[k]], spread[blocks[k]] = here, 1.4826 * median_of(list(deviation))
-
-    each(statistics, len(blocks), threads)
-    reach = OUTLIER * np.maximum(spread, np.median(spread))
+    typical = _typical_spread(stack) if len(stack) >= ENOUGH_FOR_REJECTION else np.inf
 
     def average(k: int) -> None:
-        part = stack[:, blocks[k]]
-        _mean(part, np.abs(part - middle[blocks[k]]) <= reach[blocks[k]], mean[blocks[k]])
+        part, out = stack[:, blocks[k]], mean[blocks[k]]
+        _mean(part, None, out)
+        # within half of the limit of the mean, all are within the limit of the median
+        with np.errstate(invalid="ignore"):
+            apart = np.maximum(part.max(axis=0) - out, out - part.min(axis=0))
+            doubtful = ~(apart < OUTLIER / 2 * typical)
+        if np.isfinite(typical) and doubtful.any():
+            values = part[:, doubtful]
+            middle, spread = _robust(values)
+            used = np.abs(values - middle) <= OUTLIER * np.maximum(spread, typical)
+            corrected = np.empty(values.shape[1])
+            _mean(values, used, corrected)
+            out[doubtful] = corrected
 
     each(average, len(blocks), threads)
     return mean
+
+
+def _typical_spread(stack: NDArray[Any]) -> float:
+    """The median over pixels, a regular selection of them, of the robust standard deviation among frames."""
+    pixels = stack.reshape(len(stack), -1)
+    return float(np.median(_robust(pixels[:, :: max(1, pixels.shape[1] // SAMPLED)])[1]))
+
+
+def _robust(values: NDArray[Any]) -> tuple[Floats, Floats]:
+    """Median and robust standard deviation of each pixel (n, pixel) among frames; what is not finite counts as 0."""
+    real = values.astype(np.float64)
+    middle = np.median(np.where(np.isfinite(real), real, 0.0), axis=0)
+    deviation = np.where(np.isfinite(real), np.abs(real - middle), 0.0)
+    return middle, 1.4826 * np.median(deviation, axis=0)
 
 
 def _mean(stack: NDArray[Any], used: NDArray[np.bool_] | None, out: Floats) -> None:
@@ -62,8 +77,3 @@ def _mean(stack: NDArray[Any], used: NDArray[np.bool_] | None, out: Floats) -> N
     total = np.where(used, stack, stack.dtype.type(0)).sum(axis=0, dtype=np.float64)
     np.divide(total, count, out=out, where=count > 0)
     out[count == 0] = np.nan
-
-
-def _reals(stack: NDArray[Any]) -> NDArray[Any]:
-    """As floating-point numbers that hold the frames' own exactly."""
-    return stack.astype(np.float32 if stack.dtype.itemsize <= 2 or stack.dtype == np.float32 else np.float64)

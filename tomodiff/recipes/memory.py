@@ -17,6 +17,9 @@ PREPARE_COPIES = 6
 FILTER_COPIES = 16
 """Arrays of the size of a chunk that filtering it takes: itself, its weights, padded fourfold, spectrum, result."""
 
+POINT_COPIES = 40
+"""Arrays of the size of one detector row in all views that Fourier gridding takes: points, factors, spectrum, order."""
+
 SOLVER_ARRAYS = {
     # method: (volumes, projection sets), beside the operator's own buffers, as tests/test_memory.py measures them
     "fbp": (2, 0),
@@ -55,6 +58,8 @@ def required_bytes(
     correct = PREPARE_COPIES * projections + 2 * n_references * n_pixels * item
     chunk = max(n_pixels, min(len(scan) * n_pixels, CHUNK_BYTES // 8)) * item
     resampled = 2 * projections if method == "fdk" and scan.radius is not None else 0  # onto a flat detector
+    if method == "gridding":
+        resampled = POINT_COPIES * len(scan) * scan.detector_shape[1] * item
     filters = method in (*ANALYTIC, "pwls", "fista-tv")  # or starts there
     filtering = resampled + (2 * volume + FILTER_COPIES * chunk if filters else 0)
     solving = volumes * volume + stacks * projections + operator
