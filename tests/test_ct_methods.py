@@ -114,7 +114,7 @@ def test_pwls_in_slabs_has_one_prior(name: str, jobs: Jobs, tmp_path: Path) -> N
     write_scan(tmp_path / "a.h5", line_integrals(PARALLEL))
     run = jobs.open(tmp_path / "a.h5", **method(name, 6))
     whole = jobs.carry_out(run)
-    needed = required_bytes(name, PARALLEL, fit_grid(PARALLEL), 0, 4, 10 if name == "pwls" else None)
+    needed = required_bytes(name, PARALLEL, fit_grid(PARALLEL))
     parts = jobs(tmp_path / "a.h5", 0.75 * needed / 0.85, **method(name, 6))
     assert any("slabs of" in text for text in parts.warnings)
     assert np.sqrt(np.mean((parts.volume - whole.volume) ** 2)) < 0.01 * whole.volume.max()

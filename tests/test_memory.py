@@ -36,7 +36,7 @@ for name in ("small", "large"):
     before = peak()  # of the large one: all libraries are loaded
     given = {"input.path": f"{name}.h5", "output.path": name, "prepare.center": "keep"}
     given["reconstruction.method"] = sys.argv[1]
-    if sys.argv[1] not in ("fbp", "fdk"):
+    if sys.argv[1] not in ("fbp", "fdk", "gridding"):
         given["reconstruction.iterations"] = 3
     run = Run.create(settings_from({key: (value, key) for key, value in given.items()}))
     with run:

@@ -17,6 +17,9 @@ PREPARE_COPIES = 6
 FILTER_COPIES = 16
 """Arrays of the size of a chunk that filtering it takes: itself, its weights, padded fourfold, spectrum, result."""
 
+PER_SUBSET = ("os-sart", "osem")
+"""Methods that keep a volume for each subset of the views."""
+
 POINT_COPIES = 40
 """Arrays of the size of one detector row in all views that Fourier gridding takes: points, factors, spectrum, order."""
 
@@ -47,13 +50,13 @@ def required_bytes(
 ) -> int:
     """Bytes at the peak of a job: correction of the projections, or the reconstruction, whichever is more.
 
-    n_references: flat and dark frames; item: bytes of a number; subsets: of methods that keep a volume for each.
+    n_references: flat and dark frames; item: bytes of a number; subsets: how many the views are parted into.
     """
     n_pixels = scan.detector_shape[0] * scan.detector_shape[1]
     projections = len(scan) * n_pixels * item
     volume = grid.shape[0] * grid.shape[1] * grid.shape[2] * item
     volumes, stacks = SOLVER_ARRAYS[method]
-    volumes += subsets or 0
+    volumes += (subsets or 0) if method in PER_SUBSET else 0
     operator = 0 if method in ANALYTIC else int(1.3 * (volume + projections))
     correct = PREPARE_COPIES * projections + 2 * n_references * n_pixels * item
     chunk = max(n_pixels, min(len(scan) * n_pixels, CHUNK_BYTES // 8)) * item
