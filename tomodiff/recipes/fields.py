@@ -92,10 +92,9 @@ Format = Annotated[
     Literal["h5", "tiff", "tiffs", "mrc", "nii", "nii.gz", "mha", "nrrd", "npy", "zarr", "dcm"],
     expected("h5, tiff, tiffs, mrc, nii, nii.gz, mha, nrrd, npy, zarr or dcm"),
 ]
-Method = Annotated[
-    Literal["auto", "fbp", "fdk", "gridding", "sirt", "cgls", "lsmr", "os-sart", "osem", "mlem", "pwls", "fista-tv"],
-    expected("auto, fbp, fdk, gridding, sirt, cgls, lsmr, os-sart, osem, mlem, pwls or fista-tv"),
-]
+Method = Literal[
+    "auto", "fbp", "fdk", "gridding", "sirt", "cgls", "lsmr", "os-sart", "osem", "mlem", "pwls", "fista-tv",
+]  # fmt: skip
 AutoWeight = Annotated[
     Literal["auto"] | Annotated[float, Field(ge=0, allow_inf_nan=False)], expected("auto or a number of at least 0")
 ]
