@@ -58,14 +58,14 @@ def rays(phi: float, z: float, siemens: bool, shift: tuple[float, float, float])
 
 
 def write(
-    folder: Path, views: int, turns: float = 3.2, siemens: bool = True, flying: bool = False, **changes: Any
+    folder: Path, views: int, turns: float = 3.2, siemens: bool = True, flying: float = 0.0, **changes: Any
 ) -> None:
     """A helix of some turns, phi falling, z growing; numbers of private tags as bytes, as files without dictionary."""
     folder.mkdir()
     for k in range(views):
         phi = float(np.float32((0.7 - 2 * np.pi * 3.2 * k / views) % (2 * np.pi)))
         z = float(np.float32(80.0 * k / views))
-        shift = (0.0006 * (-1) ** k, 0.4 * (-1) ** (k // 2), 0.3 * (-1) ** k) if flying else (0.0, 0.0, 0.0)
+        shift = (0.0006 * (-1) ** k, 0.4 * (-1) ** (k // 2), flying * (-1) ** k) if flying else (0.0, 0.0, 0.0)
         values = through(*rays(phi, z, siemens, shift))
         file = Dicom()
         file.file_meta = FileMetaDataset()
@@ -106,8 +106,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return made
 
 
-@pytest.mark.parametrize(("siemens", "flying"), [(True, False), (False, False), (True, True)])
-def test_rays_go_where_the_file_says(siemens: bool, flying: bool, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("siemens", "flying"), [(True, 0.0), (False, 0.0), (True, 0.3)])
+def test_rays_go_where_the_file_says(siemens: bool, flying: float, tmp_path: Path) -> None:
     write(tmp_path / "set", 11, siemens=siemens, flying=flying)
     data = read(tmp_path / "set")
     assert data.kind == "line_integrals" and data.data.shape == (11, ROWS, COLUMNS)
@@ -141,6 +141,16 @@ def test_a_helix_of_a_clinic_to_a_volume(folder: Path, tmp_path: Path, monkeypat
     )
     assert numbers.unit == "HU"
     np.testing.assert_allclose(numbers.volume, 1000 * (made.volume / 0.02 - 1), atol=0.1)
+
+
+def test_a_helix_with_a_flying_focal_spot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which moves by 4 mm along the beam, as those that also change their height do."""
+    write(tmp_path / "flying", 640, flying=4.0)
+    made = Jobs(tmp_path, monkeypatch)(tmp_path / "flying", **method("auto"), reconstruction__voxel_mm=3.0)
+    x, y, z = made.grid.coordinates()
+    for centre, _, more in BALLS[1:]:
+        away = np.sqrt((x - centre[0]) ** 2 + (y - centre[1]) ** 2 + (z - centre[2]) ** 2)
+        assert made.volume[away < 6].mean() == pytest.approx(0.02 + more, rel=0.02)
 
 
 @pytest.mark.parametrize(

@@ -19,8 +19,12 @@ SLICES = 16
 MARGIN = np.deg2rad(2.0)
 """What the views of a slice reach further than half a turn and the fan."""
 
-ROUND = 2e-3
-"""How much, relative to the radius, the distance of sources from the axis may differ (flying focal spots)."""
+ROUND = 0.03
+"""How much, relative to the radius, the distance of sources from the axis may differ (flying focal spots): rays through
+the point of a fan's ray nearest to the axis then differ from it by as much of the sine of the fan, in radians."""
+
+WAVER = 0.05
+"""How far, relative to all of its rise, a source may fall back on its way (flying focal spots)."""
 
 ROWS_BEYOND = 0.5
 """Rows by which a ray may miss the detector."""
@@ -121,10 +125,9 @@ def helical(
     fan = float(np.arctan(np.abs(u).max() / twin.source_detector))
     half = np.pi / 2 + fan + MARGIN
     at = grid.center[2] + (np.arange(grid.shape[0]) - (grid.shape[0] - 1) / 2) * grid.spacing[0]
-    up = heights if heights[-1] >= heights[0] else heights[::-1]
-    if (np.diff(up) < -1e-9).any() or up[0] == up[-1]:
-        raise ConfigError("helical: expected sources that rise (or sink) from view to view")
-    over = np.interp(at, up, turned if heights[-1] >= heights[0] else turned[::-1])
+    rises = heights[-1] >= heights[0]
+    up = _rising(heights if rises else heights[::-1])
+    over = np.interp(at, up, turned if rises else turned[::-1])
     seen = (over - half >= turned[0] - 1e-9) & (over + half <= turned[-1] + 1e-9) & (at >= up[0]) & (at <= up[-1])
     if not seen.any():
         raise ConfigError(f"helical: no slice between z = {at[0]:.4g} and {at[-1]:.4g} mm is seen from half a turn and "
@@ -136,7 +139,7 @@ def helical(
     for start in range(0, len(covered), SLICES):
         chosen = covered[start : start + SLICES]
         fans, views = _fans(
-            measured, scan, frames, turned, angles, u, twin.source_detector, over[chosen], at[chosen], half
+            measured, scan, frames, turned, angles, u, radius, twin.source_detector, over[chosen], at[chosen], half
         )
         for k, fan_data, of in zip(chosen, fans, views, strict=True):
             flat = ConeBeam(angles[of], radius, twin.source_detector, (1, len(u)), twin.pixel,
@@ -149,6 +152,15 @@ def helical(
     return xp.asarray(volume)
 
 
+def _rising(heights: np.ndarray) -> np.ndarray:
+    """Heights that never fall, half way between the highest before and the lowest after each: the same where they never
+    do.  ConfigError where that is not nearly so."""
+    up = (np.maximum.accumulate(heights) + np.minimum.accumulate(heights[::-1])[::-1]) / 2
+    if up[-1] <= up[0] or np.abs(up - heights).max() > WAVER * (up[-1] - up[0]):
+        raise ConfigError("helical: expected sources that rise (or sink) from view to view")
+    return np.asarray(up)
+
+
 def _fans(
     data: np.ndarray,
     scan: Scan,
@@ -156,6 +168,7 @@ def _fans(
     turned: np.ndarray,
     angles: np.ndarray,
     u: np.ndarray,
+    radius: float,
     distance: float,
     over: np.ndarray,
     at: np.ndarray,
@@ -172,8 +185,8 @@ def _fans(
         towards, across = _axes(angles[view])
         rays = distance * towards + u[:, None] * across
         rays /= np.linalg.norm(rays, axis=1)[:, None]
-        length = -(rays @ source[:2])
-        nearest = source[:2] + length[:, None] * rays
+        nearest = radius * (rays @ towards)[:, None] * rays - radius * towards  # on rays from the circle itself
+        length = np.linalg.norm(nearest - source[:2], axis=1)
         points = np.empty((len(slices), len(u), 3))
         points[..., :2], points[..., 2] = nearest, at[slices][:, None]
         where = scan[view : view + 1].project(points)[0]
