@@ -193,3 +193,28 @@ def test_ct_numbers(free: float, jobs: Jobs, tmp_path: Path) -> None:
     np.testing.assert_allclose(made.volume, 1000 * (whole.volume / 0.05 - 1), atol=0.2)
     with pytest.raises(DataError, match="attenuation of water"):
         jobs(tmp_path / "a.h5", **method("fbp"), reconstruction__water="file")
+
+
+def test_phase_is_retrieved_alike_in_slabs_and_previews(jobs: Jobs, tmp_path: Path) -> None:
+    """The filter blurs over a dozen rows: slabs and single slices are given them."""
+    exact = line_integrals(PARALLEL, 0.0).data
+    write_scan(tmp_path / "a.h5", Dataset(np.exp(-exact), PARALLEL, "transmission"))
+    phase = {
+        "prepare__phase": "paganin",
+        "prepare__delta_beta": 2e4,
+        "prepare__energy_kev": 25.0,
+        "prepare__propagation_mm": 1500.0,
+    }
+    whole = jobs(tmp_path / "a.h5", **method("fbp"), **phase)
+    few = 0.75 * required_bytes("fbp", PARALLEL, fit_grid(PARALLEL)) / 0.85
+    slabs = jobs(tmp_path / "a.h5", few, **method("fbp"), **phase)
+    assert any("slabs of" in text for text in slabs.warnings)
+    np.testing.assert_allclose(slabs.volume, whole.volume, atol=2e-3 * whole.volume.max())
+    quick = jobs(tmp_path / "a.h5", **method("fbp"), **phase, preview=True)
+    at = [
+        int(k)
+        for k in next(t for t in quick.warnings if "a preview" in t).split("slices ")[1].split(" of")[0].split(",")
+    ]
+    np.testing.assert_allclose(quick.volume, whole.volume[at], atol=2e-3 * whole.volume.max())
+    plain = jobs(tmp_path / "a.h5", **method("fbp"))
+    assert np.abs(plain.volume - whole.volume).max() > 0.05 * whole.volume.max()

@@ -77,7 +77,7 @@ def corrected_rows(
     """Some of nv rows with `OVERLAP` rows around them, corrected, which of the scan's rows these are, and which of
     them are `part`.  Corrections see as many more rows as they blur over."""
     low, high = max(0, part.start - OVERLAP), min(nv, part.stop + OVERLAP)
-    reach = blurred_over(settings)
+    reach = max(0, blurred_over(settings) - OVERLAP)
     first, last = max(0, low - reach), min(nv, high + reach)
     made, _ = corrected(settings, run, progress, file_rows(settings, first, last), center, quiet=True)
     if reach:
@@ -88,8 +88,8 @@ def corrected_rows(
 
 
 def blurred_over(settings: ScanJob) -> int:
-    """Detector rows, after binning, from which the corrections that the settings ask for mix values, beyond the
-    `OVERLAP` that all have."""
+    """How many detector rows away, after binning, the values are that phase retrieval and scatter mix into a row; 0
+    where neither is asked for."""
     wanted = settings.prepare
     phase = wanted.phase_retrieval()
     if phase is None and wanted.scatter is None:
@@ -101,7 +101,7 @@ def blurred_over(settings: ScanJob) -> int:
     rows = [0] if phase is None else [phase.at(scan, {**info.meta, "source": info.path}).margin(scan)]
     if wanted.scatter is not None:
         rows.append(int(np.ceil(SCATTER_REACH * wanted.scatter[1] / getattr(scan, "pixel", (np.inf,))[0])))
-    return max(0, max(rows) - OVERLAP)
+    return max(rows)
 
 
 def geometry_for(settings: ScanJob, whole: Scan | None) -> Scan:

@@ -8,7 +8,7 @@ import numpy as np
 
 from tomodiff.array import Array, to_numpy
 from tomodiff.geometry import Grid, Scan
-from tomodiff.recipes.correct import axis_column, corrected, file_rows, grid_of, result_of
+from tomodiff.recipes.correct import axis_column, blurred_over, corrected, file_rows, grid_of, result_of
 from tomodiff.recipes.invert import invert
 from tomodiff.recipes.progress import Progress
 from tomodiff.recipes.run import Run
@@ -74,5 +74,6 @@ def _rows_of_slice(i: int, scan: Scan, grid: Grid, settings: CtSettings) -> slic
     """Rows of the file around the one that sees slice `i`, with a margin for the corrections."""
     v = scan.detector_shape[0]
     row = int(np.clip(round(float(scan[:1].project((0.0, 0.0, _height(grid, i)))[0, 0])), 0, v - 1))
-    low, high = max(0, row - PREVIEW_MARGIN), min(v, row + PREVIEW_MARGIN + 1)
+    margin = max(PREVIEW_MARGIN, blurred_over(settings))
+    low, high = max(0, row - margin), min(v, row + margin + 1)
     return file_rows(settings, low, high)
