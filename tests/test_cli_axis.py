@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import matplotlib.image
@@ -76,3 +77,15 @@ def test_a_full_turn_with_the_axis_at_the_edge(tmp_path: Path) -> None:
     seen = np.broadcast_to(np.hypot(x, y) < 4.4, one.shape)
     assert np.sqrt(np.mean((one - full)[seen] ** 2)) < 0.1 * full[seen].std()
     assert fit_grid(half).shape[1] * half.pixel[1] > 9
+
+
+def test_ct_numbers_are_compared_with_ct_numbers(tmp_path: Path) -> None:
+    """The error against a simulated truth in HU is that in attenuation, times 1000 over water's."""
+    small = ["--views", "60", "--rows", "4", "--columns", "48", "--seed", "3"]
+    assert main(["-q", "ct", "simulate", str(tmp_path / "s.h5"), *small]) == 0
+    error = {}
+    for name, more in (("mu", []), ("hu", ["--water", "0.05"])):
+        out = ["-o", str(tmp_path / name), "--set", "output.report=false", "-m", "fbp", *more]
+        assert main(["-q", "ct", "reconstruct", str(tmp_path / "s.h5"), *out]) == 0
+        error[name] = json.loads((tmp_path / name / "status.json").read_text())["facts"]["rmse"]
+    assert error["hu"] == pytest.approx(1000 * error["mu"] / 0.05, rel=1e-3)

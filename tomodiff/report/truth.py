@@ -16,10 +16,13 @@ def compare(result: Result, truth: Result) -> dict[str, Any]:
     """Error measures inside the field of view, and the truth's middle slices on the grid of the result.
 
     The field of view is the upright cylinder that fits into the grid: corners that no complete set of views
-    reaches do not count.
+    reaches do not count.  Of CT numbers the truth, an attenuation, is made one too.
     """
     volume = np.asarray(result.volume)
     known = on_grid(truth, result.grid)
+    water = result.meta.get("water_per_mm")
+    if water is not None:
+        known = 1000 * (known / water - 1)
     mask = np.broadcast_to(field_of_view(result.grid), known.shape)
     measures: dict[str, Any] = {"rmse": rmse(volume, known, mask)}
     inside = known[mask]
