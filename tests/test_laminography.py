@@ -36,7 +36,7 @@ def seen(truth: np.ndarray, tilt: float) -> np.ndarray:
     return np.asarray(np.fft.ifftn(spectrum).real[tuple(slice(0, n) for n in truth.shape)])
 
 
-@pytest.mark.parametrize("tilt", [0.15, 0.5, -0.5])
+@pytest.mark.parametrize("tilt", [-0.5, *(pytest.param(t, marks=pytest.mark.slow) for t in (0.15, 0.5))])
 def test_the_seen_part_of_the_spectrum_is_right(tilt: float) -> None:
     scan = ParallelBeam(TURN, (90, 120), 0.2, axis_tilt=tilt)
     grid = Grid((36, 84, 84), 0.2)

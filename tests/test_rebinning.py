@@ -55,8 +55,11 @@ def helix(pitch: float, curved: bool, sign: float = 1.0, rows: int = 24, offset:
     return Helix(angles, 300.0, 500.0, (rows, 96), 0.8 * 5 / 3, sign * rise, start, curved=curved, axis_offset=offset)
 
 
-@pytest.mark.parametrize("pitch", [0.5, 1.0])
-@pytest.mark.parametrize("curved", [False, True])
+@pytest.mark.parametrize(
+    ("pitch", "curved"),
+    [(0.5, True), (1.0, False), pytest.param(0.5, False, marks=pytest.mark.slow),
+     pytest.param(1.0, True, marks=pytest.mark.slow)],
+)  # fmt: skip
 def test_a_helix_is_right_within_two_percent(pitch: float, curved: bool) -> None:
     scan = helix(pitch, curved)
     grid = Grid((26, 70, 80), (0.9, 0.8, 0.7), (0.5, -1.0, 0.7))  # neither cubes nor about the origin
@@ -64,7 +67,7 @@ def test_a_helix_is_right_within_two_percent(pitch: float, curved: bool) -> None
     assert max(errors(volume, grid)) < 0.02
 
 
-@pytest.mark.parametrize("sign", [1.0, -1.0])
+@pytest.mark.parametrize("sign", [-1.0, pytest.param(1.0, marks=pytest.mark.slow)])
 def test_either_sense_and_an_offset_axis(sign: float) -> None:
     scan = helix(0.7, True, sign, offset=1.7)
     grid = Grid((20, 64, 64), (1.0, 0.9, 0.9), (0.0, 0.0, 0.5))
