@@ -18,8 +18,9 @@ pytest.importorskip("tomodiff.recipes.ct", reason="the CT recipe is not here")
 from tomodiff.cli.main import main
 from tomodiff.errors import ConfigError, DataError, Diverged, MemoryNeeded
 from tomodiff.files import read_truth, read_volume
+from tomodiff.geometry.grid import field_of_view
 from tomodiff.report.metrics import psnr
-from tomodiff.report.truth import field_of_view, on_grid
+from tomodiff.report.truth import on_grid
 from tomodiff.result import Result
 
 SMALL = ("--views", "90", "--rows", "8", "--columns", "64", "--seed", "7")

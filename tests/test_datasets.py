@@ -13,8 +13,8 @@ from datasets import make_samples, make_terrain_sample
 from tomodiff.cli.main import main
 from tomodiff.files import probe, read, read_truth, read_volume
 from tomodiff.files.planetary import read_lights, read_raster
+from tomodiff.geometry.grid import field_of_view
 from tomodiff.report.metrics import psnr
-from tomodiff.report.truth import field_of_view
 from tomodiff.simulate.terrain_set import write_terrain
 
 SAMPLE = Path(make_samples.__file__).parent / "ct_sample.h5"

@@ -11,13 +11,14 @@ import numpy as np
 import pytest
 
 from tomodiff.geometry import Grid
+from tomodiff.geometry.grid import field_of_view
 from tomodiff.recipes.config_file import settings_from
 from tomodiff.recipes.run import Run
 from tomodiff.report.drawing import LIGHT, in_length, round_below, thinned
 from tomodiff.report.metrics import psnr, rmse, ssim
 from tomodiff.report.run_report import report, write_report
 from tomodiff.report.slices import orthogonal
-from tomodiff.report.truth import compare, field_of_view, on_grid
+from tomodiff.report.truth import compare, on_grid
 from tomodiff.result import Result
 
 

@@ -156,13 +156,8 @@ def _inverse(
     views: slice | np.ndarray | None,
     at_a_time: int | None,
 ) -> Array:
-    numbers = np.arange(len(scan)) if views is None else np.arange(len(scan))[views]
-    shape = (len(numbers), *scan.detector_shape)
-    if data.shape != shape:
-        raise ValueError(f"data: expected line integrals of shape {shape} (view, v, u), got {data.shape}")
-    xp, dtype = namespace(data), data.dtype.name
-    if dtype not in ("float32", "float64"):
-        raise TypeError(f"data: expected float32 or float64, got {dtype}")
+    numbers = views_of(data, scan, views)
+    shape, xp, dtype = data.shape, namespace(data), data.dtype.name
     matrices = projection_matrices(grid, scan)
     target = RowVolume(grid, xp, dtype) if upright_parallel(scan, matrices) else ColumnVolume(grid, xp, dtype)
     # what the filter spreads over the nearer edge of an offset detector belongs to the lines seen from opposite
@@ -177,6 +172,23 @@ def _inverse(
         if progress is not None:
             progress(start + len(chosen), shape[0])
     return target.volume()
+
+
+def chosen_views(scan: Scan, views: slice | np.ndarray | None) -> np.ndarray:
+    """The numbers of the chosen views of a scan, of all by default."""
+    numbers = np.arange(len(scan))
+    return numbers if views is None else numbers[views]
+
+
+def views_of(data: Array, scan: Scan, views: slice | np.ndarray | None) -> np.ndarray:
+    """The numbers of the views that `data` holds.  ValueError, TypeError where these are not their line integrals."""
+    numbers = chosen_views(scan, views)
+    shape, dtype = (len(numbers), *scan.detector_shape), data.dtype.name
+    if data.shape != shape:
+        raise ValueError(f"data: expected line integrals of shape {shape} (view, v, u), got {data.shape}")
+    if dtype not in ("float32", "float64"):
+        raise TypeError(f"data: expected float32 or float64, got {dtype}")
+    return numbers
 
 
 def upright_parallel(scan: Scan, matrices: np.ndarray) -> bool:

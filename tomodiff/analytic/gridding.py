@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import scipy.fft
 
-from tomodiff.analytic.fbp import FULL_TURN, Progress, parallel_weights, symmetric_margin, upright_parallel
+from tomodiff.analytic.fbp import FULL_TURN, Progress, parallel_weights, symmetric_margin, upright_parallel, views_of
 from tomodiff.analytic.orbit import Orbit
 from tomodiff.analytic.ramp import padded_rows, ramp_response
 from tomodiff.array import Array
@@ -46,12 +46,7 @@ def gridding(
     orbit, matrices = Orbit.of(scan), projection_matrices(grid, scan)
     if not upright_parallel(scan, matrices):
         raise ConfigError("gridding takes detector rows that are slices, found a tilted or rolled one (use fbp)")
-    chosen = np.arange(len(scan)) if views is None else np.arange(len(scan))[views]
-    shape = (len(chosen), *scan.detector_shape)
-    if data.shape != shape:
-        raise ValueError(f"data: expected line integrals of shape {shape} (view, v, u), got {data.shape}")
-    if data.dtype not in (np.float32, np.float64):
-        raise TypeError(f"data: expected float32 or float64, got {data.dtype}")
+    chosen = views_of(data, scan, views)
     weights = parallel_weights(scan, orbit)[chosen][:, 0]
     margin = symmetric_margin(scan) if orbit.coverage > FULL_TURN else (0, 0)
     nz, ny, nx = grid.shape
@@ -59,7 +54,7 @@ def gridding(
     # u = mx i + my j + at for column i and row j of the slice, counted from the middle as finufft does
     mx, my, _, at = (matrices[chosen][:, [0, 1, 2, 3]] / matrices[chosen][:, 11:12]).T
     at = at + margin[0] + mx * (nx // 2) + my * (ny // 2)
-    size = padded_rows(np.zeros((1, shape[2] + sum(margin)), data.dtype), padding)[0].shape[-1]
+    size = padded_rows(np.zeros((1, data.shape[2] + sum(margin)), data.dtype), padding)[0].shape[-1]
     frequency = 2 * np.pi * scipy.fft.fftfreq(size)
     response = ramp_response(size, orbit.pixel, window)
     response *= np.sinc(np.arange(len(response)) / size) ** 2

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 import scipy.ndimage
 
-from tomodiff.analytic.fbp import fdk
+from tomodiff.analytic.fbp import Progress, chosen_views, fdk
 from tomodiff.analytic.orbit import TOLERANCE, Orbit
 from tomodiff.array import Array, namespace, to_numpy
 from tomodiff.errors import ConfigError
@@ -57,19 +55,19 @@ def feldkamp(
     grid: Grid,
     window: str = "ram-lak",
     padding: str = "zero",
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
     views: slice | np.ndarray | None = None,
     at_a_time: int | None = None,
 ) -> Array:
     """`fdk` of any scan that can be made one: flat detectors as they are, curved, tilted and rolled ones by their
     `flat_twin`, helices by `helical` (with all views at once).  ConfigError for the others."""
     if is_helix(scan):
-        if views is not None and len(np.arange(len(scan))[views]) < len(scan):
+        if len(chosen_views(scan, views)) < len(scan):
             raise ConfigError("fdk: a helix is done by one process, in memory; sirt and cgls take it in parts")
         return helical(data, scan, grid, window, padding, progress)
     twin = twin_for_fdk(scan)
     if twin is not None:
-        chosen = np.arange(len(scan)) if views is None else np.arange(len(scan))[views]
+        chosen = chosen_views(scan, views)
         data, scan = flattened(data, scan[chosen], twin[chosen]), twin
     return fdk(data, scan, grid, window, padding, progress, views, at_a_time)
 
@@ -102,7 +100,7 @@ def helical(
     grid: Grid,
     window: str = "ram-lak",
     padding: str = "zero",
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> Array:
     """Helical cone-beam line integrals (view, v, u) to attenuation (z, y, x) in 1/mm, slice by slice.
 

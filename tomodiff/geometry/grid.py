@@ -152,3 +152,13 @@ class Grid:
         z, y, x = self.size
         turned = "" if self.rotation is None else ", rotated"
         return f"Grid of {nz} x {ny} x {nx} voxels (z, y, x), {z:.6g} x {y:.6g} x {x:.6g} mm{turned}"
+
+
+def field_of_view(grid: Grid) -> np.ndarray:
+    """Which (y, x) lie within the largest circle about the middle of the grid."""
+    _, ny, nx = grid.shape
+    _, dy, dx = grid.spacing
+    y = (np.arange(ny) - (ny - 1) / 2) * dy
+    x = (np.arange(nx) - (nx - 1) / 2) * dx
+    radius = min(ny * dy, nx * dx) / 2
+    return np.asarray(y[:, None] ** 2 + x[None, :] ** 2 <= radius**2)

@@ -68,7 +68,7 @@ def flat_field(dataset: Dataset, model: str = "auto", threads: int = 1) -> Datas
     if dead.mean() > TOO_MANY_DEAD:
         found = f"{dead.sum()} of {dead.size} pixels in which they are not"
         raise DataError(source(dataset), "flats", "flats above the darks", found, "Are flats and darks exchanged?")
-    full_at, about, warnings = flat_models.full_beam(dataset, dark, model)
+    full_at, about, warnings = flat_models.full_beam(dataset, full, dark, model)
     if full_at is None:
         result = transmission(dataset.data, full, dark, threads=threads)
     else:

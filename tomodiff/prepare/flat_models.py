@@ -38,7 +38,9 @@ ROUNDS = 12
 """Reweighted least squares towards the least sum of absolute values."""
 
 
-def full_beam(dataset: Dataset, dark: Floats, model: str) -> tuple[FullAt | None, dict[str, Any], list[str]]:
+def full_beam(
+    dataset: Dataset, full: Floats, dark: Floats, model: str
+) -> tuple[FullAt | None, dict[str, Any], list[str]]:
     """The full beam of each view by a model of `MODELS`, numbers for the report, and warnings; None: use the mean.
 
     "auto" interpolates where the file says when flats were taken, at two times or more.
@@ -48,7 +50,7 @@ def full_beam(dataset: Dataset, dark: Floats, model: str) -> tuple[FullAt | None
     times = dataset.meta.get("flat_views")
     if model == "mean" or (model == "auto" and (times is None or len(set(times)) < 2)):
         return None, {"model": "mean"}, []
-    return _modes(dataset, dark) if model == "eigen" else _in_time(dataset, dark, times)
+    return _modes(dataset, full, dark) if model == "eigen" else _in_time(dataset, dark, times)
 
 
 def _in_time(
@@ -76,7 +78,7 @@ def _in_time(
     return full, numbers, warnings
 
 
-def _modes(dataset: Dataset, dark: Floats) -> tuple[FullAt | None, dict[str, Any], list[str]]:
+def _modes(dataset: Dataset, beam: Floats, dark: Floats) -> tuple[FullAt | None, dict[str, Any], list[str]]:
     """Flats as their mean times the exponential of a few modes, with weights of each view that make its -log the
     smoothest: the least sum of absolute differences between neighbouring pixels.
 
@@ -88,7 +90,7 @@ def _modes(dataset: Dataset, dark: Floats) -> tuple[FullAt | None, dict[str, Any
     flats = np.asarray(dataset.flats, np.float64)
     if len(flats) < 3:
         raise DataError(source(dataset), "flats", "three or more, to find how they change", str(len(flats)))
-    mean = np.maximum(reference_frame(flats) - dark, 0)
+    mean = np.maximum(beam, 0)
     alive = np.isfinite(mean) & (mean > 0)
     safe = np.where(alive, mean, 1.0)
     logs = np.log(np.maximum(np.where(alive, (flats - dark) / safe, 1.0), 1e-2)).astype(np.float32)

@@ -11,6 +11,7 @@ from tomodiff.array import Array, namespace
 from tomodiff.errors import ConfigError, DataError
 from tomodiff.files.volumes import read_volume
 from tomodiff.geometry import Grid
+from tomodiff.geometry.grid import field_of_view
 from tomodiff.recipes.settings import Reconstruction
 
 CIRCLE = "circle"
@@ -32,12 +33,7 @@ def mask_of(chosen: Reconstruction, grid: Grid, xp: ModuleType) -> Array | None:
     if chosen.mask is None:
         return None
     if chosen.mask == CIRCLE:
-        _, y, x = grid.shape
-        # the largest circle about the middle of the slices: what a centred detector as wide as they sees in all views
-        across = [(np.arange(n) - (n - 1) / 2) * step for n, step in zip((y, x), grid.spacing[1:], strict=True)]
-        radius = min(n * step for n, step in zip((y, x), grid.spacing[1:], strict=True)) / 2
-        inside = np.hypot(across[0][:, None], across[1]) <= radius
-        return xp.asarray(np.broadcast_to(inside, grid.shape).astype(chosen.dtype))
+        return xp.asarray(np.broadcast_to(field_of_view(grid), grid.shape).astype(chosen.dtype))
     inside = _on_grid(Path(chosen.mask), grid) > 0
     if not inside.any():
         raise ConfigError(f"reconstruction.mask: {chosen.mask}: expected values above 0 somewhere, found none")

@@ -9,6 +9,7 @@ import numpy as np
 
 from tomodiff.analytic import fbp, feldkamp, gridding
 from tomodiff.analytic.orbit import Orbit
+from tomodiff.analytic.rebinning import is_helix
 from tomodiff.array import Array, namespace
 from tomodiff.core import Functional, Linear
 from tomodiff.errors import ConfigError, Diverged
@@ -171,12 +172,9 @@ def analytic_inverse(
     comm: Comm = ALONE,
 ) -> Array:
     """FBP or FDK with a progress bar; the sum of what the views of each rank give."""
-    by_slices = method == "gridding"
-    total, unit = (grid.shape[0], "slice") if by_slices else (len(values), "view")
-    with progress.stage(method, total=total, unit=unit) as stage:
-        made = INVERSES[method](
-            values, scan, grid, window, padding, lambda done, _: stage.advance(done - stage.done), own_views(comm)
-        )
+    unit = "slice" if method == "gridding" or is_helix(scan) else "view"
+    with progress.stage(method, unit=unit) as stage:
+        made = INVERSES[method](values, scan, grid, window, padding, stage.reach, own_views(comm))
     return comm.sum(made)[0]
 
 

@@ -38,6 +38,14 @@ class Stage:
             self._last_line = now
             LOG.log(logging.DEBUG if self._bar else logging.INFO, "%s", self._line(now, text))
 
+    def reach(self, done: int, total: int) -> None:
+        """Count up to `done` of a total that whoever does the work knows."""
+        if total != self.total:
+            self.total = total
+            if self._bar is not None:
+                self._bar.update(self._task, total=total)
+        self.advance(done - self.done)
+
     def _line(self, now: float, text: str) -> str:
         rate = (self.done - self._first) / max(now - self._start, 1e-9)
         of = f"/{self.total}" if self.total else ""

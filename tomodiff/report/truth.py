@@ -8,6 +8,7 @@ import numpy as np
 from scipy import ndimage
 
 from tomodiff.geometry import Grid
+from tomodiff.geometry.grid import field_of_view
 from tomodiff.report.metrics import psnr, rmse, ssim
 from tomodiff.result import Result
 
@@ -33,16 +34,6 @@ def compare(result: Result, truth: Result) -> dict[str, Any]:
     nz, ny, nx = known.shape
     slices = {"z": known[nz // 2], "y": known[:, ny // 2], "x": known[:, :, nx // 2]}
     return measures | slices
-
-
-def field_of_view(grid: Grid) -> np.ndarray:
-    """Which (y, x) lie within the largest circle about the middle of the grid."""
-    _, ny, nx = grid.shape
-    _, dy, dx = grid.spacing
-    y = (np.arange(ny) - (ny - 1) / 2) * dy
-    x = (np.arange(nx) - (nx - 1) / 2) * dx
-    radius = min(ny * dy, nx * dx) / 2
-    return np.asarray(y[:, None] ** 2 + x[None, :] ** 2 <= radius**2)
 
 
 def on_grid(truth: Result, grid: Grid) -> np.ndarray:
