@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from tomodiff.files.angles import fitted, given_angles, in_radians
 from tomodiff.files.detect import opened
 from tomodiff.files.hdf5 import inside
 from tomodiff.files.source import Source
-from tomodiff.files.stack import ArrayStack, Stack, bin_pair, load, selected
+from tomodiff.files.stack import ArrayStack, Stack, ahead, bin_pair, empty_for, load, loaded, selected
 from tomodiff.files.tiff_scan import frames_of
 from tomodiff.geometry import ConeBeam, ParallelBeam, Scan
 from tomodiff.result import Dataset
@@ -113,6 +114,7 @@ def read(
     source_detector: float | None = None,
     kind: str | None = None,
     data_path: str | None = None,
+    watch: Callable[[Dataset, slice], None] | None = None,
 ) -> Dataset:
     """A scan, or the part of it that is asked for, as float32; nothing else is read from the file.
 
@@ -128,6 +130,8 @@ def read(
     source_axis, source_detector: distances in mm, which make the scan a cone beam; without them it is parallel.
     kind: counts, transmission or line_integrals, where the file leaves it open.
     data_path: path of the projections in an HDF5 file.
+    watch: called with the dataset and which views are there, in order, while those after them are read; it may write
+        over them.
 
     The first row of an image becomes row v = 0, the lowest z: an image whose first row is the top gives a volume
     that is upside down.  Raises DataError for what is wrong in the file, ConfigError for what is wrong in the request.
@@ -142,8 +146,8 @@ def read(
         pair = bin_pair(bin, (row_part.stop - row_part.start, nu))
         chosen = np.arange(n_views)[view_part]
         scan = scan[view_part].rows(row_part.start, row_part.stop).bin(pair)
-        return Dataset(
-            data=load(source.projections, chosen, row_part, pair),
+        made = Dataset(
+            data=empty_for(source.projections, len(chosen), row_part, pair),
             scan=scan,
             kind=_kind(source, setup),
             flats=None if source.flats is None else load(source.flats, None, row_part, pair),
@@ -158,6 +162,10 @@ def read(
             },
             history=(*source.notes, _read_line(source, row_part, view_part, pair)),
         )
+        for part in ahead(loaded(source.projections, chosen, row_part, pair, made.data)):
+            if watch is not None:
+                watch(made, part)
+        return made
 
 
 def _flats_among(meta: dict[str, Any], chosen: np.ndarray) -> dict[str, Any]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, final
 
 import numpy as np
@@ -128,10 +130,23 @@ def load(
     Rows and columns that do not fill a last bin are left out.  Integers above 2**24 are rounded to float32.
     """
     frames = np.arange(len(stack)) if frames is None else frames
+    out = empty_for(stack, len(frames), rows, bin)
+    for _ in loaded(stack, frames, rows, bin, out):
+        pass
+    return out
+
+
+def empty_for(stack: Stack, count: int, rows: slice, bin: tuple[int, int]) -> np.ndarray:
+    """Room for so many frames as `load` gives them."""
     n_rows = len(range(*rows.indices(stack.shape[1])))
+    return np.empty((count, n_rows // bin[0], stack.shape[2] // bin[1]), np.float32)
+
+
+def loaded(stack: Stack, frames: np.ndarray, rows: slice, bin: tuple[int, int], out: np.ndarray) -> Iterator[slice]:
+    """Fill `out` as `load` does, a few frames at a time, and say which are there."""
     bv, bu = bin
-    nv, nu = n_rows // bv, stack.shape[2] // bu
-    out = np.empty((len(frames), nv, nu), np.float32)
+    nv, nu = out.shape[1:]
+    n_rows = len(range(*rows.indices(stack.shape[1])))
     step = max(1, READ_BYTES // max(1, n_rows * stack.shape[2] * stack.dtype.itemsize))
     for start in range(0, len(frames), step):
         raw = stack.raw(frames[start : start + step], rows)
@@ -139,4 +154,13 @@ def load(
             blocks = raw[:, : nv * bv, : nu * bu].reshape(len(raw), nv, bv, nu, bu)
             raw = blocks.mean(axis=(2, 4), dtype=np.float64)
         out[start : start + step] = raw
-    return out
+        yield slice(start, start + len(raw))
+
+
+def ahead(parts: Iterator[slice]) -> Iterator[slice]:
+    """The same parts, each of which is read while the one before it is worked on."""
+    with ThreadPoolExecutor(1) as reader:
+        coming = reader.submit(next, parts, None)
+        while (part := coming.result()) is not None:
+            coming = reader.submit(next, parts, None)
+            yield part

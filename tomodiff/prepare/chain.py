@@ -8,9 +8,9 @@ import numpy as np
 
 from tomodiff.errors import ConfigError
 from tomodiff.geometry import ConeBeam, ParallelBeam
+from tomodiff.prepare.arriving import Arriving
 from tomodiff.prepare.center import apply_center, find_center
-from tomodiff.prepare.defects import Defects, find_defects, repair_pixels
-from tomodiff.prepare.flat_field import flat_field
+from tomodiff.prepare.defects import repair_pixels
 from tomodiff.prepare.flux import normalise_flux
 from tomodiff.prepare.hardening import Hardening, linearise
 from tomodiff.prepare.lag import Terms, remove_lag
@@ -22,6 +22,9 @@ from tomodiff.prepare.scatter import remove_scatter
 from tomodiff.prepare.stripes import METHODS, remove_stripes
 from tomodiff.prepare.zingers import remove_zingers
 from tomodiff.result import Dataset
+
+AT_ONCE = 16
+"""Views that are looked at and divided together, while they are still in the cache."""
 
 
 def prepare(
@@ -42,6 +45,7 @@ def prepare(
     center: float | str | None = "auto",
     search: tuple[float, float] | None = None,
     threads: int = 1,
+    begun: Arriving | None = None,
 ) -> tuple[Dataset, dict[str, Any]]:
     """Line integrals of a scan of any kind, and a report of plain (JSON) values.
 
@@ -51,22 +55,24 @@ def prepare(
     (`flux`, `air`), the phase retrieved (`phase`), -log taken (`floor`), rings removed (`rings` "off", "light",
     "normal", "strong", or a method of remove_stripes; `ring_drift`), beam hardening undone (`hardening`), and the axis
     set: `center` a column, a method of find_center, or None to keep the scan's own.  Steps that the dataset's kind
-    shows to be done already are left out.
+    shows to be done already are left out.  begun: the first two steps, where they were taken while the scan was read.
 
     The report holds "steps" (the numbers of each step), "history" and "warnings".  ConfigError where lag, zingers,
     scatter or phase are asked for of line integrals.
     """
-    current = dataset
+    first = begun
+    if first is None:
+        first = Arriving(defects, flat_model, threads)
+        for start in range(0, len(dataset.data), AT_ONCE):
+            first(dataset, slice(start, min(start + AT_ONCE, len(dataset.data))))
+    current, found = first.finished(dataset)
 
     def made_here() -> bool:
         """Whether the data are no longer the caller's, so that steps may write over them."""
-        return current.data is not dataset.data
+        return first.in_place or current.data is not dataset.data
 
-    found: Defects | None = find_defects(current) if defects else None
     if found is None and current.kind != "line_integrals":
         current = record(current, "repair_pixels", "not asked for", {"defective_pixels": None})
-    if current.kind == "counts":
-        current = flat_field(current, flat_model, threads)
     if current.kind == "line_integrals":
         _refuse(lag=bool(lag), zingers=zingers, scatter=scatter is not None, phase=phase is not None)
     if lag:

@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 
 from tomodiff.errors import DataError
 from tomodiff.prepare.flat_field import response
+from tomodiff.prepare.medians import median_of
 from tomodiff.prepare.record import expect_kind, record, source
+from tomodiff.prepare.threads import each, row_blocks
 from tomodiff.result import Dataset
 
 Floats = NDArray[np.float64]
@@ -46,17 +48,47 @@ class Defects:
         return [[int(v), int(u)] for v, u in found]
 
 
-def find_defects(dataset: Dataset) -> Defects:
+class PixelSums:
+    """What `find_defects` knows of each pixel's values in all views, gathered from a few views at a time."""
+
+    def __init__(self, shape: tuple[int, int], threads: int = 1) -> None:
+        self.views, self.threads, self.blocks = 0, threads, row_blocks(shape)
+        self.nonfinite, self.total = np.zeros(shape, np.int64), np.zeros(shape)
+        self.lowest, self.highest = np.full(shape, np.inf), np.full(shape, -np.inf)
+
+    def add(self, data: NDArray[Any]) -> None:
+        """Take in some views (view, v, u)."""
+        self.views += len(data)
+
+        def block(k: int) -> None:
+            rows = self.blocks[k]
+            for view in data:
+                part = view[rows]
+                if part.dtype.kind == "f":
+                    self.nonfinite[rows] += ~np.isfinite(part)
+                self.total[rows] += part
+                np.fmin(self.lowest[rows], part, out=self.lowest[rows])
+                np.fmax(self.highest[rows], part, out=self.highest[rows])
+
+        each(block, len(self.blocks), self.threads)
+
+
+def find_defects(
+    dataset: Dataset, sums: PixelSums | None = None, beam: tuple[Floats, Floats] | None = None, threads: int = 1
+) -> Defects:
     """The pixels that are defective throughout the scan.
 
     "not finite": NaN or infinite in flats, darks or at least half of the views; "no response": flat - dark below a
     tenth of its neighbours'; "outlier": both flat - dark and the mean transmission far off the local median (dust dims
     the flat alone: that is corrected, not a defect); "stuck": the same value in all views while its neighbours' values
-    change.
+    change.  sums: those of all views, and beam: what `response` says, where they are known.
     """
+    if sums is None:
+        sums = PixelSums(dataset.data.shape[1:], threads)
+        sums.add(dataset.data)
     taken = np.zeros(dataset.data.shape[1:], dtype=bool)
     reasons: dict[str, int] = {}
-    for reason, mask in _suspects(dataset).items():
+    for reason, mask in _suspects(dataset, sums, beam).items():
         new = mask & ~taken
         if new.any():
             reasons[reason] = int(new.sum())
@@ -64,50 +96,54 @@ def find_defects(dataset: Dataset) -> Defects:
     return Defects(taken, reasons)
 
 
-def _suspects(dataset: Dataset) -> dict[str, Mask]:
-    data = dataset.data
-    nonfinite = np.zeros(data.shape[1:], dtype=bool)
-    if data.dtype.kind == "f":
-        nonfinite = sum((~np.isfinite(view)).astype(np.int64) for view in data) >= max(1.0, 0.5 * len(data))
+def _suspects(dataset: Dataset, sums: PixelSums, beam: tuple[Floats, Floats] | None) -> dict[str, Mask]:
+    nonfinite = sums.nonfinite >= max(1.0, 0.5 * sums.views)
     found = {"not finite": nonfinite}
     if dataset.flats is not None and len(dataset.flats):
-        full, dark = response(dataset.flats, dataset.darks)
+        full, dark = response(dataset.flats, dataset.darks, sums.threads) if beam is None else beam
         found["not finite"] = nonfinite | ~np.isfinite(full) | ~np.isfinite(dark)
         full = np.where(np.isfinite(full), full, 0.0)
-        found["no response"] = full <= np.maximum(NO_RESPONSE * _local_median(full), 0.0)
-        mean = np.mean(data, axis=0, dtype=np.float64) - np.where(np.isfinite(dark), dark, 0.0)
+        local = _local_median(full, sums.threads)
+        found["no response"] = full <= np.maximum(NO_RESPONSE * local, 0.0)
+        mean = sums.total / sums.views - np.where(np.isfinite(dark), dark, 0.0)
         alive = ~found["no response"] & ~found["not finite"] & np.isfinite(mean)
         through = np.divide(mean, full, out=np.ones(full.shape), where=alive)
-        found["outlier"] = alive & _outliers(full) & _outliers(through)
-    found["stuck"] = _stuck(data)
+        found["outlier"] = alive & _outliers(full, local) & _outliers(through, _local_median(through, sums.threads))
+    found["stuck"] = _stuck(sums)
     return found
 
 
-def _outliers(image: Floats) -> Mask:
-    """Pixels whose value is far off the median of their neighbourhood."""
-    local = _local_median(image)
+def _outliers(image: Floats, local: Floats) -> Mask:
+    """Pixels whose value is far off `local`, the median of their neighbourhood."""
     ratio = np.divide(image, local, out=np.ones(image.shape), where=local > 0) - 1
     spread = 1.4826 * np.median(np.abs(ratio - np.median(ratio)))
     return np.asarray(np.abs(ratio) > max(SIGMAS * spread, FRACTION))
 
 
-def _stuck(data: NDArray[Any]) -> Mask:
+def _stuck(sums: PixelSums) -> Mask:
     """Pixels that never change although those around them do; none where the data has no noise to tell them by."""
-    if len(data) < 3:
-        return np.zeros(data.shape[1:], dtype=bool)
-    lowest, highest = np.array(data[0], dtype=np.float64), np.array(data[0], dtype=np.float64)
-    for view in data[1:]:
-        np.fmin(lowest, view, out=lowest)
-        np.fmax(highest, view, out=highest)
-    change = highest - lowest
-    if (change == 0).mean() > MANY_CONSTANT:
-        return np.zeros(data.shape[1:], dtype=bool)
-    return np.asarray((change == 0) & (_local_median(np.nan_to_num(change)) > 0))
+    never = sums.highest < sums.lowest  # no value at all
+    change = np.where(never, np.nan, sums.highest - np.where(never, 0.0, sums.lowest))
+    if sums.views < 3 or (change == 0).mean() > MANY_CONSTANT:
+        return np.zeros(change.shape, dtype=bool)
+    return np.asarray((change == 0) & (_local_median(np.nan_to_num(change), sums.threads) > 0))
 
 
-def _local_median(image: Floats) -> Floats:
-    size = tuple(min(WINDOW, n) for n in image.shape)
-    return np.asarray(scipy.ndimage.median_filter(image, size=size, mode="nearest"))
+def _local_median(image: Floats, threads: int = 1) -> Floats:
+    if min(image.shape) < WINDOW:
+        size = tuple(min(WINDOW, n) for n in image.shape)
+        return np.asarray(scipy.ndimage.median_filter(image, size=size, mode="nearest"))
+    around, result = np.pad(image, WINDOW // 2, mode="edge"), np.empty(image.shape)
+    blocks = row_blocks((image.shape[0], WINDOW * image.shape[1]))
+
+    def block(k: int) -> None:
+        rows = blocks[k]
+        tall = around[rows.start : rows.stop + WINDOW - 1]
+        shifts = np.lib.stride_tricks.sliding_window_view(tall, (WINDOW, WINDOW))
+        result[rows] = median_of([shifts[:, :, i, j] for i in range(WINDOW) for j in range(WINDOW)])
+
+    each(block, len(blocks), threads)
+    return result
 
 
 def fill(image: NDArray[Any], mask: Mask) -> NDArray[Any]:

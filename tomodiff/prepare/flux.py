@@ -76,12 +76,10 @@ def _by_groups(transmission: NDArray[Any], bounds: NDArray[np.intp], threads: in
     rows = np.diff(bounds)[:, None]
 
     def view(i: int) -> None:
-        sums = np.add.reduceat(transmission[i], bounds[:-1], axis=0, dtype=np.float64)
-        if np.isfinite(sums).all():
-            profile[i] = sums / rows
-        else:
-            parts = [np.nanmean(transmission[i, a:b], axis=0, dtype=np.float64) for a, b in pairwise(bounds)]
-            profile[i] = parts
+        parts = [transmission[i, a:b] for a, b in pairwise(bounds)]
+        profile[i] = [part.sum(axis=0) for part in parts] / rows
+        if not np.isfinite(profile[i]).all():
+            profile[i] = [np.nanmean(part, axis=0, dtype=np.float64) for part in parts]
 
     each(view, len(transmission), threads)
     return profile

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from tomodiff.array import Array
 from tomodiff.core.filed import npy_file
 from tomodiff.errors import ConfigError, DataError
 from tomodiff.files import probe, read
@@ -15,6 +14,7 @@ from tomodiff.files.geometry_file import read_geometry
 from tomodiff.geometry import Grid, Scan, fit_grid
 from tomodiff.kernels import host_threads
 from tomodiff.prepare import prepare
+from tomodiff.prepare.arriving import Arriving
 from tomodiff.prepare.scatter import REACH as SCATTER_REACH
 from tomodiff.recipes.progress import Progress
 from tomodiff.recipes.run import Run
@@ -48,18 +48,28 @@ def corrected(
     selection = chosen.selection()
     if rows is not None:
         selection["rows"] = rows
+    options = {**wanted.options(), "threads": host_threads()}
+    begun = Arriving(options["defects"], options["flat_model"], options["threads"], in_place=True)
+    before: dict[str, list[np.ndarray]] = {"sinogram": [], "projection": []}
+
+    def watch(dataset: Dataset, views: slice) -> None:
+        if not quiet:
+            before["sinogram"].append(dataset.data[views, dataset.data.shape[1] // 2].copy())
+            before["projection"] = before["projection"] or [dataset.data[0].copy()]
+        begun(dataset, views)
+
     with progress.stage("read"):
-        dataset = read(chosen.path, **selection, **chosen.setup())
-    raw = dataset.data
-    known = {} if center is None else {"center": center, "search": None}
+        dataset = read(chosen.path, **selection, **chosen.setup(), watch=watch)
+    if center is not None:
+        options |= {"center": center, "search": None}
     if chosen.geometry is not None:
         whole = probe(chosen.path, **chosen.setup()).scan
         dataset = dataset.replace(scan=part_of(geometry_for(settings, whole), selection))
-        known = {"center": None, "search": None}
+        options |= {"center": None, "search": None}
     with progress.stage("correct"):
-        prepared, report = prepare(dataset, **{**wanted.options(), **known}, threads=host_threads())
+        prepared, report = prepare(dataset, **options, begun=begun)
     if not quiet:
-        keep_pictures(raw, prepared, report, run)
+        keep_pictures(np.concatenate(before["sinogram"]), before["projection"][0], prepared, report, run)
     return prepared, report
 
 
@@ -132,16 +142,19 @@ def axis_column(report: dict[str, Any]) -> float | None:
     return None if found is None else float(found)
 
 
-def keep_pictures(raw: Array, prepared: Dataset, report: dict[str, Any], run: Run) -> None:
-    """Keep the numbers, the warnings and the before-and-after pictures of the correction for the report."""
+def keep_pictures(
+    sinogram: np.ndarray, projection: np.ndarray, prepared: Dataset, report: dict[str, Any], run: Run
+) -> None:
+    """Keep the numbers, the warnings and the before-and-after pictures of the correction for the report; given are the
+    sinogram of the middle row and the first projection as they were read."""
     steps = {name: dict(numbers) for name, numbers in report["steps"].items()}
     curve = steps.get("find_center", {}).pop("curve", None)
     run.record(center=axis_column(report), corrections=steps)
     for text in report["warnings"]:
         run.warn(text)
-    row, view = raw.shape[1] // 2, 0
-    run.save_report_data("sinogram", {"before": raw[:, row], "after": prepared.data[:, row], "row": row})
-    run.save_report_data("projection", {"before": raw[view], "after": prepared.data[view], "view": view})
+    row = len(projection) // 2
+    run.save_report_data("sinogram", {"before": sinogram, "after": prepared.data[:, row], "row": row})
+    run.save_report_data("projection", {"before": projection, "after": prepared.data[0], "view": 0})
     if curve is not None:
         measure = {"score": "mismatch of opposite views", "center": axis_column(report)}
         run.save_report_data("center", {"candidates": curve["columns"], "scores": curve["values"], **measure})
