@@ -24,6 +24,7 @@ from tomodiff.objective.tv import HuberTotalVariation, TotalVariation
 from tomodiff.projectors import XRay
 from tomodiff.projectors.fourier_slice import FourierSlice
 from tomodiff.projectors.gaussians import GaussianProjection
+from tomodiff.projectors.mri.nufft import Nufft
 from tomodiff.projectors.records import NAMES
 from tomodiff.projectors.terrain.camera_image import CameraImage
 from tomodiff.projectors.terrain.photometry import MODELS, Photometry
@@ -319,6 +320,22 @@ def adjoint_by(name: str, A: Warp, x: Any, g: Any) -> Any:
     return total
 
 
+def spectra(precision: str, rng: np.random.Generator, xp: ModuleType) -> Results:
+    """Samples that wrap round the grid's end, coincide, and leave planes empty; coils that end in mid-vector."""
+    kind = "complex64" if precision == "float32" else "complex128"
+    for shape, coils, samples in (((9, 8), 1, LANES + 3), ((10, 7), 5, 40), ((6, 5, 7), 12, 30), ((16, 12), 8, 1)):
+        k = rng.uniform(-0.5, 0.5, (samples, len(shape)))
+        k[-1] = -0.5
+        A = Nufft(shape, k, (coils,), 1e-4, kind, 1.5)
+        x = xp.asarray(random_element(A.domain, rng))
+        y = A.forward(x)
+        yield f"nufft {shape}", y.view(precision)
+        yield f"nufft {shape} adjoint", A.adjoint(y).view(precision)
+        fine = xp.zeros((*A.plan.fine, coils), kind)
+        A.launch("nufft_adjoint_atomic", xp, fine.view(precision), xp.ascontiguousarray(y.T).view(precision))
+        yield f"nufft {shape} adjoint atomic", fine.view(precision)
+
+
 def run_all(precision: str, xp: ModuleType = np) -> dict[str, np.ndarray]:
     """What every kernel computes on a device, by name of the problem; fails for a kernel that no problem launches."""
     launched: set[str] = set()
@@ -333,7 +350,7 @@ def run_all(precision: str, xp: ModuleType = np) -> dict[str, np.ndarray]:
     rng = np.random.default_rng(11)
     results: dict[str, np.ndarray] = {}
     parts = [invert, total_variation, central_slices, gaussian_images]
-    parts += [reflectances, surfaces, shadows, sightings, moving_frames, deformed]
+    parts += [reflectances, surfaces, shadows, sightings, moving_frames, deformed, spectra]
     device.__call__ = watched
     try:
         for name, grid, scan in problems():
@@ -346,7 +363,7 @@ def run_all(precision: str, xp: ModuleType = np) -> dict[str, np.ndarray]:
         kernels.UPRIGHT_CONE.update(cones)
     missed = set(signatures(precision)) - launched
     if xp is not np:  # slabs of slices are for few threads: a GPU adds atomically, and never launches them
-        missed -= {name for name in missed if name.startswith(("slice", "warp")) and name.endswith("_planes")}
+        missed -= {name for name in missed if name.startswith(("slice", "warp", "nufft")) and name.endswith("_planes")}
     assert not missed, f"no problem of {__file__} launches {sorted(missed)}"
     return results
 

@@ -30,6 +30,9 @@ from tomodiff.projectors.dynamic import Dynamic
 from tomodiff.projectors.fourier_slice import FourierSlice
 from tomodiff.projectors.gaussians import GaussianProjection
 from tomodiff.projectors.geometry_errors import GeometryErrors, MisalignedXRay
+from tomodiff.projectors.mri.cartesian import Cartesian
+from tomodiff.projectors.mri.nufft import Nufft
+from tomodiff.projectors.mri.sense import Sense, SenseModel
 from tomodiff.projectors.polychromatic import Fractions, Polychromatic
 from tomodiff.projectors.response import Response
 from tomodiff.projectors.spectrum import Spectrum
@@ -44,6 +47,7 @@ from tomodiff.projectors.xray_frames import XRayFrames
 ELSEWHERE = {
     "Atmosphere": "its inputs have bounds: test_atmosphere.py",
     "CameraImage": "its value has edges: test_terrain_cameras.py",
+    "Fourier": "what Nufft and Cartesian share",
     "FromPylops": "needs PyLops: test_interop.py",
     "MeshShading": "on meshes: test_meshes.py",
     "Mixture": "substances in the air: test_under_air.py",
@@ -127,6 +131,21 @@ def _blobs(A: Any, rng: np.random.Generator) -> Element:
     return given | {"sigma": np.abs(given["sigma"]) + 1, "rotation": turns}
 
 
+POINTS = np.random.default_rng(4).uniform(-0.5, 0.5, (23, 2))
+POINTS3 = np.random.default_rng(5).uniform(-0.5, 0.5, (19, 3))
+NODES = np.array([[0, 0], [1, -2], [-2, 2], [1, -2]])
+
+
+def complex_of(dtype: str) -> str:
+    """The complex numbers of this precision."""
+    return "complex64" if dtype == "float32" else "complex128"
+
+
+def _maps(dtype: str) -> np.ndarray:
+    rng = np.random.default_rng(6)
+    return (rng.standard_normal((3, 6, 5)) + 1j * rng.standard_normal((3, 6, 5))).astype(complex_of(dtype))
+
+
 KINKS = "where rays cross grid lines: test_xray_frames.py"
 EXAMPLES: dict[str, Example] = {
     "XRay": Example(lambda t: XRay(GRID, CONE, dtype=t)),
@@ -152,6 +171,16 @@ EXAMPLES: dict[str, Example] = {
     ),
     "Fractions": Example(lambda t: Fractions(np.random.default_rng(3).random((2, 3, 4)).astype(t))),
     "Response": Example(lambda t: Response((4, 3, 5), {"gain": (1, 3, 5)}, {"offset": (4, 1, 1)}, t)),
+    "Nufft": Example(lambda t: Nufft((6, 5), POINTS, (2,), 1e-3, complex_of(t))),
+    "Nufft in space": Example(lambda t: Nufft((6, 5, 4), POINTS3, (2, 2), 1e-3, complex_of(t), 2.0)),
+    "Cartesian": Example(lambda t: Cartesian((4, 5), NODES / (4, 5), (3,), complex_of(t))),
+    "Toeplitz": Example(lambda t: Nufft((6, 5), POINTS, (2,), 1e-3, complex_of(t)).gram()),
+    "Sense": Example(lambda t: Sense.at(_maps(t), POINTS)),
+    "SenseGram": Example(lambda t: Sense.at(_maps(t), POINTS).gram()),
+    "SenseModel": Example(
+        lambda t: SenseModel((6, 5), 3, len(POINTS), 1e-12, complex_of(t)),
+        lambda A, rng: _like(random_element(A.domain, rng) | {"points": POINTS}, A),
+    ),
     "Differences": Example(lambda t: Differences((3, 4, 5), (0.5, 2.0), (0, 2), t)),
     "Strains": Example(lambda t: Strains((4, 5), (0.5, 2.0), t)),
     "Curvatures": Example(lambda t: Curvatures((5, 6), (2.0, 0.5), t)),

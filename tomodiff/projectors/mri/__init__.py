@@ -1,0 +1,1 @@
+"""Magnetic resonance: images to samples of their spectrum, through coils, trajectories and fields."""
