@@ -27,9 +27,7 @@ class Fourier(LinearOperator):
                 f"{name}: points: expected (samples, {len(shape)}) for {tuple(shape)} pixels, got {k.shape}"
             )
         if not np.isfinite(k).all():
-            raise ValueError(
-                f"{name}: points: expected finite numbers, found {np.count_nonzero(~np.isfinite(k))} others"
-            )
+            raise ValueError(f"{name}: points: expected finite numbers, got {np.count_nonzero(~np.isfinite(k))} others")
         self.shape, self.points, self.leading = tuple(shape), k, tuple(leading)
         self.dtype, self.real = np.dtype(dtype).name, "float32" if np.dtype(dtype) == np.complex64 else "float64"
         self.channels = int(np.prod(self.leading, dtype=np.int64))

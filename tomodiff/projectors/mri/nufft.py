@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import product
-from math import ceil, log, log2, pi, sqrt
+from math import ceil, log, log2, log10, pi, sqrt
 from types import ModuleType
 from typing import Any, NamedTuple
 
@@ -156,7 +156,8 @@ class Nufft(Fourier):
 def taps_for(accuracy: float, oversampling: float) -> int:
     """The width of the kernel in nodes (Barnett et al. 2019, eq. 3.12 with their margin)."""
     if oversampling == 2:
-        return max(2, ceil(-log(accuracy) / log(10)) + 1)
+        digits = -log10(accuracy)
+        return max(2, ceil(digits - 1e-9) + (1 if digits < 7 else 2))
     return max(2, ceil(-log(accuracy) / (pi * sqrt(1 - 1 / oversampling))) + 1)
 
 

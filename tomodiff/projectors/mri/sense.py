@@ -1,4 +1,4 @@
-"""What receiver coils measure of one image: sensitivity encoding (Pruessmann et al. 1999, MRM 42, 952; 2001, 46, 638)."""
+"""What receiver coils measure of one image: sensitivity encoding (Pruessmann et al. 1999, MRM 42, 952; 46, 638)."""
 
 from __future__ import annotations
 
