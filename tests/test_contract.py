@@ -33,6 +33,7 @@ from tomodiff.projectors.geometry_errors import GeometryErrors, MisalignedXRay
 from tomodiff.projectors.mri.cartesian import Cartesian
 from tomodiff.projectors.mri.nufft import Nufft
 from tomodiff.projectors.mri.sense import Sense, SenseModel
+from tomodiff.projectors.mri.series import Series
 from tomodiff.projectors.polychromatic import Fractions, Polychromatic
 from tomodiff.projectors.response import Response
 from tomodiff.projectors.spectrum import Spectrum
@@ -146,6 +147,12 @@ def _maps(dtype: str) -> np.ndarray:
     return (rng.standard_normal((3, 6, 5)) + 1j * rng.standard_normal((3, 6, 5))).astype(complex_of(dtype))
 
 
+def _series(dtype: str) -> Series:
+    """Two images in time, whose samples came by turns."""
+    own = [np.arange(0, 23, 2), np.arange(1, 23, 2)]
+    return Series([Sense.at(_maps(dtype), POINTS[part]) for part in own], own)
+
+
 KINKS = "where rays cross grid lines: test_xray_frames.py"
 EXAMPLES: dict[str, Example] = {
     "XRay": Example(lambda t: XRay(GRID, CONE, dtype=t)),
@@ -177,6 +184,7 @@ EXAMPLES: dict[str, Example] = {
     "Toeplitz": Example(lambda t: Nufft((6, 5), POINTS, (2,), 1e-3, complex_of(t)).gram()),
     "Sense": Example(lambda t: Sense.at(_maps(t), POINTS)),
     "SenseGram": Example(lambda t: Sense.at(_maps(t), POINTS).gram()),
+    "Series": Example(lambda t: _series(t)),
     "SenseModel": Example(
         lambda t: SenseModel((6, 5), 3, len(POINTS), 1e-12, complex_of(t)),
         lambda A, rng: _like(random_element(A.domain, rng) | {"points": POINTS}, A),

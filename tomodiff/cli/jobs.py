@@ -60,6 +60,10 @@ def _look_at_input(settings: Job) -> None:
         from tomodiff.recipes.terrain.scene import look_at
 
         look_at(settings)
+    elif settings.job == "mri-reconstruct":
+        from tomodiff.recipes.mri.reconstruct import look_at as look_at_kspace
+
+        look_at_kspace(settings)  # type: ignore[arg-type]
     elif settings.job.startswith("cryoem"):
         from tomodiff.files.cryoem import dialect
 

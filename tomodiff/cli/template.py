@@ -65,6 +65,12 @@ TERRAIN_EXAMPLES = {
 }  # fmt: skip
 """The same of terrain jobs."""
 
+MRI_EXAMPLES = {
+    "path": "scan.h5", "trajectory": "trajectory.cfl", "maps": "maps.cfl", "iterations": "30", "damping": "0.001",
+    "weight": "0.003", "wavelet": "db4", "format": "nii.gz", "checkpoint_every": "20",
+}  # fmt: skip
+"""The same of MRI jobs."""
+
 HEADS = {
     "ct": (
         "# Settings of a CT reconstruction.  Run it with: tomodiff run THIS_FILE",
@@ -75,7 +81,7 @@ HEADS = {
         "# Relative paths are relative to this file.  What is commented out has a default, or comes from the input.",
     ),
 }
-HEADS["terrain"] = HEADS["cryoem"]
+HEADS["terrain"] = HEADS["mri"] = HEADS["cryoem"]
 
 
 def template(kind: str = "ct") -> str:
@@ -103,8 +109,14 @@ def _methods(kind: str) -> Any:
     """The settings that each method of a kind of job has."""
     from tomodiff.recipes import settings
     from tomodiff.recipes.cryoem import tomogram_settings
+    from tomodiff.recipes.mri import settings as mri_settings
 
-    return {"ct": settings.METHOD_DEFAULTS, "cryoem-tomogram": tomogram_settings.METHOD_DEFAULTS}.get(kind, {})
+    known = {
+        "ct": settings.METHOD_DEFAULTS,
+        "cryoem-tomogram": tomogram_settings.METHOD_DEFAULTS,
+        "mri-reconstruct": mri_settings.METHOD_DEFAULTS,
+    }
+    return known.get(kind, {})
 
 
 def _example(kind: str, name: str, default: object) -> str | None:
@@ -114,6 +126,8 @@ def _example(kind: str, name: str, default: object) -> str | None:
     last = name.rpartition(".")[2]
     if kind.startswith("terrain"):
         return TERRAIN_EXAMPLES[last] if name in NEEDED or default is None else None
+    if kind.startswith("mri"):
+        return MRI_EXAMPLES[last] if name == "input.path" or default is None else None
     if kind == "cryoem-tomogram" and name in ("input.path", "input.stack"):
         return {"path": "series.xf", "stack": "series.st"}[last]
     return CRYOEM_EXAMPLES[last] if name == "input.path" or default is None else None

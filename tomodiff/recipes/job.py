@@ -38,6 +38,10 @@ KINDS: Mapping[str, tuple[str, str]] = MappingProxyType(
             "tomodiff.recipes.cryoem.tomogram:tomogram",
         ),
         "terrain-fit": ("tomodiff.recipes.terrain.settings:TerrainFitSettings", "tomodiff.recipes.terrain.fit:fit"),
+        "mri-reconstruct": (
+            "tomodiff.recipes.mri.settings:MriSettings",
+            "tomodiff.recipes.mri.reconstruct:reconstruct",
+        ),
     }
 )
 """Kind of job -> its settings model and its recipe (settings, run, progress) -> a Result, or None where the recipe has
