@@ -11,7 +11,12 @@ from tomodiff.cli.console import say
 from tomodiff.cli.options import Overrides, with_settings
 from tomodiff.cli.shipped import shipped
 
-SAMPLES = {"ct": "ct_sample.h5", "cryoem": "cryoem_sample.star", "terrain": "terrain_sample/sun_angles.txt"}
+SAMPLES = {
+    "ct": "ct_sample.h5",
+    "cryoem": "cryoem_sample.star",
+    "terrain": "terrain_sample/sun_angles.txt",
+    "mri": "mri_sample.h5",
+}
 """Kind of job -> its sample in `datasets/`."""
 
 
@@ -76,11 +81,11 @@ def report(run: Annotated[Path, typer.Argument(metavar="RUN", help="run director
 
 
 def demo(
-    kind: Annotated[str, typer.Argument(metavar="[ct|cryoem|terrain]", help="which demonstration")] = "ct",
+    kind: Annotated[str, typer.Argument(metavar="[ct|cryoem|terrain|mri]", help="which demonstration")] = "ct",
     out: Annotated[Path, typer.Option("--out", "-o", metavar="FOLDER", help="run directory")] = Path("tomodiff-demo"),
 ) -> None:
-    """Do the main job on a sample that comes with tomodiff (scan, particles or terrain), and compare with the truth."""
-    from tomodiff.cli import demonstration, demonstration_cryoem, demonstration_terrain
+    """Do the main job on a sample that comes with tomodiff, and compare with the truth."""
+    from tomodiff.cli import demonstration, demonstration_cryoem, demonstration_mri, demonstration_terrain
     from tomodiff.cli.jobs import start
     from tomodiff.errors import ConfigError, TomodiffError
     from tomodiff.recipes.config_file import settings_from
@@ -92,11 +97,17 @@ def demo(
         "ct": {"input.path": str(sample(kind)), "reconstruction.method": "fista-tv", "reconstruction.iterations": 40},
         "cryoem": {"input.path": str(sample(kind)), "job": "cryoem-refine"},
         "terrain": demonstration_terrain.settings(sample(kind)),
+        "mri": demonstration_mri.settings(sample(kind)),
     }
     chosen = own[kind] | {"output.path": str(out), "output.overwrite": True}
     settings = settings_from({name: (value, "demo") for name, value in chosen.items()})
     run = Run.open(start(settings))
-    judges = {"ct": demonstration, "cryoem": demonstration_cryoem, "terrain": demonstration_terrain}
+    judges = {
+        "ct": demonstration,
+        "cryoem": demonstration_cryoem,
+        "terrain": demonstration_terrain,
+        "mri": demonstration_mri,
+    }
     shown = judges[kind].findings(run, sample(kind))
     for finding in shown:
         say(str(finding))

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tomodiff.files.atomic import replace_text
-from tomodiff.report import calibration_report, cryoem_report, curves, slices, terrain_report
+from tomodiff.report import calibration_report, cryoem_report, curves, mri_report, slices, terrain_report
 from tomodiff.report.page import (
     bars,
     bullets,
@@ -106,7 +106,12 @@ def own_highlights(run: Run) -> dict[str, str]:
 def _of_kind(run: Run) -> Any:
     """The module that draws what only the run's kind of job has; None for CT."""
     kind = run.settings.job
-    own = {"cryoem": cryoem_report, "terrain": terrain_report, "ct-calibrate": calibration_report}
+    own = {
+        "cryoem": cryoem_report,
+        "terrain": terrain_report,
+        "mri": mri_report,
+        "ct-calibrate": calibration_report,
+    }
     return own.get(kind, own.get(kind.partition("-")[0]))
 
 

@@ -19,6 +19,11 @@ OTHERS = sum(1 << (bit - 1) for bit in (23, 24, 25, 26, 27, 28))
 """Acquisitions that are no image: navigators, phase corrections, dummies, feedback and surface coil data."""
 SOUND = 1.02
 """Share of half a cycle per pixel that a trajectory may exceed it by."""
+NEEDED = (
+    "flags", "idx", "active_channels", "number_of_samples", "center_sample", "discard_pre", "discard_post",
+    "trajectory_dimensions",
+)  # fmt: skip
+"""Fields of an acquisition's head that are used."""
 FRAMES = ("repetition", "phase", "contrast", "set")
 """Counters that tell images in time from each other; the first that counts is taken."""
 
@@ -51,15 +56,18 @@ def read_ismrmrd(path: Path, slice_number: int = 0, unit: str = "auto") -> KSpac
     or "auto", told by its size: the format leaves it open.  Frames are repetitions, or phases, contrasts, sets.
     """
     with open_hdf5(path) as file:
-        name = find_ismrmrd(file)
-        if name is None:
-            raise DataError(path, "", "a group with ISMRMRD's data and xml", f"{sorted(file)[:10]}")
         try:
-            text = file[f"{name}/xml"][()]
-            acquisitions = file[f"{name}/data"][()]
-        except (OSError, ValueError) as error:
-            raise DataError(path, f"{name}/data", "acquisitions that can be read", str(error)) from error
+            name = find_ismrmrd(file)
+            if name is None:
+                raise DataError(path, "", "a group with ISMRMRD's data and xml", f"{sorted(file)[:10]}")
+            text, acquisitions = file[f"{name}/xml"][()], file[f"{name}/data"][()]
+        except (OSError, ValueError, KeyError, RuntimeError, TypeError) as error:  # h5py's, for damaged files
+            raise DataError(path, "data", "acquisitions that can be read", str(error)) from error
     encoding = _encoding(path, np.ravel(text)[0])
+    missing = {"head", "traj", "data"} - set(acquisitions.dtype.names or ())
+    missing |= set(NEEDED) - set(acquisitions["head"].dtype.names or () if not missing else NEEDED)
+    if missing:
+        raise DataError(path, f"{name}/data", "the fields of acquisitions", f"none called {', '.join(sorted(missing))}")
     head = acquisitions["head"]
     noise = (head["flags"] & NOISE) != 0
     chosen = ~noise & ((head["flags"] & OTHERS) == 0) & (head["idx"]["slice"] == slice_number)
@@ -77,6 +85,9 @@ def read_ismrmrd(path: Path, slice_number: int = 0, unit: str = "auto") -> KSpac
     for number, (acquisition, frame) in enumerate(zip(images, frame_of, strict=True)):
         one = acquisition["head"]
         n, first, last = int(one["number_of_samples"]), int(one["discard_pre"]), int(one["discard_post"])
+        if first + last >= n:
+            found = f"{first} and {last} of {n} discarded"
+            raise DataError(path, f"acquisition {number}", "samples that are kept", found)
         kept = slice(first, n - last)
         values.append(_samples(path, number, acquisition["data"], int(coils[0]), n)[:, kept])
         points.append(_points(path, number, acquisition, encoding, radial)[kept])

@@ -38,7 +38,7 @@ def velocity(kspace: KSpace) -> np.ndarray:
 def find_delays(kspace: KSpace) -> tuple[np.ndarray, float]:
     """The delay of each axis in samples, and the share of the misfit that it explains.
 
-    Image (conjugate gradients) and delays (Gauss-Newton) in turn, on the middle of k-space and a grid as coarse as that,
+    Image (conjugate gradients) and delays (Gauss-Newton) in turn, on the middle of k-space and a grid as coarse,
     where readouts in several directions cover the same places.  DataError where the data have no readouts.
     """
     if kspace.readout < 8:
@@ -69,9 +69,8 @@ def find_delays(kspace: KSpace) -> tuple[np.ndarray, float]:
             move[:, axis] = -motion[:, axis]
             columns.append(jacobian.forward({**still, "points": move}).ravel())
         slopes = np.stack(columns, axis=1).astype(np.complex128)
-        step = np.linalg.lstsq((slopes.conj().T @ slopes).real, (slopes.conj().T @ residual.ravel()).real, rcond=None)[
-            0
-        ]
+        normal, pull = slopes.conj().T @ slopes, slopes.conj().T @ residual.ravel()
+        step = np.linalg.lstsq(normal.real, pull.real, rcond=None)[0]
         delays = np.clip(delays + step, -MOST, MOST)
         if number and np.abs(step).max() < ENOUGH:
             break

@@ -13,6 +13,7 @@ from tomodiff.analytic.density import density_weights
 from tomodiff.array import Array, namespace, to_numpy
 from tomodiff.core import LinearOperator
 from tomodiff.errors import ConfigError, DataError
+from tomodiff.extras import library
 from tomodiff.files.kspace import KSpace, read_kspace
 from tomodiff.files.kspace.bart import read_cfl, write_cfl
 from tomodiff.geometry import Grid
@@ -160,7 +161,8 @@ def _iterated(
         steepest = float(abs(A.adjoint(A.forward(image))).max())
         solver: Any = Cgls((chosen.damping or 0.0) * steepest)
     elif chosen.method == "l1-wavelet":
-        solver = Fista(weight * Wavelet(chosen.wavelet or "db4", _levels(zero.shape[1:]), spatial))
+        wavelet = chosen.wavelet or "db4"
+        solver = Fista(weight * Wavelet(wavelet, _levels(zero.shape[1:], wavelet), spatial))
     elif chosen.method == "tv":
         solver, f = Pdhg(), f + weight * (GroupL1() @ Differences(zero.shape, axes=spatial, dtype=A.domain.dtype))
     else:
@@ -181,12 +183,15 @@ def _iterated(
     return state.x
 
 
-def _levels(shape: tuple[int, ...]) -> int:
-    """As many halvings as the shape allows, at most four.  ConfigError where it allows none."""
+def _levels(shape: tuple[int, ...], wavelet: str) -> int:
+    """As many halvings as the shape and the wavelet allow, at most four.  ConfigError where they allow none."""
+    pywt = library("pywt", "wavelets", "l1-wavelet needs", "PyWavelets")
+    if wavelet not in pywt.wavelist(kind="discrete") or not pywt.Wavelet(wavelet).orthogonal:
+        raise ConfigError(f"reconstruction.wavelet: expected an orthogonal one (haar, db4, sym8, coif2), got {wavelet}")
     most = min((n & -n).bit_length() - 1 for n in shape)
     if most < 1:
         raise ConfigError(f"reconstruction.method: l1-wavelet needs even sizes, the image is {shape}; take tv")
-    return min(most, 4)
+    return max(1, min(most, 4, pywt.dwt_max_level(min(shape), wavelet)))
 
 
 def _result(image: np.ndarray, kspace: KSpace, settings: MriSettings, run: Run) -> Result:

@@ -19,7 +19,7 @@ METHOD_DEFAULTS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
         "cg-sense": {"iterations": 10, "damping": 0.0},
         "l1-wavelet": {"iterations": 60, "weight": 0.003, "wavelet": "db4"},
         "tv": {"iterations": 150, "weight": 0.003},
-        "low-rank": {"iterations": 60, "weight": 0.01},
+        "low-rank": {"iterations": 100, "weight": 0.05},
     }
 )
 """The settings that each method has beside the common ones, with their defaults."""
@@ -75,11 +75,9 @@ class ImageOutput(Output):
     """Where results go."""
 
     path: fields.File = Field(
-        default=Path("image.nii.gz"), description="image file, or (without suffix) the folder of the whole run"
+        default=Path("image"), description="image file, or (without suffix) the folder of the whole run"
     )
     name: ClassVar[str] = "image"
-    default_format: ClassVar[str] = "nii.gz"
-    """Of an image in the folder of its run."""
 
 
 class MriSettings(Job):
