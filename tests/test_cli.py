@@ -87,8 +87,8 @@ def test_every_setting_of_a_section_is_an_option(
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [(["ct", "recnstruct"], "reconstruct"), (["ct", "reconstruct", "s.h5", "--metod", "fbp"], "--method"),
-     (["ct", "reconstruct"], "SCAN"), (["resume"], "RUN"), (["demo", "mri"], "expected ct"),
-     (["init", "mri"], "expected ct"),
+     (["ct", "reconstruct"], "SCAN"), (["resume"], "RUN"), (["demo", "what"], "expected ct"),
+     (["init", "what"], "expected ct"),
      (["ct", "reconstruct", "s.h5", "--set", "seed"], "name=value"), (["run", "missing.yml"], "missing.yml")],
 )  # fmt: skip
 def test_wrong_usage(arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -32,6 +32,7 @@ from tomodiff.projectors.gaussians import GaussianProjection
 from tomodiff.projectors.geometry_errors import GeometryErrors, MisalignedXRay
 from tomodiff.projectors.mri.cartesian import Cartesian
 from tomodiff.projectors.mri.nufft import Nufft
+from tomodiff.projectors.mri.off_resonance import OffResonance
 from tomodiff.projectors.mri.sense import Sense, SenseModel
 from tomodiff.projectors.mri.series import Series
 from tomodiff.projectors.polychromatic import Fractions, Polychromatic
@@ -181,6 +182,9 @@ EXAMPLES: dict[str, Example] = {
     "Nufft": Example(lambda t: Nufft((6, 5), POINTS, (2,), 1e-3, complex_of(t))),
     "Nufft in space": Example(lambda t: Nufft((6, 5, 4), POINTS3, (2, 2), 1e-3, complex_of(t), 2.0)),
     "Cartesian": Example(lambda t: Cartesian((4, 5), NODES / (4, 5), (3,), complex_of(t))),
+    "OffResonance": Example(
+        lambda t: OffResonance(np.arange(30.0).reshape(6, 5), np.arange(23) / 400, POINTS, (2,), 1e-3, complex_of(t))
+    ),
     "Toeplitz": Example(lambda t: Nufft((6, 5), POINTS, (2,), 1e-3, complex_of(t)).gram()),
     "Sense": Example(lambda t: Sense.at(_maps(t), POINTS)),
     "SenseGram": Example(lambda t: Sense.at(_maps(t), POINTS).gram()),

@@ -171,7 +171,7 @@ def _metavar(model: type[Job], name: str) -> str:
         "albedo_bounds": "N,N",
     }
     known |= {"lag": "SHARE:VIEWS,...", "scatter": "N:MM", "hardening": "N,N,...", "tube_filters": "NAME:MM,..."}
-    known |= {"trajectory": "FILE", "maps": "FILE", "delays": "auto|off"}
+    known |= {"trajectory": "FILE", "maps": "FILE", "field_map": "VOLUME", "delays": "auto|off"}
     known |= {"once": "NAME,NAME", "each": "NAME,NAME", "geometry": "FILE"}
     known |= {"path": "PATH", "angles": "FILE", "flats": "FILE", "darks": "FILE", "data_path": "NAME"}
     if last in known:
@@ -240,6 +240,7 @@ TEXTS = (
     "light.model_coeffs",
     "fit.albedo_bounds",
     "input.trajectory",
+    "input.field_map",
     "reconstruction.maps",
 )
 """Settings whose text is not to be read as a number."""

@@ -66,8 +66,9 @@ TERRAIN_EXAMPLES = {
 """The same of terrain jobs."""
 
 MRI_EXAMPLES = {
-    "path": "scan.h5", "trajectory": "trajectory.cfl", "maps": "maps.cfl", "iterations": "30", "damping": "0.001",
-    "weight": "0.003", "wavelet": "db4", "format": "nii.gz", "checkpoint_every": "20",
+    "path": "scan.h5", "trajectory": "trajectory.cfl", "maps": "maps.cfl", "field_map": "field_hz.nii.gz",
+    "iterations": "30", "damping": "0.001", "weight": "0.003", "wavelet": "db4", "format": "nii.gz",
+    "checkpoint_every": "20",
 }  # fmt: skip
 """The same of MRI jobs."""
 

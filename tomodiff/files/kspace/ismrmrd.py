@@ -21,7 +21,7 @@ SOUND = 1.02
 """Share of half a cycle per pixel that a trajectory may exceed it by."""
 NEEDED = (
     "flags", "idx", "active_channels", "number_of_samples", "center_sample", "discard_pre", "discard_post",
-    "trajectory_dimensions",
+    "trajectory_dimensions", "sample_time_us",
 )  # fmt: skip
 """Fields of an acquisition's head that are used."""
 FRAMES = ("repetition", "phase", "contrast", "set")
@@ -80,7 +80,7 @@ def read_ismrmrd(path: Path, slice_number: int = 0, unit: str = "auto") -> KSpac
         found = f"{coils.tolist()} channels and {samples.tolist()} samples"
         raise DataError(path, "acquisitions", "the same channels and samples in all", found)
     images, frame_of = acquisitions[chosen], _frames(head[chosen])
-    values, points, frames = [], [], []
+    values, points, frames, times = [], [], [], []
     radial = encoding.trajectory != "cartesian"
     for number, (acquisition, frame) in enumerate(zip(images, frame_of, strict=True)):
         one = acquisition["head"]
@@ -92,6 +92,7 @@ def read_ismrmrd(path: Path, slice_number: int = 0, unit: str = "auto") -> KSpac
         values.append(_samples(path, number, acquisition["data"], int(coils[0]), n)[:, kept])
         points.append(_points(path, number, acquisition, encoding, radial)[kept])
         frames.append(np.full(n - first - last, frame))
+        times.append(np.arange(n)[kept] * float(one["sample_time_us"]) * 1e-6)
     data, where = np.concatenate(values, axis=1), np.concatenate(points)
     axes = [axis for axis in range(3) if encoding.image[axis] > 1 and np.ptp(where[:, axis]) > 0]
     if len(axes) < 2:
@@ -102,14 +103,15 @@ def read_ismrmrd(path: Path, slice_number: int = 0, unit: str = "auto") -> KSpac
     if noise.any():
         data = _whitened(path, data, acquisitions[noise], int(coils[0]))
         history.append(f"whitened by {int(noise.sum())} noise measurements")
-    frame = np.concatenate(frames)
+    frame, when = np.concatenate(frames), np.concatenate(times)
     return KSpace(
         np.ascontiguousarray(data, np.complex64),
         np.ascontiguousarray(scaled[:, ::-1]),
         tuple(encoding.image[a] for a in reversed(axes)),
         len(values[0][0]),
         frame if frame.max() else None,
-        tuple(pixels[a] for a in reversed(axes)),
+        times=when if np.isfinite(when).all() and when.max() > 0 else None,
+        pixel_mm=tuple(pixels[a] for a in reversed(axes)),
         meta={"source": str(path), "format": "ISMRMRD", "trajectory": encoding.trajectory},
         history=tuple(history),
     )

@@ -55,9 +55,11 @@ def write_ismrmrd(path: str | Path, kspace: KSpace, noise: np.ndarray | None = N
     made = np.zeros(runs + (noise is not None), kind)
     points = kspace.points[:, ::-1].reshape(runs, kspace.readout, -1)
     data = kspace.data.reshape(len(kspace.data), runs, kspace.readout)
+    dwell_us = 0.0 if kspace.times is None else 1e6 * float(kspace.times[1] - kspace.times[0])
     frame = np.zeros(runs, int) if kspace.frame is None else kspace.frame[:: kspace.readout]
     for number in range(runs):
         _fill(made[number], number, data[:, number], points[number], int(frame[number]))
+        made[number]["head"]["sample_time_us"] = dwell_us
     if noise is not None:
         _fill(made[-1], runs, noise, np.zeros((noise.shape[1], 0)), 0)
         made[-1]["head"]["flags"] = 1 << 18

@@ -17,7 +17,8 @@ class KSpace:
 
     `data` (coil, sample), complex; `points` (sample, axis) in cycles per pixel of an image of `shape`, axes as the
     image's, (y, x) or (z, y, x); `readout`: samples that were taken in one go, which stand together; `frame` (sample):
-    the number of the image in time that each belongs to; `pixel_mm` per axis.
+    the number of the image in time that each belongs to; `pixel_mm` per axis; `times` (sample): seconds from the
+    beginning of the readout, None where unknown.
     `meta` is plain (JSON) values, `history` one line per step.  DataError where shapes do not agree.
     """
 
@@ -27,6 +28,7 @@ class KSpace:
     readout: int = 1
     frame: np.ndarray | None = None
     pixel_mm: tuple[float, ...] = ()
+    times: np.ndarray | None = None
     meta: dict[str, Any] = field(default_factory=dict)
     history: tuple[str, ...] = ()
 
@@ -61,7 +63,8 @@ class KSpace:
         if self.frame is None:
             return self
         chosen = self.frame == number
-        return self.replace(data=self.data[:, chosen], points=self.points[chosen], frame=None)
+        times = None if self.times is None else self.times[chosen]
+        return self.replace(data=self.data[:, chosen], points=self.points[chosen], frame=None, times=times)
 
     def replace(self, **changes: Any) -> KSpace:
         """The same with some fields changed."""

@@ -14,11 +14,13 @@ from tomodiff.array import Array, namespace, to_numpy
 from tomodiff.core import LinearOperator
 from tomodiff.errors import ConfigError, DataError
 from tomodiff.extras import library
+from tomodiff.files import read_volume
 from tomodiff.files.kspace import KSpace, read_kspace
 from tomodiff.files.kspace.bart import read_cfl, write_cfl
 from tomodiff.geometry import Grid
 from tomodiff.objective import Gaussian, GroupL1, NuclearNorm, Wavelet
 from tomodiff.objective.differences import Differences
+from tomodiff.projectors.mri.off_resonance import OffResonance
 from tomodiff.projectors.mri.sense import Sense
 from tomodiff.projectors.mri.series import Series
 from tomodiff.recipes.checkpoints import Checkpoints
@@ -130,12 +132,32 @@ def _gridded(kspace: KSpace, weights: np.ndarray, maps: np.ndarray, frame: int) 
     return made
 
 
-def operator(kspace: KSpace, maps: Array, accuracy: float) -> LinearOperator:
-    """Images (time, *shape) -> samples (coil, sample)."""
-    frames = [kspace.of_frame(i) for i in range(kspace.frames)]
+def operator(kspace: KSpace, maps: Array, accuracy: float, field: np.ndarray | None = None) -> LinearOperator:
+    """Images (time, *shape) -> samples (coil, sample), under a field that is off by so many Hz at each pixel."""
     frame_of = np.zeros(kspace.data.shape[1], int) if kspace.frame is None else kspace.frame
     own = [np.flatnonzero(frame_of == i) for i in range(kspace.frames)]
-    return Series([Sense.at(maps, frame.points, accuracy) for frame in frames], own)
+    frames = [kspace.of_frame(i) for i in range(kspace.frames)]
+    if field is None:
+        return Series([Sense.at(maps, frame.points, accuracy) for frame in frames], own)
+    coils = maps.shape[:1]
+    return Series(
+        [Sense(maps, OffResonance(field, frame.times, frame.points, coils, accuracy)) for frame in frames], own
+    )
+
+
+def given_field(path: Path, kspace: KSpace) -> np.ndarray:
+    """The field map of a volume file in Hz.  ConfigError where it is of another image, or readouts have no times."""
+    if kspace.times is None:
+        raise ConfigError(f"input.field_map: expected the time between samples in {kspace.source}, found none")
+    field = read_volume(path)[0]
+    if field.size != np.prod(kspace.shape) or field.shape[-2:] != kspace.shape[-2:]:
+        raise ConfigError(f"input.field_map: {path}: expected {kspace.shape} pixels, found {field.shape}")
+    if not np.isfinite(field).all():
+        raise DataError(
+            path, "field map", "finite frequencies in Hz", f"{np.count_nonzero(~np.isfinite(field))} others"
+        )
+    made: np.ndarray = field.reshape(kspace.shape)
+    return made
 
 
 def _iterated(
@@ -148,7 +170,9 @@ def _iterated(
 ) -> Array:
     """The iterative methods, logged to the run, with checkpoints; they go on from one that is there."""
     chosen, checkpoints = settings.reconstruction, Checkpoints(run)
-    A = operator(kspace, device(maps), chosen.accuracy)
+    path = settings.input.field_map
+    field = None if path is None else given_field(path, kspace)
+    A = operator(kspace, device(maps), chosen.accuracy, field)
     data = device(kspace.data)
     xp = namespace(data)
     zero = xp.zeros(A.domain.shape, A.domain.dtype)

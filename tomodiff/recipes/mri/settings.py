@@ -38,6 +38,7 @@ class KSpaceInput(Section):
     trajectory_unit: Literal["auto", "pixel", "fov", "radian"] = Field(
         default="auto", description="of ISMRMRD: cycles per pixel, per fov, or radian per pixel; auto: by its size"
     )
+    field_map: fields.File | None = Field(default=None, description="how far the field is off, in Hz: a volume file")
     delays: Literal["auto", "off"] = Field(
         default="off", description="auto: find the delays of the gradients from the data, and undo them"
     )
@@ -84,9 +85,10 @@ class MriSettings(Job):
     """Raw data of a scanner to an image, or a series of them."""
 
     PATHS: ClassVar[tuple[tuple[str, str], ...]] = (
-        ("input", "path"), ("input", "trajectory"), ("reconstruction", "maps"), ("output", "path"),
+        ("input", "path"), ("input", "trajectory"), ("input", "field_map"), ("reconstruction", "maps"),
+        ("output", "path"),
     )  # fmt: skip
-    INPUTS = MappingProxyType({"path": "k-space", "trajectory": "trajectory"})
+    INPUTS = MappingProxyType({"path": "k-space", "trajectory": "trajectory", "field_map": "field map"})
 
     job: Literal["mri-reconstruct"] = Field(default="mri-reconstruct", description="the kind of job")
     input: KSpaceInput
