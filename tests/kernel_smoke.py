@@ -22,6 +22,7 @@ from tomodiff.geometry import ConeBeam, FanBeam, Grid, Helix, Laminography, Para
 from tomodiff.kernels import signatures
 from tomodiff.objective.tv import HuberTotalVariation, TotalVariation
 from tomodiff.projectors import XRay
+from tomodiff.projectors.emission import EmissionRays
 from tomodiff.projectors.fourier_slice import FourierSlice
 from tomodiff.projectors.gaussians import GaussianProjection
 from tomodiff.projectors.mri.nufft import Nufft
@@ -327,13 +328,30 @@ def spectra(precision: str, rng: np.random.Generator, xp: ModuleType) -> Results
         k = rng.uniform(-0.5, 0.5, (samples, len(shape)))
         k[-1] = -0.5
         A = Nufft(shape, k, (coils,), 1e-4, kind, 1.5)
-        x = xp.asarray(random_element(A.domain, rng))
-        y = A.forward(x)
+        y = A.forward(xp.asarray(random_element(A.domain, rng)))
         yield f"nufft {shape}", y.view(precision)
-        yield f"nufft {shape} adjoint", A.adjoint(y).view(precision)
-        fine = xp.zeros((*A.plan.fine, coils), kind)
-        A.launch("nufft_adjoint_atomic", xp, fine.view(precision), xp.ascontiguousarray(y.T).view(precision))
-        yield f"nufft {shape} adjoint atomic", fine.view(precision)
+        for walk in ("atomic", "planes") if xp is np else ("atomic",):
+            kernels.PREFERRED["nufft_adjoint", xp is np] = f"nufft_adjoint_{walk}"
+            yield f"nufft {shape} adjoint {walk}", A.adjoint(y).view(precision)
+
+
+def glowing(precision: str, rng: np.random.Generator, xp: ModuleType) -> Results:
+    """Rays through, beside, along an axis, from within, and of no direction; with and without absorption."""
+    grid = Grid((4, 5, 6), (0.9, 1.0, 1.2))
+    origins, directions = rng.normal(size=(LANES + 5, 3)), rng.normal(size=(LANES + 5, 3))
+    origins[:40] *= 9
+    directions[:30], directions[40], directions[41:43] = -origins[:30], 0, (0, 0, 1)
+    directions /= np.maximum(np.linalg.norm(directions, axis=1, keepdims=True), 1e-9)
+    for absorbing in (True, False):
+        A = EmissionRays(grid, len(origins), 2, absorbing, dtype=precision)
+        given = random_element(A.domain, rng, nonnegative=True) | {"origins": origins, "directions": directions}
+        x = {name: xp.asarray(a.astype(precision)) for name, a in given.items()}
+        image, jacobian = A.linearize(x)
+        yield f"emission {absorbing}", image
+        yield f"emission {absorbing} push", jacobian.forward(x)
+        for walk in ("atomic", "copies") if xp is np else ("atomic",):
+            kernels.PREFERRED["emission_pull", xp is np] = f"emission_pull_{walk}"
+            yield from ((f"emission {absorbing} {walk} {name}", g) for name, g in jacobian.adjoint(image).items())
 
 
 def run_all(precision: str, xp: ModuleType = np) -> dict[str, np.ndarray]:
@@ -350,7 +368,7 @@ def run_all(precision: str, xp: ModuleType = np) -> dict[str, np.ndarray]:
     rng = np.random.default_rng(11)
     results: dict[str, np.ndarray] = {}
     parts = [invert, total_variation, central_slices, gaussian_images]
-    parts += [reflectances, surfaces, shadows, sightings, moving_frames, deformed, spectra]
+    parts += [reflectances, surfaces, shadows, sightings, moving_frames, deformed, spectra, glowing]
     device.__call__ = watched
     try:
         for name, grid, scan in problems():
@@ -363,7 +381,8 @@ def run_all(precision: str, xp: ModuleType = np) -> dict[str, np.ndarray]:
         kernels.UPRIGHT_CONE.update(cones)
     missed = set(signatures(precision)) - launched
     if xp is not np:  # slabs of slices are for few threads: a GPU adds atomically, and never launches them
-        missed -= {name for name in missed if name.startswith(("slice", "warp", "nufft")) and name.endswith("_planes")}
+        of_cpus = ("slice", "warp", "nufft", "emission")
+        missed -= {name for name in missed if name.startswith(of_cpus) and name.endswith(("_planes", "_copies"))}
     assert not missed, f"no problem of {__file__} launches {sorted(missed)}"
     return results
 

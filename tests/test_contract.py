@@ -18,6 +18,7 @@ import pytest
 
 import tomodiff
 from tests import slice_problems
+from tests.test_emission import around
 from tests.toys import dense, exact_slope, subclasses
 from tomodiff.array import Element, namespace, tmap, to_numpy
 from tomodiff.core import LinearOperator, Operator, check_adjoint, check_element, check_gradient, random_element
@@ -27,6 +28,7 @@ from tomodiff.objective.differences import Differences, Strains
 from tomodiff.objective.terrain import Curvatures
 from tomodiff.projectors import XRay
 from tomodiff.projectors.dynamic import Dynamic
+from tomodiff.projectors.emission import EmissionProjection, EmissionRays
 from tomodiff.projectors.fourier_slice import FourierSlice
 from tomodiff.projectors.gaussians import GaussianProjection
 from tomodiff.projectors.geometry_errors import GeometryErrors, MisalignedXRay
@@ -148,6 +150,20 @@ def _maps(dtype: str) -> np.ndarray:
     return (rng.standard_normal((3, 6, 5)) + 1j * rng.standard_normal((3, 6, 5))).astype(complex_of(dtype))
 
 
+def _glowing(A: Any, rng: np.random.Generator) -> Element:
+    origins, directions = around(A.range.shape[1], rng)
+    volumes = {"emission": rng.random((2, *GRID.shape)), "absorption": 0.3 * rng.random(GRID.shape)}
+    return _like(volumes | {"origins": origins, "directions": directions, "background": rng.random(A.range.shape)}, A)
+
+
+def _emission_projection(dtype: str) -> EmissionProjection:
+    A = EmissionRays(GRID, 5, 2, dtype=dtype)
+    known = _glowing(A, np.random.default_rng(7)) | {"background": np.zeros((2, 5), dtype)}
+    made = A.fix(**{name: value for name, value in known.items() if name != "emission"})
+    assert isinstance(made, EmissionProjection)
+    return made
+
+
 def _series(dtype: str) -> Series:
     """Two images in time, whose samples came by turns."""
     own = [np.arange(0, 23, 2), np.arange(1, 23, 2)]
@@ -179,6 +195,10 @@ EXAMPLES: dict[str, Example] = {
     ),
     "Fractions": Example(lambda t: Fractions(np.random.default_rng(3).random((2, 3, 4)).astype(t))),
     "Response": Example(lambda t: Response((4, 3, 5), {"gain": (1, 3, 5)}, {"offset": (4, 1, 1)}, t)),
+    "EmissionRays": Example(
+        lambda t: EmissionRays(GRID, 5, 2, dtype=t), _glowing, "where rays cross planes of voxels: test_emission.py"
+    ),
+    "EmissionProjection": Example(lambda t: _emission_projection(t)),
     "Nufft": Example(lambda t: Nufft((6, 5), POINTS, (2,), 1e-3, complex_of(t))),
     "Nufft in space": Example(lambda t: Nufft((6, 5, 4), POINTS3, (2, 2), 1e-3, complex_of(t), 2.0)),
     "Cartesian": Example(lambda t: Cartesian((4, 5), NODES / (4, 5), (3,), complex_of(t))),

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tomodiff.array import Array, fft_of, namespace
-from tomodiff.kernels import host_threads, kernel, lanes
+from tomodiff.kernels import host_threads, kernel, lanes, preferred
 from tomodiff.projectors.mri.fourier import Fourier
 from tomodiff.projectors.spectrum import fft_workers
 
@@ -79,21 +79,20 @@ class Nufft(Fourier):
             xp.multiply(images[here], damping[here][..., None], out=fine[there])
         fine = self._transformed(fine)
         out = xp.empty((len(self.points), channels), self.dtype)
-        self.launch("nufft_forward", xp, fine.view(self.real), out.view(self.real))
+        self._launch("nufft_forward", xp, fine.view(self.real), out.view(self.real))
         return out
 
     def gathered(self, samples: Array) -> Array:
         xp, channels = namespace(samples), samples.shape[-1]
         fine = xp.zeros((*self._fine, channels), self.dtype)
-        name = "nufft_adjoint_atomic" if lanes(xp) == 1 else "nufft_adjoint_planes"
-        self.launch(name, xp, fine.view(self.real), samples.view(self.real))
+        self._launch(preferred("nufft_adjoint", xp), xp, fine.view(self.real), samples.view(self.real))
         fine = self._transformed(fine, back=True)
         images, damping = xp.empty((*self.shape, channels), self.dtype), self._arrays(xp)[-1]
         for here, there in self._quarters():
             xp.multiply(fine[there], damping[here][..., None], out=images[here])
         return images
 
-    def launch(self, name: str, xp: ModuleType, grid: Array, samples: Array) -> None:
+    def _launch(self, name: str, xp: ModuleType, grid: Array, samples: Array) -> None:
         """A kernel of `nufft.cu` between the fine grid and samples (sample, channels), both as real numbers."""
         start, weights, place, before, _ = self._arrays(xp)
         channels, points = samples.shape[-1], len(self.points)

@@ -1,0 +1,165 @@
+"""Light that volumes give out and take in, along rays: flames, nebulae, fluorescence, emission tomography."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from tomodiff.array import Array, Element, namespace
+from tomodiff.core import Linear, LinearOperator, Operator, Space, check_element
+from tomodiff.core.operators import into
+from tomodiff.geometry import Grid
+from tomodiff.kernels import host_threads, kernel, lanes, preferred
+
+_GPU_BLOCK = 128
+OVER_VOXEL = 0.5
+"""The default step, in parts of the smallest spacing."""
+
+
+class EmissionRays(Operator):
+    """{"emission" (band, z, y, x), "absorption" (z, y, x), "origins" (ray, 3), "directions" (ray, 3), "background"
+    (band, ray)} -> image (band, ray): dI/ds = emission - absorption * I along each ray, from the background towards the
+    origin, where the eye is.
+
+    emission: radiance per length of the grid's unit (mm), absorption: 1 / that length, both trilinear between voxels
+    and zero beyond them; origins and directions (x, y, z) in the grid's world, directions of length one.  What lies
+    behind the origin is not seen.  absorbing=False: no such input; the image is then linear in the emission.
+    step: of the samples, None for half of the smallest spacing; they lie at (i + 1/2) step from the origin.
+
+    Differentiable in all inputs, with kinks where a sample crosses a plane of voxels as the ray moves; linear in
+    emission and background together.
+    """
+
+    linear_in = frozenset({"emission", "background"})
+
+    def __init__(
+        self,
+        grid: Grid,
+        rays: int,
+        bands: int = 1,
+        absorbing: bool = True,
+        step: float | None = None,
+        dtype: str = "float32",
+    ) -> None:
+        self.grid, self.absorbing, self.dtype = grid, absorbing, dtype
+        self.step = OVER_VOXEL * min(grid.spacing) if step is None else float(step)
+        if not (np.isfinite(self.step) and self.step > 0):
+            raise ValueError(f"EmissionRays: step: expected a length above 0, got {step}")
+        self.domain = {
+            "emission": Space((bands, *grid.shape), dtype),
+            **({"absorption": Space(grid.shape, dtype)} if absorbing else {}),
+            "origins": Space((rays, 3), dtype),
+            "directions": Space((rays, 3), dtype),
+            "background": Space((bands, rays), dtype),
+        }
+        self.range = Space((bands, rays), dtype)
+
+    def __call__(self, x: Element) -> Array:
+        return self._rendered(self._checked(x))[0]
+
+    def linearize(self, x: Element) -> tuple[Array, LinearOperator]:
+        x = self._checked(x)
+        xp, image = namespace(x["emission"]), self._rendered(x)[0]
+        rays = self._in_voxels(x)
+
+        def push(d: Element) -> Array:
+            d = self._checked(d)
+            made = xp.empty(self.range.shape, self.dtype)
+            moved = self._in_voxels(d, points=False)
+            absorption, d_absorption = x.get("absorption"), d.get("absorption")
+            for band, out in enumerate(made):
+                still = (x["emission"][band], absorption, *rays, x["background"][band])
+                change = (d["emission"][band], d_absorption, *moved, d["background"][band])
+                self._launch("emission_push", xp, *still, *change, out)
+            return made
+
+        def pull(g: Array) -> Element:
+            return self._pulled(x, rays, image, g, moving=True)
+
+        return image, Linear(self.domain, self.range, push, pull, "Jacobian of EmissionRays")
+
+    def fix(self, **values: Array) -> Operator:
+        left = set(self.domain) - set(values)
+        if left == {"emission"} and set(values) < set(self.domain) and not bool((values["background"] != 0).any()):
+            for name, value in values.items():
+                check_element(self.domain[name], value, f"EmissionRays.fix: {name}")
+            return EmissionProjection(self, values)
+        return super().fix(**values)
+
+    def _checked(self, x: Element) -> dict[str, Array]:
+        check_element(self.domain, x, "EmissionRays: x")
+        return {name: namespace(a).ascontiguousarray(a) for name, a in x.items()}
+
+    def _in_voxels(self, x: Element, points: bool = True) -> tuple[Array, Array]:
+        """Origins and directions (z, y, x) in voxels; points=False: changes of them."""
+        xp, affine = namespace(x["origins"]), self.grid.index_from_world
+        turn = xp.asarray(affine[::-1, :3].T, self.dtype)
+        origins = x["origins"] @ turn
+        if points:
+            origins = origins + xp.asarray(affine[::-1, 3], self.dtype)
+        return xp.ascontiguousarray(origins), xp.ascontiguousarray(x["directions"] @ turn)
+
+    def _rendered(self, x: Element) -> tuple[Array, Array]:
+        """The image, and how much of the background comes through (ray)."""
+        xp, rays = namespace(x["emission"]), self._in_voxels(x)
+        image, left = xp.empty(self.range.shape, self.dtype), xp.empty(self.range.shape[1:], self.dtype)
+        for band, out in enumerate(image):
+            still = (x["emission"][band], x.get("absorption"), *rays, x["background"][band])
+            self._launch("emission_forward", xp, *still, out, left)
+        return image, left
+
+    def _pulled(self, x: Element, rays: tuple[Array, Array], image: Array, g: Array, moving: bool) -> dict[str, Array]:
+        xp = namespace(g)
+        made = {name: xp.zeros(space.shape, self.dtype) for name, space in self.domain.items()}
+        name = preferred("emission_pull", xp)
+        copies, absorption = host_threads() if name.endswith("copies") else 1, x.get("absorption")
+        turn = xp.asarray(self.grid.index_from_world[::-1, :3], self.dtype)
+        for band in range(self.range.shape[0]):
+            emitted = xp.zeros((copies, *self.grid.shape), self.dtype)
+            absorbed = None if absorption is None else xp.zeros((copies, *self.grid.shape), self.dtype)
+            own = [xp.empty(rays[0].shape, self.dtype) if moving else None for _ in rays]
+            still = (x["emission"][band], absorption, *rays, image[band], xp.ascontiguousarray(g[band]))
+            self._launch(name, xp, *still, emitted, absorbed, *own, made["background"][band])
+            made["emission"][band] = emitted.sum(axis=0)
+            if absorbed is not None:
+                made["absorption"] += absorbed.sum(axis=0)
+            if moving:
+                made["origins"] += own[0] @ turn
+                made["directions"] += own[1] @ turn
+        return made
+
+    def _launch(self, name: str, xp: Any, *arrays: Array | None) -> None:
+        rays = self.range.shape[1]
+        sizes = (rays, *self.grid.shape, self.step)
+        if name == "emission_pull_copies":
+            copies = host_threads()
+            kernel(name, xp, self.dtype)((copies,), (1,), (*arrays, *sizes, copies))
+            return
+        block = 1 if xp is np else _GPU_BLOCK
+        share = block * (1 if name == "emission_pull_atomic" else lanes(xp))
+        kernel(name, xp, self.dtype)((-(-rays // share),), (block,), (*arrays, *sizes))
+
+
+class EmissionProjection(LinearOperator):
+    """Emission (band, z, y, x) -> image (band, ray) through an absorption that is known, on a dark background: the
+    attenuated ray transform of emission tomography; without absorption the ray transform."""
+
+    def __init__(self, rays: EmissionRays, values: Element) -> None:
+        self.rays, self.values = rays, dict(values)
+        self.domain, self.range = rays.domain["emission"], rays.range
+
+    def forward(self, x: Array, out: Array | None = None) -> Array:
+        check_element(self.domain, x, "EmissionProjection.forward: x")
+        return into(out, self.rays({**self.values, "emission": x}))
+
+    def adjoint(self, y: Array, out: Array | None = None) -> Array:
+        check_element(self.range, y, "EmissionProjection.adjoint: y")
+        x = {**self.values, "emission": namespace(y).zeros(self.domain.shape, self.domain.dtype)}
+        return into(out, self._pull(x, y))
+
+    def _pull(self, x: Element, y: Array) -> Array:
+        x = self.rays._checked(x)
+        dark = namespace(y).zeros(self.range.shape, self.range.dtype)  # the gradient in the absorption is not looked at
+        made: Array = self.rays._pulled(x, self.rays._in_voxels(x), dark, y, moving=False)["emission"]
+        return made
