@@ -90,6 +90,26 @@ def test_the_run_keeps_complex_images_and_coils(measured: tuple[Path, np.ndarray
     assert all(title in report for title in ("Coils", "Trajectory", "Convergence"))
 
 
+def test_what_is_in_a_file_and_whether_a_job_can_be_done(
+    measured: tuple[Path, np.ndarray], tmp_path: Path, capsys: Any
+) -> None:
+    assert main(["info", str(measured[0])]) == 0
+    said = capsys.readouterr().out
+    assert all(text in said for text in ("ISMRMRD", "radial", "3072, 96 in a readout", "96 x 96", "3.333 x 3.333 mm"))
+    write_cfl(tmp_path / "t", np.zeros((3, 4, 5), np.complex64))
+    assert main(["info", str(tmp_path / "t.cfl")]) == 0
+    assert "3 x 4 x 5" in capsys.readouterr().out
+    job = tmp_path / "job.yml"
+    job.write_text(f"job: mri-reconstruct\ninput:\n  path: {measured[0]}\noutput:\n  path: {tmp_path / 'x'}\n")
+    assert main(["check", str(job)]) == 0
+    assert "the k-space can be read" in capsys.readouterr().out
+
+
+def test_damping_makes_the_image_smaller(measured: tuple[Path, np.ndarray], job: Job) -> None:
+    free, damped = job(measured[0]), job(measured[0], "--damping", "0.2", out="damped.npy")
+    assert 0.3 < np.linalg.norm(damped) / np.linalg.norm(free) < 0.95
+
+
 def test_a_series_of_low_rank(job: Job, tmp_path: Path) -> None:
     """A beating heart, 9 spokes an image: images of a few modes are closer to the truth than each for itself."""
     kspace, truth = simulate_kspace(Spokes(size=64, coils=6, spokes=9 * 14, frames=14, noise=3e-4, seed=3))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tomodiff.cli import cryoem_look
+from tomodiff.cli import cryoem_look, mri_look
 from tomodiff.cli.console import rows
 from tomodiff.cli.options import INPUT, Overrides, with_settings
 
@@ -37,11 +37,11 @@ def register(app: typer.Typer) -> None:
 
 @with_settings(*INPUT)
 def info(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="scan, particles, tilt series, volume or run directory")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="scan, particles, tilt series, k-space, volume or run")],
     given: Overrides,
     root: Root = None,
 ) -> None:
-    """Say what is in a scan, a file of particles or a tilt series, a volume or a run directory."""
+    """Say what is in a scan, a file of particles, a tilt series, k-space, a volume or a run directory."""
     from tomodiff.errors import DataError
     from tomodiff.files import probe
     from tomodiff.recipes.place import read_status
@@ -52,6 +52,9 @@ def info(
         return
     if file.suffix.lower() in cryoem_look.KNOWN:
         cryoem_look.describe(file, root)
+        return
+    if mri_look.is_kspace(file):
+        mri_look.describe(file)
         return
     if volume_suffix(file) in VOLUMES:
         print(rows(_volume(file)))
@@ -92,6 +95,11 @@ def check(
 
             look_at(settings)
             print(f"{settings.job}: the DEM, the first image and the suns can be read")
+        elif settings.job == "mri-reconstruct":
+            from tomodiff.recipes.mri.reconstruct import look_at as look_at_kspace
+
+            look_at_kspace(settings)
+            print(f"{settings.job}: the k-space can be read")
         else:
             cryoem_look.check_job(settings)
         _check_place(settings)

@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 
 from tomodiff.array import Array, namespace
+from tomodiff.core import LinearOperator
+from tomodiff.core.operators import Gram
 from tomodiff.projectors.mri.fourier import Fourier, fourier_of
 
 BINS = 200
@@ -61,8 +63,8 @@ class OffResonance(Fourier):
         turned = images.reshape(*self.shape, channels, -1) * xp.asarray(self._turns).conj()[..., None, :]
         return turned.sum(axis=-1)
 
-    def gram(self, weights: Any = None) -> Any:
-        return super(Fourier, self).gram(weights)  # no convolution: the response differs from pixel to pixel
+    def gram(self, weights: Any = None) -> LinearOperator:
+        return Gram(self, weights)  # no convolution: the response differs from pixel to pixel
 
 
 def segments(field: np.ndarray, times: np.ndarray, accuracy: float) -> tuple[np.ndarray, np.ndarray]:

@@ -41,6 +41,8 @@ class Toeplitz(LinearOperator):
         xp, d = namespace(x), len(self.fourier.shape)
         fft, axes = fft_of(xp), tuple(range(-d, 0))
         spectrum = fft.fftn(x, tuple(2 * n for n in self.fourier.shape), axes, **fft_workers(xp))
+        if namespace(self.spectrum) is not xp:
+            self.spectrum = xp.asarray(self.spectrum)
         spectrum *= self.spectrum
         made = fft.ifftn(spectrum, axes=axes, overwrite_x=True, **fft_workers(xp))
         return into(out, xp.ascontiguousarray(made[(..., *(slice(n) for n in self.fourier.shape))]))

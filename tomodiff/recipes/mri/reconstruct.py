@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,7 @@ import numpy as np
 from tomodiff.analytic.coil_maps import estimated_maps
 from tomodiff.analytic.density import density_weights
 from tomodiff.array import Array, namespace, to_numpy
-from tomodiff.core import LinearOperator
+from tomodiff.core import LinearOperator, operator_norm
 from tomodiff.errors import ConfigError, DataError
 from tomodiff.extras import library
 from tomodiff.files import read_volume
@@ -48,6 +47,9 @@ def reconstruct(settings: MriSettings, run: Run, progress: Progress) -> Result:
     with progress.stage("read"):
         kspace = look_at(settings)
     _enough(kspace, run)
+    if chosen.method == "low-rank" and kspace.frames < 2:
+        raise ConfigError("reconstruction.method: low-rank needs a series of images, the data are of one")
+    field = None if settings.input.field_map is None else given_field(settings.input.field_map, kspace)
     if settings.input.delays == "auto":
         with progress.stage("delays"):
             delays, explained = find_delays(kspace)
@@ -55,9 +57,10 @@ def reconstruct(settings: MriSettings, run: Run, progress: Progress) -> Result:
         kspace = kspace.replace(points=delayed(kspace, delays))
     with progress.stage("coils"):
         weights = density_weights(kspace.shape, kspace.points)
-        maps = estimated_maps(kspace.data, kspace.points, kspace.shape, weights)
         if chosen.maps is not None:
             maps = given_maps(chosen.maps, kspace)
+        else:
+            maps = estimated_maps(kspace.data, kspace.points, kspace.shape, weights)
     write_cfl(run.path / "maps.cfl", bart_order(maps[None]))
     run.record(
         method=chosen.method, coils=len(kspace.data), samples=kspace.data.shape[1], frames=kspace.frames,
@@ -67,7 +70,8 @@ def reconstruct(settings: MriSettings, run: Run, progress: Progress) -> Result:
     if chosen.method == "gridding":
         image = gridded
     else:
-        image = to_numpy(_iterated(kspace, maps, settings, run, progress, device))
+        A = operator(kspace, device(maps), chosen.accuracy, field)
+        image = to_numpy(_iterated(A, device(kspace.data), settings, run, progress))
     write_cfl(run.path / "image.cfl", bart_order(image[:, None]))
     _keep_pictures(run, _middle(gridded[0]), _middle(image[0]), np.stack([_middle(one) for one in maps]))
     run.save_report_data("trajectory", {"points": kspace.points[:: max(1, len(kspace.points) // 20000)]})
@@ -160,20 +164,9 @@ def given_field(path: Path, kspace: KSpace) -> np.ndarray:
     return made
 
 
-def _iterated(
-    kspace: KSpace,
-    maps: np.ndarray,
-    settings: MriSettings,
-    run: Run,
-    progress: Progress,
-    device: Callable[[np.ndarray], Array],
-) -> Array:
+def _iterated(A: LinearOperator, data: Array, settings: MriSettings, run: Run, progress: Progress) -> Array:
     """The iterative methods, logged to the run, with checkpoints; they go on from one that is there."""
     chosen, checkpoints = settings.reconstruction, Checkpoints(run)
-    path = settings.input.field_map
-    field = None if path is None else given_field(path, kspace)
-    A = operator(kspace, device(maps), chosen.accuracy, field)
-    data = device(kspace.data)
     xp = namespace(data)
     zero = xp.zeros(A.domain.shape, A.domain.dtype)
     f: Any = Gaussian(data) @ A
@@ -181,8 +174,7 @@ def _iterated(
     weight = (chosen.weight or 0.0) * float(abs(back).max())
     spatial = tuple(range(1, zero.ndim))
     if chosen.method == "cg-sense":
-        image = back / float(abs(back).max())
-        steepest = float(abs(A.adjoint(A.forward(image))).max())
+        steepest = operator_norm(A, np.random.default_rng(settings.seed), xp=xp) ** 2 if chosen.damping else 0.0
         solver: Any = Cgls((chosen.damping or 0.0) * steepest)
     elif chosen.method == "l1-wavelet":
         wavelet = chosen.wavelet or "db4"
@@ -190,9 +182,7 @@ def _iterated(
     elif chosen.method == "tv":
         solver, f = Pdhg(), f + weight * (GroupL1() @ Differences(zero.shape, axes=spatial, dtype=A.domain.dtype))
     else:
-        if kspace.frames < 2:
-            raise ConfigError("reconstruction.method: low-rank needs a series of images, the data are of one")
-        solver = Fista(weight * kspace.frames**0.5 * NuclearNorm())
+        solver = Fista(weight * len(zero) ** 0.5 * NuclearNorm())
     run.record(weight_used=weight)
     start: State | None = checkpoints.load(xp)
     iterations, begun = chosen.iterations or 1, 0 if start is None else start.iteration
