@@ -44,7 +44,8 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, np.ndarray
 def job(tmp_path: Path) -> Job:
     """Reconstruct from the command line; the image (z, y, x)."""
 
-    def run(path: Path, *options: str, code: int = 0, out: str = "image.npy") -> np.ndarray:
+    def run(path: Path, *options: str, code: int = 0, out: str = "image.npy", report: str = "false") -> np.ndarray:
+        options += ("--set", f"output.report={report}")
         found = main(["-q", "mri", "reconstruct", str(path), "-o", str(tmp_path / out), *options])
         assert found == code
         return read_volume(tmp_path / out)[0] if code == 0 else np.empty(0)
@@ -78,7 +79,7 @@ def test_all_spokes_and_no_noise_give_the_truth(job: Job, tmp_path: Path) -> Non
 
 def test_the_run_keeps_complex_images_and_coils(measured: tuple[Path, np.ndarray], job: Job, tmp_path: Path) -> None:
     path, _ = measured
-    made = job(path)
+    made = job(path, report="true")
     image, maps = read_cfl(tmp_path / "image.run" / "image"), read_cfl(tmp_path / "image.run" / "maps")
     assert maps.shape[:4] == (96, 96, 1, 6)
     np.testing.assert_allclose(np.abs(np.asarray(image)).reshape(96, 96, order="F").T, made[0], rtol=1e-6)
@@ -246,6 +247,7 @@ def test_spokes_through_the_projector_of_ct_give_the_same_heart(shared: Callable
     assert found["low"] < 0.02 and found["full"] < 0.2, found
 
 
+@pytest.mark.slow
 def test_spokes_through_the_projector_of_ct_give_the_same_chest() -> None:
     found = agreement(simulate_kspace(Spokes(size=128, coils=6, spokes=60, noise=5e-4))[0])[0]
     assert found["low"] < 0.04 and found["full"] < 0.2, found
