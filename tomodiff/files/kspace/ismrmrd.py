@@ -79,21 +79,12 @@ def read_ismrmrd(path: Path, slice_number: int = 0, unit: str = "auto") -> KSpac
     if len(coils) != 1 or len(samples) != 1:
         found = f"{coils.tolist()} channels and {samples.tolist()} samples"
         raise DataError(path, "acquisitions", "the same channels and samples in all", found)
-    images, frame_of = acquisitions[chosen], _frames(head[chosen])
-    values, points, frames, times = [], [], [], []
-    radial = encoding.trajectory != "cartesian"
-    for number, (acquisition, frame) in enumerate(zip(images, frame_of, strict=True)):
-        one = acquisition["head"]
-        n, first, last = int(one["number_of_samples"]), int(one["discard_pre"]), int(one["discard_post"])
-        if first + last >= n:
-            found = f"{first} and {last} of {n} discarded"
-            raise DataError(path, f"acquisition {number}", "samples that are kept", found)
-        kept = slice(first, n - last)
-        values.append(_samples(path, number, acquisition["data"], int(coils[0]), n)[:, kept])
-        points.append(_points(path, number, acquisition, encoding, radial)[kept])
-        frames.append(np.full(n - first - last, frame))
-        times.append(np.arange(n)[kept] * float(one["sample_time_us"]) * 1e-6)
-    data, where = np.concatenate(values, axis=1), np.concatenate(points)
+    images, radial = acquisitions[chosen], encoding.trajectory != "cartesian"
+    parts = [_one(path, number, row, encoding, int(coils[0]), radial) for number, row in enumerate(images)]
+    values, points, times = zip(*parts, strict=True)
+    data, where, when = np.concatenate(values, axis=1), np.concatenate(points), np.concatenate(times)
+    lengths = [len(part) for part in times]
+    frame = np.repeat(_frames(head[chosen]), lengths)
     axes = [axis for axis in range(3) if encoding.image[axis] > 1 and np.ptp(where[:, axis]) > 0]
     if len(axes) < 2:
         raise DataError(path, "trajectory", "points along two axes or three", f"{len(axes)}")
@@ -103,18 +94,33 @@ def read_ismrmrd(path: Path, slice_number: int = 0, unit: str = "auto") -> KSpac
     if noise.any():
         data = _whitened(path, data, acquisitions[noise], int(coils[0]))
         history.append(f"whitened by {int(noise.sum())} noise measurements")
-    frame, when = np.concatenate(frames), np.concatenate(times)
     return KSpace(
         np.ascontiguousarray(data, np.complex64),
         np.ascontiguousarray(scaled[:, ::-1]),
         tuple(encoding.image[a] for a in reversed(axes)),
-        len(values[0][0]),
+        lengths[0] if len(set(lengths)) == 1 else 1,
         frame if frame.max() else None,
         times=when if np.isfinite(when).all() and when.max() > 0 else None,
         pixel_mm=tuple(pixels[a] for a in reversed(axes)),
         meta={"source": str(path), "format": "ISMRMRD", "trajectory": encoding.trajectory},
         history=tuple(history),
     )
+
+
+def _one(
+    path: Path, number: int, row: Any, encoding: Encoding, coils: int, free: bool
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Samples (coil, sample), points (sample, x y z) and times (sample) in s of one acquisition, without those that it
+    says to discard."""
+    head = row["head"]
+    n, first, last = int(head["number_of_samples"]), int(head["discard_pre"]), int(head["discard_post"])
+    if first + last >= n:
+        found = f"{first} and {last} of {n} discarded"
+        raise DataError(path, f"acquisition {number}", "samples that are kept", found)
+    kept = slice(first, n - last)
+    values = _samples(path, number, row["data"], coils, n)[:, kept]
+    times = np.arange(n)[kept] * float(head["sample_time_us"]) * 1e-6
+    return values, _points(path, number, row, encoding, free)[kept], times
 
 
 def _frames(head: np.ndarray) -> np.ndarray:

@@ -77,7 +77,7 @@ class Nufft(Fourier):
         fine = xp.zeros((*self._fine, channels), self.dtype)
         for here, there in self._quarters():
             xp.multiply(images[here], damping[here][..., None], out=fine[there])
-        fine = self._transformed(fine)
+        fine = xp.ascontiguousarray(self._transformed(fine))
         out = xp.empty((len(self.points), channels), self.dtype)
         self._launch("nufft_forward", xp, fine.view(self.real), out.view(self.real))
         return out
