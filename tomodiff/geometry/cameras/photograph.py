@@ -23,7 +23,7 @@ class Photograph:
 
     shape (rows, columns) in pixels; focal (x, y) and centre (x, y) in pixels, the middle of the first pixel being at
     (0.5, 0.5); distortion (k1, k2, p1, p2, k3) of Brown and Conrady as OpenCV has it; pose (3, 4): rotation and place
-    of the camera in the world, with x to the right of the image, y down and z into the scene.  ValueError for what is no
+    of the camera in the world, with x to the right of the image, y down and z ahead.  ValueError for what is no
     camera.
     """
 
