@@ -193,3 +193,16 @@ def test_a_known_field_undoes_the_blur(rng: np.random.Generator) -> None:
         image = solve(Cgls(), Gaussian(data) @ A, np.zeros((n, n), complex), 25).x
         found[name] = relative(image, body)
     assert found["off"] < 0.15 and found["on"] > 3 * found["off"], found
+
+
+def test_the_benchmark_runs(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("finufft", reason="finufft is not installed (the extra fourier)")
+    from workflows.benchmarks import nufft
+
+    monkeypatch.setenv("TOMODIFF_THREADS", "1")  # so that what main() sets is undone
+    assert nufft.main(["--quick", "--reps", "1", "--threads", "1"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == len(nufft.PROBLEMS)
+    for line in lines:
+        error = float(line.partition("own_error ")[2].split()[0])
+        assert error < 3e-5, line
