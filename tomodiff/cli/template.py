@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -99,25 +99,11 @@ def template(kind: str = "ct") -> str:
         if isinstance(model, type) and issubclass(model, BaseModel):
             lines += ["", f"{section}:"]
             if section == "reconstruction":
-                lines += [f"  # {name} has: {', '.join(own)}" for name, own in _methods(kind).items()]
+                lines += [f"  # {name} has: {', '.join(own)}" for name, own in getattr(model, "METHODS", {}).items()]
             lines += [_line(kind, f"{section}.{name}", inner, "  ") for name, inner in model.model_fields.items()]
         else:
             lines.append(_line(kind, section, field, ""))
     return "\n".join(lines) + "\n"
-
-
-def _methods(kind: str) -> Any:
-    """The settings that each method of a kind of job has."""
-    from tomodiff.recipes import settings
-    from tomodiff.recipes.cryoem import tomogram_settings
-    from tomodiff.recipes.mri import settings as mri_settings
-
-    known = {
-        "ct": settings.METHOD_DEFAULTS,
-        "cryoem-tomogram": tomogram_settings.METHOD_DEFAULTS,
-        "mri-reconstruct": mri_settings.METHOD_DEFAULTS,
-    }
-    return known.get(kind, {})
 
 
 def _example(kind: str, name: str, default: object) -> str | None:

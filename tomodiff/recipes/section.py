@@ -47,6 +47,38 @@ class Section(BaseModel):
         return checked
 
 
+class MethodSection(Section):
+    """A group of settings with a `method`, some of which only some methods have: those of the chosen one that are not
+    given get its defaults, those of others are refused."""
+
+    METHODS: ClassVar[Mapping[str, Mapping[str, Any]]] = MappingProxyType({})
+    """Method -> the settings that it has beside the common ones, with their defaults."""
+
+    @classmethod
+    def _method_of(cls, given: dict[str, Any]) -> str:
+        method = given.get("method", cls.model_fields["method"].default)
+        return method if isinstance(method, str) else ""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _own_defaults(cls, given: Any) -> Any:
+        if not isinstance(given, dict):
+            return given
+        defaults = cls.METHODS.get(cls._method_of(given), {})
+        return {**given, **{name: value for name, value in defaults.items() if given.get(name) is None}}
+
+    @classmethod
+    def conflicts(cls, given: dict[str, Any]) -> Iterator[tuple[str, str]]:
+        method = cls._method_of(given)
+        own = cls.METHODS.get(method)
+        if own is None:
+            return
+        has = f" (it has {', '.join(own)})" if own else ""
+        for name in sorted({name for table in cls.METHODS.values() for name in table} - set(own)):
+            if given.get(name) is not None:
+                yield name, f"method {method} has none{has}; remove it or set it to null"
+
+
 class Job(Section):
     """The settings of a whole job: its kind, what goes in, where the result goes, the seed of all random numbers."""
 

@@ -12,11 +12,11 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, ClassVar, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from tomodiff.recipes import fields
 from tomodiff.recipes.fields import as_slice
-from tomodiff.recipes.section import Job, Section
+from tomodiff.recipes.section import Job, MethodSection, Section
 from tomodiff.recipes.settings_prepare import Prepare
 
 METHOD_DEFAULTS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
@@ -122,8 +122,10 @@ class Input(Section):
         return {"rows": as_slice(self.rows), "views": as_slice(self.views), "bin": self.bin}
 
 
-class Reconstruction(Section):
+class Reconstruction(MethodSection):
     """How the volume is found."""
+
+    METHODS = METHOD_DEFAULTS
 
     method: fields.Method = Field(
         default="auto",
@@ -178,27 +180,12 @@ class Reconstruction(Section):
         default=None, description="most memory to take; what needs more goes through the disk (default: what is free)"
     )
 
-    @model_validator(mode="before")
-    @classmethod
-    def _fill_in_for_method(cls, given: Any) -> Any:
-        """Give the method's own settings their defaults, before they are checked."""
-        if not isinstance(given, dict):
-            return given
-        defaults = METHOD_DEFAULTS.get(given.get("method", "auto"), {})
-        unset = {name: value for name, value in defaults.items() if given.get(name) is None}
-        return {**given, **unset}
-
     @classmethod
     def conflicts(cls, given: dict[str, Any]) -> Iterator[tuple[str, str]]:
-        method = given.get("method", "auto")
+        method = cls._method_of(given)
         if given.get("start") is not None and method in ("auto", "fbp", "fdk", "gridding"):
             yield "start", f"method {method} does not iterate; remove it or choose an iterative method"
-        own = METHOD_DEFAULTS.get(method) if isinstance(method, str) else None
-        if own is None:
-            return
-        for name in sorted({name for table in METHOD_DEFAULTS.values() for name in table} - set(own)):
-            if given.get(name) is not None:
-                yield name, f"method {method} has none (it has {', '.join(own)}); remove it or set it to null"
+        yield from super().conflicts(given)
 
     @property
     def window(self) -> str:

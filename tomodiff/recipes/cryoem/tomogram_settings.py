@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -11,25 +11,18 @@ from pydantic import Field
 from tomodiff.recipes import fields
 from tomodiff.recipes.cryoem.setting_kinds import Angstrom, Kilovolts, Views
 from tomodiff.recipes.cryoem.settings import MapOutput
-from tomodiff.recipes.section import Job, Section
+from tomodiff.recipes.section import Job, MethodSection, Section
 
 ITERATIVE = ("sirt", "cgls", "fista-tv")
 METHOD_DEFAULTS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
     {
-        "wbp": {"weighting": "ramp", "filter": "ram-lak"},
+        "wbp": {"weighting": "ramp", "filter": "ram-lak", "sirt_filter": None},
         "sirt": {"iterations": 50, "relaxation": 1.0, "non_negative": False},
         "cgls": {"iterations": 15},
         "fista-tv": {"iterations": 50, "tv_weight": "auto", "non_negative": False},
     }
 )
 """The settings that each method has beside the common ones, with their defaults."""
-ONLY = MappingProxyType(
-    {
-        "weighting": ("wbp",), "filter": ("wbp",), "sirt_filter": ("wbp",), "iterations": ITERATIVE,
-        "relaxation": ("sirt",), "tv_weight": ("fista-tv",), "non_negative": ("sirt", "fista-tv"),
-    }
-)  # fmt: skip
-"""Settings that only some methods have."""
 
 
 class TiltInput(Section):
@@ -45,8 +38,10 @@ class TiltInput(Section):
     bin: fields.Count = Field(default=1, description="average squares of n x n pixels")
 
 
-class TiltReconstruction(Section):
+class TiltReconstruction(MethodSection):
     """How the tomogram is found."""
+
+    METHODS = METHOD_DEFAULTS
 
     method: Literal["wbp", "sirt", "cgls", "fista-tv"] = Field(
         default="wbp", description="wbp (weighted back-projection), sirt, cgls or fista-tv"
@@ -71,19 +66,6 @@ class TiltReconstruction(Section):
     non_negative: fields.Switch | None = Field(default=None, description="no density below zero (sirt, fista-tv)")
     dtype: Literal["float32", "float64"] = Field(default="float32", description="precision of the computation")
     device: Literal["cpu", "cuda"] = Field(default="cpu", description="cpu, or cuda for an NVIDIA GPU")
-
-    @classmethod
-    def conflicts(cls, given: dict[str, Any]) -> Iterator[tuple[str, str]]:
-        method = given.get("method", "wbp")
-        for name, methods in ONLY.items():
-            if given.get(name) is not None and method in METHOD_DEFAULTS and method not in methods:
-                yield name, f"method {method} has none; remove it or set it to null"
-
-    def model_post_init(self, context: Any) -> None:
-        """Give the method's own settings their defaults."""
-        for name, value in METHOD_DEFAULTS[self.method].items():
-            if getattr(self, name) is None:
-                object.__setattr__(self, name, value)
 
 
 class TomogramSettings(Job):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Any, ClassVar, Literal
@@ -10,7 +10,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field
 
 from tomodiff.recipes import fields
-from tomodiff.recipes.section import Job, Section
+from tomodiff.recipes.section import Job, MethodSection, Section
 from tomodiff.recipes.settings import Output
 
 METHOD_DEFAULTS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
@@ -44,8 +44,10 @@ class KSpaceInput(Section):
     )
 
 
-class MriReconstruction(Section):
+class MriReconstruction(MethodSection):
     """How the image is found."""
+
+    METHODS = METHOD_DEFAULTS
 
     method: Literal["gridding", "cg-sense", "l1-wavelet", "tv", "low-rank"] = Field(
         default="cg-sense", description="gridding, cg-sense, l1-wavelet, tv, or low-rank (series)"
@@ -57,19 +59,6 @@ class MriReconstruction(Section):
     wavelet: fields.Text | None = Field(default=None, description="an orthogonal wavelet of PyWavelets (l1-wavelet)")
     accuracy: Accuracy = Field(default=1e-5, description="of the non-uniform Fourier transform")
     device: Literal["cpu", "cuda"] = Field(default="cpu", description="cpu, or cuda for an NVIDIA GPU")
-
-    @classmethod
-    def conflicts(cls, given: dict[str, Any]) -> Iterator[tuple[str, str]]:
-        method = given.get("method", "cg-sense")
-        for name in ("iterations", "damping", "weight", "wavelet"):
-            if given.get(name) is not None and method in METHOD_DEFAULTS and name not in METHOD_DEFAULTS[method]:
-                yield name, f"method {method} has none; remove it or set it to null"
-
-    def model_post_init(self, context: Any) -> None:
-        """Give the method's own settings their defaults."""
-        for name, value in METHOD_DEFAULTS[self.method].items():
-            if getattr(self, name) is None:
-                object.__setattr__(self, name, value)
 
 
 class ImageOutput(Output):
