@@ -16,7 +16,7 @@ import numpy as np
 
 from tomodiff import kernels
 from tomodiff.analytic.fbp import fbp, fdk
-from tomodiff.array import namespace, tmap, to_numpy
+from tomodiff.array import tmap, to_numpy
 from tomodiff.core import random_element
 from tomodiff.geometry import ConeBeam, FanBeam, Grid, Helix, Laminography, ParallelBeam, Scan, Vectors
 from tomodiff.kernels import signatures
@@ -26,6 +26,7 @@ from tomodiff.projectors.emission import EmissionRays
 from tomodiff.projectors.fourier_slice import FourierSlice
 from tomodiff.projectors.gaussians import GaussianProjection
 from tomodiff.projectors.mri.nufft import Nufft
+from tomodiff.projectors.radiance import ACTIVATIONS, RadianceField
 from tomodiff.projectors.records import NAMES
 from tomodiff.projectors.terrain.camera_image import CameraImage
 from tomodiff.projectors.terrain.photometry import MODELS, Photometry
@@ -307,18 +308,9 @@ def deformed(precision: str, rng: np.random.Generator, xp: ModuleType) -> Result
     value, jacobian = A.linearize(x)
     yield "warp", value
     yield "warp push", jacobian.forward(x | {"displacement": xp.ones_like(x["displacement"])})
-    yield from ((f"warp pull {name}", g) for name, g in jacobian.adjoint(value).items())
-    yield "warp adjoint atomic", adjoint_by("warp_adjoint_atomic", A, x, value)
-
-
-def adjoint_by(name: str, A: Warp, x: Any, g: Any) -> Any:
-    """The transpose of a warp by the kernel for GPUs."""
-    xp, (nz, ny, nx) = namespace(g), A.grid.shape
-    total = xp.zeros(A.grid.shape, A.dtype)
-    for place, values in zip(x["displacement"], g, strict=True):
-        across = -(-nx // kernels.lanes(xp))
-        kernels.kernel(name, xp, A.dtype)((across, ny, nz), (1,), (total, place, values, nz, ny, nx, *A.scale))
-    return total
+    for walk in ("atomic", "planes") if xp is np else ("atomic",):
+        kernels.PREFERRED["warp_adjoint", xp is np] = f"warp_adjoint_{walk}"
+        yield from ((f"warp pull {walk} {name}", g) for name, g in jacobian.adjoint(value).items())
 
 
 def spectra(precision: str, rng: np.random.Generator, xp: ModuleType) -> Results:
@@ -336,22 +328,28 @@ def spectra(precision: str, rng: np.random.Generator, xp: ModuleType) -> Results
 
 
 def glowing(precision: str, rng: np.random.Generator, xp: ModuleType) -> Results:
-    """Rays through, beside, along an axis, from within, and of no direction; with and without absorption."""
+    """Rays through, beside, along an axis, from within, of no direction: emission with and without absorption, and
+    radiance fields of all degrees."""
     grid = Grid((4, 5, 6), (0.9, 1.0, 1.2))
     origins, directions = rng.normal(size=(LANES + 5, 3)), rng.normal(size=(LANES + 5, 3))
     origins[:40] *= 9
     directions[:30], directions[40], directions[41:43] = -origins[:30], 0, (0, 0, 1)
     directions /= np.maximum(np.linalg.norm(directions, axis=1, keepdims=True), 1e-9)
-    for absorbing in (True, False):
-        A = EmissionRays(grid, len(origins), 2, absorbing, dtype=precision)
+    n = len(origins)
+    kinds: list[tuple[str, Any]] = [(f"emission {on}", EmissionRays(grid, n, 2, on, dtype=precision)) for on in (0, 1)]
+    mask = xp.asarray(rng.integers(0, 2, grid.shape))
+    kinds += [
+        (f"radiance {d}", RadianceField(grid, n, d, ACTIVATIONS[d], None, 1e-2, mask, precision)) for d in range(3)
+    ]
+    for name, A in kinds:
         given = random_element(A.domain, rng, nonnegative=True) | {"origins": origins, "directions": directions}
-        x = {name: xp.asarray(a.astype(precision)) for name, a in given.items()}
+        x = {key: xp.asarray(a.astype(precision)) for key, a in given.items()}
         image, jacobian = A.linearize(x)
-        yield f"emission {absorbing}", image
-        yield f"emission {absorbing} push", jacobian.forward(x)
+        yield name, image
+        yield f"{name} push", jacobian.forward(x)
         for walk in ("atomic", "copies") if xp is np else ("atomic",):
-            kernels.PREFERRED["emission_pull", xp is np] = f"emission_pull_{walk}"
-            yield from ((f"emission {absorbing} {walk} {name}", g) for name, g in jacobian.adjoint(image).items())
+            kernels.PREFERRED[f"{name.split()[0]}_pull", xp is np] = f"{name.split()[0]}_pull_{walk}"
+            yield from ((f"{name} {walk} {key}", g) for key, g in jacobian.adjoint(image).items())
 
 
 def run_all(precision: str, xp: ModuleType = np) -> dict[str, np.ndarray]:
@@ -381,7 +379,7 @@ def run_all(precision: str, xp: ModuleType = np) -> dict[str, np.ndarray]:
         kernels.UPRIGHT_CONE.update(cones)
     missed = set(signatures(precision)) - launched
     if xp is not np:  # slabs of slices are for few threads: a GPU adds atomically, and never launches them
-        of_cpus = ("slice", "warp", "nufft", "emission")
+        of_cpus = ("slice", "warp", "nufft", "emission", "radiance")
         missed -= {name for name in missed if name.startswith(of_cpus) and name.endswith(("_planes", "_copies"))}
     assert not missed, f"no problem of {__file__} launches {sorted(missed)}"
     return results

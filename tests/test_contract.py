@@ -38,6 +38,7 @@ from tomodiff.projectors.mri.off_resonance import OffResonance
 from tomodiff.projectors.mri.sense import Sense, SenseModel
 from tomodiff.projectors.mri.series import Series
 from tomodiff.projectors.polychromatic import Fractions, Polychromatic
+from tomodiff.projectors.radiance import RadianceField
 from tomodiff.projectors.response import Response
 from tomodiff.projectors.spectrum import Spectrum
 from tomodiff.projectors.terrain.images import TerrainImages
@@ -156,6 +157,11 @@ def _glowing(A: Any, rng: np.random.Generator) -> Element:
     return _like(volumes | {"origins": origins, "directions": directions, "background": rng.random(A.range.shape)}, A)
 
 
+def _coloured(A: Any, rng: np.random.Generator) -> Element:
+    origins, directions = around(A.range.shape[0], rng)
+    return _like(random_element(A.domain, rng) | {"origins": origins, "directions": directions}, A)
+
+
 def _emission_projection(dtype: str) -> EmissionProjection:
     A = EmissionRays(GRID, 5, 2, dtype=dtype)
     known = _glowing(A, np.random.default_rng(7)) | {"background": np.zeros((2, 5), dtype)}
@@ -197,6 +203,9 @@ EXAMPLES: dict[str, Example] = {
     "Response": Example(lambda t: Response((4, 3, 5), {"gain": (1, 3, 5)}, {"offset": (4, 1, 1)}, t)),
     "EmissionRays": Example(
         lambda t: EmissionRays(GRID, 5, 2, dtype=t), _glowing, "where rays cross planes of voxels: test_emission.py"
+    ),
+    "RadianceField": Example(
+        lambda t: RadianceField(GRID, 5, 1, dtype=t), _coloured, "where rays cross planes of voxels: test_radiance.py"
     ),
     "EmissionProjection": Example(lambda t: _emission_projection(t)),
     "Nufft": Example(lambda t: Nufft((6, 5), POINTS, (2,), 1e-3, complex_of(t))),

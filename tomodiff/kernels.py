@@ -286,10 +286,14 @@ PREFERRED = {
     ("ray_adjoint", False): "xray_ray_adjoint_atomic",  # ten times as fast as gathering on an H100
     ("curved_adjoint", True): "xray_ray_adjoint_planes",
     ("curved_adjoint", False): "xray_ray_adjoint_atomic",
+    ("warp_adjoint", True): "warp_adjoint_planes",
+    ("warp_adjoint", False): "warp_adjoint_atomic",
     ("nufft_adjoint", True): "nufft_adjoint_planes",
     ("nufft_adjoint", False): "nufft_adjoint_atomic",
     ("emission_pull", True): "emission_pull_copies",
     ("emission_pull", False): "emission_pull_atomic",
+    ("radiance_pull", True): "radiance_pull_copies",
+    ("radiance_pull", False): "radiance_pull_atomic",
     ("footprint_adjoint", True): "xray_footprint_adjoint_planes",
     ("footprint_adjoint", False): "xray_footprint_adjoint_atomic",
 }

@@ -11,10 +11,7 @@ from tomodiff.core import Linear, LinearOperator, Operator, Space, check_element
 from tomodiff.core.operators import into
 from tomodiff.geometry import Grid
 from tomodiff.kernels import host_threads, kernel, lanes, preferred
-
-_GPU_BLOCK = 128
-OVER_VOXEL = 0.5
-"""The default step, in parts of the smallest spacing."""
+from tomodiff.projectors.march import GPU_BLOCK, in_voxels, in_world, step_of
 
 
 class EmissionRays(Operator):
@@ -43,9 +40,7 @@ class EmissionRays(Operator):
         dtype: str = "float32",
     ) -> None:
         self.grid, self.absorbing, self.dtype = grid, absorbing, dtype
-        self.step = OVER_VOXEL * min(grid.spacing) if step is None else float(step)
-        if not (np.isfinite(self.step) and self.step > 0):
-            raise ValueError(f"EmissionRays: step: expected a length above 0, got {step}")
+        self.step = step_of(grid, step, "EmissionRays")
         self.domain = {
             "emission": Space((bands, *grid.shape), dtype),
             **({"absorption": Space(grid.shape, dtype)} if absorbing else {}),
@@ -61,12 +56,12 @@ class EmissionRays(Operator):
     def linearize(self, x: Element) -> tuple[Array, LinearOperator]:
         x = self._checked(x)
         xp, image = namespace(x["emission"]), self._rendered(x)[0]
-        rays = self._in_voxels(x)
+        rays = self._rays(x)
 
         def push(d: Element) -> Array:
             d = self._checked(d)
             made = xp.empty(self.range.shape, self.dtype)
-            moved = self._in_voxels(d, points=False)
+            moved = in_voxels(self.grid, d["origins"], d["directions"], points=False)
             absorption, d_absorption = x.get("absorption"), d.get("absorption")
             for band, out in enumerate(made):
                 still = (x["emission"][band], absorption, *rays, x["background"][band])
@@ -91,18 +86,12 @@ class EmissionRays(Operator):
         check_element(self.domain, x, "EmissionRays: x")
         return {name: namespace(a).ascontiguousarray(a) for name, a in x.items()}
 
-    def _in_voxels(self, x: Element, points: bool = True) -> tuple[Array, Array]:
-        """Origins and directions (z, y, x) in voxels; points=False: changes of them."""
-        xp, affine = namespace(x["origins"]), self.grid.index_from_world
-        turn = xp.asarray(affine[::-1, :3].T, self.dtype)
-        origins = x["origins"] @ turn
-        if points:
-            origins = origins + xp.asarray(affine[::-1, 3], self.dtype)
-        return xp.ascontiguousarray(origins), xp.ascontiguousarray(x["directions"] @ turn)
+    def _rays(self, x: Element) -> tuple[Array, Array]:
+        return in_voxels(self.grid, x["origins"], x["directions"])
 
     def _rendered(self, x: Element) -> tuple[Array, Array]:
         """The image, and how much of the background comes through (ray)."""
-        xp, rays = namespace(x["emission"]), self._in_voxels(x)
+        xp, rays = namespace(x["emission"]), self._rays(x)
         image, left = xp.empty(self.range.shape, self.dtype), xp.empty(self.range.shape[1:], self.dtype)
         for band, out in enumerate(image):
             still = (x["emission"][band], x.get("absorption"), *rays, x["background"][band])
@@ -114,7 +103,6 @@ class EmissionRays(Operator):
         made = {name: xp.zeros(space.shape, self.dtype) for name, space in self.domain.items()}
         name = preferred("emission_pull", xp)
         copies, absorption = host_threads() if name.endswith("copies") else 1, x.get("absorption")
-        turn = xp.asarray(self.grid.index_from_world[::-1, :3], self.dtype)
         for band in range(self.range.shape[0]):
             emitted = xp.zeros((copies, *self.grid.shape), self.dtype)
             absorbed = None if absorption is None else xp.zeros((copies, *self.grid.shape), self.dtype)
@@ -125,8 +113,8 @@ class EmissionRays(Operator):
             if absorbed is not None:
                 made["absorption"] += absorbed.sum(axis=0)
             if moving:
-                made["origins"] += own[0] @ turn
-                made["directions"] += own[1] @ turn
+                made["origins"] += in_world(self.grid, own[0])
+                made["directions"] += in_world(self.grid, own[1])
         return made
 
     def _launch(self, name: str, xp: Any, *arrays: Array | None) -> None:
@@ -136,7 +124,7 @@ class EmissionRays(Operator):
             copies = host_threads()
             kernel(name, xp, self.dtype)((copies,), (1,), (*arrays, *sizes, copies))
             return
-        block = 1 if xp is np else _GPU_BLOCK
+        block = 1 if xp is np else GPU_BLOCK
         share = block * (1 if name == "emission_pull_atomic" else lanes(xp))
         kernel(name, xp, self.dtype)((-(-rays // share),), (block,), (*arrays, *sizes))
 
@@ -161,5 +149,5 @@ class EmissionProjection(LinearOperator):
     def _pull(self, x: Element, y: Array) -> Array:
         x = self.rays._checked(x)
         dark = namespace(y).zeros(self.range.shape, self.range.dtype)  # the gradient in the absorption is not looked at
-        made: Array = self.rays._pulled(x, self.rays._in_voxels(x), dark, y, moving=False)["emission"]
+        made: Array = self.rays._pulled(x, self.rays._rays(x), dark, y, moving=False)["emission"]
         return made

@@ -10,7 +10,7 @@ from tomodiff.array import Array, Element, namespace
 from tomodiff.core import Linear, LinearOperator, Operator, Space, check_element
 from tomodiff.core.operators import into
 from tomodiff.geometry import Grid
-from tomodiff.kernels import host_threads, kernel, lanes
+from tomodiff.kernels import host_threads, kernel, lanes, preferred
 
 BLOCKS_PER_THREAD = 4
 """Shares that each CPU thread gets of the transpose, so that none waits long for another."""
@@ -81,7 +81,7 @@ class Warp(Operator):
         total = xp.zeros(self.grid.shape, self.dtype)
         places, g = xp.ascontiguousarray(places), xp.ascontiguousarray(g)
         for place, values in zip(places, g, strict=True):
-            if lanes(xp) == 1:
+            if preferred("warp_adjoint", xp) == "warp_adjoint_atomic":
                 self._launch("warp_adjoint_atomic", total, place, values)
                 continue
             furthest = float(np.abs(np.nan_to_num(place[0], posinf=0, neginf=0)).max()) * self.scale[0]

@@ -1,0 +1,36 @@
+"""What renderers along rays share: rays in voxels, and the step between samples."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tomodiff.array import Array, namespace
+from tomodiff.geometry import Grid
+
+OVER_VOXEL = 0.5
+"""The default step, in parts of the smallest spacing."""
+GPU_BLOCK = 128
+
+
+def step_of(grid: Grid, step: float | None, name: str) -> float:
+    """The distance of samples.  ValueError where it is none."""
+    made = OVER_VOXEL * min(grid.spacing) if step is None else float(step)
+    if not (np.isfinite(made) and made > 0):
+        raise ValueError(f"{name}: step: expected a length above 0, got {step}")
+    return made
+
+
+def in_voxels(grid: Grid, origins: Array, directions: Array, points: bool = True) -> tuple[Array, Array]:
+    """Origins and directions (ray, z y x) in voxels, from (ray, x y z) in the world; points=False: changes of them."""
+    xp, affine, dtype = namespace(origins), grid.index_from_world, origins.dtype
+    turn = xp.asarray(affine[::-1, :3].T, dtype)
+    moved = origins @ turn
+    if points:
+        moved = moved + xp.asarray(affine[::-1, 3], dtype)
+    return xp.ascontiguousarray(moved), xp.ascontiguousarray(directions @ turn)
+
+
+def in_world(grid: Grid, gradient: Array) -> Array:
+    """The gradient in an origin or a direction of the world, from that in voxels."""
+    xp = namespace(gradient)
+    return gradient @ xp.asarray(grid.index_from_world[::-1, :3], gradient.dtype)

@@ -1,0 +1,158 @@
+"""Radiance fields: what photographs see of a volume that absorbs, and shines differently in each direction."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from tomodiff.array import Array, Element, namespace
+from tomodiff.core import Linear, LinearOperator, Operator, Space, check_element
+from tomodiff.geometry import Grid
+from tomodiff.kernels import host_threads, kernel, lanes, preferred
+from tomodiff.projectors.march import GPU_BLOCK, in_voxels, in_world, step_of
+
+ACTIVATIONS = ("relu", "softplus", "exp")
+"""What makes a density of a number, after interpolation."""
+STOP = 1e-4
+"""Share of the background below which a ray ends; what is left goes to the background."""
+
+
+class RadianceField(Operator):
+    """{"field" (z, y, x, 1 + 3 K), "origins" (ray, 3), "directions" (ray, 3), "background" (ray, 3)} -> colours
+    (ray, 3).
+
+    A voxel holds what its density is made of (per length of the grid's unit, by `activation`), and K = 1, 4 or 9
+    coefficients of spherical harmonics for red, then green, then blue: the colour is max(0, 1/2 + sum of Y_k(direction)
+    B_k).  degree: 0, 1 or 2.  Rays as for `EmissionRays`.  occupied (z, y, x): cells all of whose corners are 0 are not
+    marched through.  stop: see `STOP`; 0 never ends a ray.
+
+    Differentiable in all inputs, with kinks where colours or densities reach zero and samples cross planes of voxels.
+    """
+
+    linear_in = frozenset({"background"})
+
+    def __init__(
+        self,
+        grid: Grid,
+        rays: int,
+        degree: int = 1,
+        activation: str = "softplus",
+        step: float | None = None,
+        stop: float = STOP,
+        occupied: Array | None = None,
+        dtype: str = "float32",
+    ) -> None:
+        if degree not in (0, 1, 2):
+            raise ValueError(f"RadianceField: degree: expected 0, 1 or 2, got {degree}")
+        if activation not in ACTIVATIONS:
+            raise ValueError(f"RadianceField: activation: expected one of {', '.join(ACTIVATIONS)}, got {activation!r}")
+        if occupied is not None and tuple(occupied.shape) != grid.shape:
+            raise ValueError(f"RadianceField: occupied: expected shape {grid.shape}, got {tuple(occupied.shape)}")
+        self.grid, self.terms, self.dtype, self.stop = grid, (degree + 1) ** 2, dtype, float(stop)
+        self.activation, self.step = activation, step_of(grid, step, "RadianceField")
+        self.occupied = None if occupied is None else namespace(occupied).ascontiguousarray(occupied, dtype=np.int32)
+        self.domain = {
+            "field": Space((*grid.shape, 1 + 3 * self.terms), dtype),
+            "origins": Space((rays, 3), dtype),
+            "directions": Space((rays, 3), dtype),
+            "background": Space((rays, 3), dtype),
+        }
+        self.range = Space((rays, 3), dtype)
+
+    def __call__(self, x: Element) -> Array:
+        return self.seen(x)[0]
+
+    def seen(self, x: Element) -> tuple[Array, Array]:
+        """Colours (ray, 3), and how much of the background comes through (ray): 1 - opacity."""
+        x = self._checked(x)
+        xp = namespace(x["field"])
+        image, left = xp.empty(self.range.shape, self.dtype), xp.empty(self.range.shape[:1], self.dtype)
+        self._launch("radiance_forward", xp, *self._still(x), x["background"], image, left)
+        return image, left
+
+    def linearize(self, x: Element) -> tuple[Array, LinearOperator]:
+        x = self._checked(x)
+        xp, image = namespace(x["field"]), self.seen(x)[0]
+        slopes = harmonics(x["directions"], self.terms)[1]
+
+        def push(d: Element) -> Array:
+            d, made = self._checked(d), xp.empty(self.range.shape, self.dtype)
+            moved = in_voxels(self.grid, d["origins"], d["directions"], points=False)
+            d_basis = xp.ascontiguousarray(xp.einsum("nka,na->nk", slopes, d["directions"]))
+            change = (d["field"], d_basis, *moved, d["background"])
+            self._launch("radiance_push", xp, *self._still(x), x["background"], *change, made)
+            return made
+
+        def pull(g: Array) -> Element:
+            return self._pulled(x, image, g, moving=True)
+
+        return image, Linear(self.domain, self.range, push, pull, "Jacobian of RadianceField")
+
+    def field_gradient(self, x: Element, data: Array) -> tuple[float, Array]:
+        """1/2 |colours - data|^2 and its gradient in the field alone, which leaves out what moving rays would cost."""
+        x = self._checked(x)
+        image = self.seen(x)[0]
+        residual = image - data
+        value = 0.5 * float((residual.astype("float64") ** 2).sum())
+        return value, self._pulled(x, image, residual, moving=False)["field"]
+
+    def _checked(self, x: Element) -> dict[str, Array]:
+        check_element(self.domain, x, "RadianceField: x")
+        return {name: namespace(a).ascontiguousarray(a) for name, a in x.items()}
+
+    def _still(self, x: Element) -> tuple[Any, ...]:
+        """Field, mask, basis and rays, as all kernels take them."""
+        xp = namespace(x["field"])
+        occupied = None if self.occupied is None else xp.asarray(self.occupied)
+        basis = xp.ascontiguousarray(harmonics(x["directions"], self.terms)[0])
+        return x["field"], occupied, basis, *in_voxels(self.grid, x["origins"], x["directions"])
+
+    def _pulled(self, x: Element, image: Array, g: Array, moving: bool) -> dict[str, Array]:
+        xp, rays = namespace(g), self.range.shape[0]
+        name = preferred("radiance_pull", xp)
+        copies = host_threads() if name.endswith("copies") else 1
+        field = xp.zeros((copies, *self.domain["field"].shape), self.dtype)
+        own = [xp.empty((rays, n), self.dtype) if moving else None for n in (self.terms, 3, 3)]
+        background = xp.empty(self.range.shape, self.dtype)
+        self._launch(name, xp, *self._still(x), image, xp.ascontiguousarray(g), field, *own, background)
+        made = {"field": field[0] if copies == 1 else field.sum(axis=0), "background": background}
+        if moving:
+            basis, origins, directions = own
+            slopes = harmonics(x["directions"], self.terms)[1]
+            made["origins"] = in_world(self.grid, origins)
+            made["directions"] = in_world(self.grid, directions) + xp.einsum("nka,nk->na", slopes, basis)
+        return made
+
+    def _launch(self, name: str, xp: Any, *arrays: Array | None) -> None:
+        rays = self.range.shape[0]
+        sizes = (rays, *self.grid.shape, self.terms, self.step, ACTIVATIONS.index(self.activation), self.stop)
+        if name == "radiance_pull_copies":
+            copies = host_threads()
+            kernel(name, xp, self.dtype)((copies,), (1,), (*arrays, *sizes, copies))
+            return
+        block = 1 if xp is np else GPU_BLOCK
+        share = block * (1 if name == "radiance_pull_atomic" else lanes(xp))
+        kernel(name, xp, self.dtype)((-(-rays // share),), (block,), (*arrays, *sizes))
+
+
+def harmonics(directions: Array, terms: int) -> tuple[Array, Array]:
+    """Real spherical harmonics (ray, term) at directions (ray, 3), and their slopes (ray, term, 3), as polynomials: of
+    degree 0, 1 and 2 with the signs of Condon and Shortley, in the order of m (Sloan 2008, Stupid Spherical Harmonics
+    Tricks)."""
+    xp, dtype = namespace(directions), directions.dtype
+    x, y, z = directions.T
+    zero, one = xp.zeros_like(x), xp.ones_like(x)
+    a, b, c, d = (float(np.sqrt(n / np.pi)) / 2 for n in (1.0, 3.0, 15.0, 5.0 / 4))
+    values, slopes = [a * one], [(zero, zero, zero)]
+    if terms > 1:
+        values += [-b * y, b * z, -b * x]
+        slopes += [(zero, -b * one, zero), (zero, zero, b * one), (-b * one, zero, zero)]
+    if terms > 4:
+        values += [c * x * y, -c * y * z, d * (2 * z * z - x * x - y * y), -c * x * z, c / 2 * (x * x - y * y)]
+        slopes += [
+            (c * y, c * x, zero), (zero, -c * z, -c * y), (-2 * d * x, -2 * d * y, 4 * d * z), (-c * z, zero, -c * x),
+            (c * x, -c * y, zero),
+        ]  # fmt: skip
+    gradient = xp.stack([xp.stack(row, axis=-1) for row in slopes], axis=1)
+    return xp.stack(values, axis=1).astype(dtype), gradient.astype(dtype)
