@@ -310,7 +310,7 @@ def deformed(precision: str, rng: np.random.Generator, xp: ModuleType) -> Result
     yield "warp push", jacobian.forward(x | {"displacement": xp.ones_like(x["displacement"])})
     for walk in ("atomic", "planes") if xp is np else ("atomic",):
         kernels.PREFERRED["warp_adjoint", xp is np] = f"warp_adjoint_{walk}"
-        yield from ((f"warp pull {walk} {name}", g) for name, g in jacobian.adjoint(value).items())
+        yield from ((f"warp pull {name} {walk}", g) for name, g in jacobian.adjoint(value).items())
 
 
 def spectra(precision: str, rng: np.random.Generator, xp: ModuleType) -> Results:
@@ -349,7 +349,7 @@ def glowing(precision: str, rng: np.random.Generator, xp: ModuleType) -> Results
         yield f"{name} push", jacobian.forward(x)
         for walk in ("atomic", "copies") if xp is np else ("atomic",):
             kernels.PREFERRED[f"{name.split()[0]}_pull", xp is np] = f"{name.split()[0]}_pull_{walk}"
-            yield from ((f"{name} {walk} {key}", g) for key, g in jacobian.adjoint(image).items())
+            yield from ((f"{name} {key} {walk}", g) for key, g in jacobian.adjoint(image).items())
 
 
 def run_all(precision: str, xp: ModuleType = np) -> dict[str, np.ndarray]:

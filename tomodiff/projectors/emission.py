@@ -10,8 +10,8 @@ from tomodiff.array import Array, Element, namespace
 from tomodiff.core import Linear, LinearOperator, Operator, Space, check_element
 from tomodiff.core.operators import into
 from tomodiff.geometry import Grid
-from tomodiff.kernels import host_threads, kernel, lanes, preferred
-from tomodiff.projectors.march import GPU_BLOCK, in_voxels, in_world, step_of
+from tomodiff.kernels import kernel, lanes, preferred
+from tomodiff.projectors.march import COPIES, GPU_BLOCK, in_voxels, in_world, step_of
 
 
 class EmissionRays(Operator):
@@ -102,7 +102,7 @@ class EmissionRays(Operator):
         xp = namespace(g)
         made = {name: xp.zeros(space.shape, self.dtype) for name, space in self.domain.items()}
         name = preferred("emission_pull", xp)
-        copies, absorption = host_threads() if name.endswith("copies") else 1, x.get("absorption")
+        copies, absorption = COPIES if name.endswith("copies") else 1, x.get("absorption")
         for band in range(self.range.shape[0]):
             emitted = xp.zeros((copies, *self.grid.shape), self.dtype)
             absorbed = None if absorption is None else xp.zeros((copies, *self.grid.shape), self.dtype)
@@ -121,8 +121,7 @@ class EmissionRays(Operator):
         rays = self.range.shape[1]
         sizes = (rays, *self.grid.shape, self.step)
         if name == "emission_pull_copies":
-            copies = host_threads()
-            kernel(name, xp, self.dtype)((copies,), (1,), (*arrays, *sizes, copies))
+            kernel(name, xp, self.dtype)((COPIES,), (1,), (*arrays, *sizes, COPIES))
             return
         block = 1 if xp is np else GPU_BLOCK
         share = block * (1 if name == "emission_pull_atomic" else lanes(xp))

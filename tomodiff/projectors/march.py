@@ -10,6 +10,9 @@ from tomodiff.geometry import Grid
 OVER_VOXEL = 0.5
 """The default step, in parts of the smallest spacing."""
 GPU_BLOCK = 128
+COPIES = 8
+"""Copies of a volume's gradient on a CPU, each of which one thread fills: as many whatever the threads, so that sums do
+not depend on their number."""
 
 
 def step_of(grid: Grid, step: float | None, name: str) -> float:

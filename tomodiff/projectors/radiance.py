@@ -9,8 +9,8 @@ import numpy as np
 from tomodiff.array import Array, Element, namespace
 from tomodiff.core import Linear, LinearOperator, Operator, Space, check_element
 from tomodiff.geometry import Grid
-from tomodiff.kernels import host_threads, kernel, lanes, preferred
-from tomodiff.projectors.march import GPU_BLOCK, in_voxels, in_world, step_of
+from tomodiff.kernels import kernel, lanes, preferred
+from tomodiff.projectors.march import COPIES, GPU_BLOCK, in_voxels, in_world, step_of
 
 ACTIVATIONS = ("relu", "softplus", "exp")
 """What makes a density of a number, after interpolation."""
@@ -111,7 +111,7 @@ class RadianceField(Operator):
     def _pulled(self, x: Element, image: Array, g: Array, moving: bool) -> dict[str, Array]:
         xp, rays = namespace(g), self.range.shape[0]
         name = preferred("radiance_pull", xp)
-        copies = host_threads() if name.endswith("copies") else 1
+        copies = COPIES if name.endswith("copies") else 1
         field = xp.zeros((copies, *self.domain["field"].shape), self.dtype)
         own = [xp.empty((rays, n), self.dtype) if moving else None for n in (self.terms, 3, 3)]
         background = xp.empty(self.range.shape, self.dtype)
@@ -128,8 +128,7 @@ class RadianceField(Operator):
         rays = self.range.shape[0]
         sizes = (rays, *self.grid.shape, self.terms, self.step, ACTIVATIONS.index(self.activation), self.stop)
         if name == "radiance_pull_copies":
-            copies = host_threads()
-            kernel(name, xp, self.dtype)((copies,), (1,), (*arrays, *sizes, copies))
+            kernel(name, xp, self.dtype)((COPIES,), (1,), (*arrays, *sizes, COPIES))
             return
         block = 1 if xp is np else GPU_BLOCK
         share = block * (1 if name == "radiance_pull_atomic" else lanes(xp))
