@@ -1,4 +1,4 @@
-"""What `tomodiff info` and `tomodiff check` say of k-space."""
+"""What `tomodiff info` says of k-space."""
 
 from __future__ import annotations
 

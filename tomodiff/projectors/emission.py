@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from tomodiff.array import Array, Element, namespace
 from tomodiff.core import Linear, LinearOperator, Operator, Space, check_element
 from tomodiff.core.operators import into
 from tomodiff.geometry import Grid
-from tomodiff.kernels import kernel, lanes, preferred
-from tomodiff.projectors.march import COPIES, GPU_BLOCK, in_voxels, in_world, step_of
+from tomodiff.kernels import preferred
+from tomodiff.projectors.march import COPIES, in_voxels, in_world, launch, step_of
 
 
 class EmissionRays(Operator):
@@ -51,12 +49,13 @@ class EmissionRays(Operator):
         self.range = Space((bands, rays), dtype)
 
     def __call__(self, x: Element) -> Array:
-        return self._rendered(self._checked(x))[0]
+        x = self._checked(x)
+        return self._rendered(x, self._rays(x))
 
     def linearize(self, x: Element) -> tuple[Array, LinearOperator]:
         x = self._checked(x)
-        xp, image = namespace(x["emission"]), self._rendered(x)[0]
-        rays = self._rays(x)
+        xp, rays = namespace(x["emission"]), self._rays(x)
+        image = self._rendered(x, rays)
 
         def push(d: Element) -> Array:
             d = self._checked(d)
@@ -89,14 +88,13 @@ class EmissionRays(Operator):
     def _rays(self, x: Element) -> tuple[Array, Array]:
         return in_voxels(self.grid, x["origins"], x["directions"])
 
-    def _rendered(self, x: Element) -> tuple[Array, Array]:
-        """The image, and how much of the background comes through (ray)."""
-        xp, rays = namespace(x["emission"]), self._rays(x)
+    def _rendered(self, x: Element, rays: tuple[Array, Array]) -> Array:
+        xp = namespace(x["emission"])
         image, left = xp.empty(self.range.shape, self.dtype), xp.empty(self.range.shape[1:], self.dtype)
         for band, out in enumerate(image):
             still = (x["emission"][band], x.get("absorption"), *rays, x["background"][band])
             self._launch("emission_forward", xp, *still, out, left)
-        return image, left
+        return image
 
     def _pulled(self, x: Element, rays: tuple[Array, Array], image: Array, g: Array, moving: bool) -> dict[str, Array]:
         xp = namespace(g)
@@ -119,13 +117,7 @@ class EmissionRays(Operator):
 
     def _launch(self, name: str, xp: Any, *arrays: Array | None) -> None:
         rays = self.range.shape[1]
-        sizes = (rays, *self.grid.shape, self.step)
-        if name == "emission_pull_copies":
-            kernel(name, xp, self.dtype)((COPIES,), (1,), (*arrays, *sizes, COPIES))
-            return
-        block = 1 if xp is np else GPU_BLOCK
-        share = block * (1 if name == "emission_pull_atomic" else lanes(xp))
-        kernel(name, xp, self.dtype)((-(-rays // share),), (block,), (*arrays, *sizes))
+        launch(name, xp, self.dtype, rays, *arrays, rays, *self.grid.shape, self.step)
 
 
 class EmissionProjection(LinearOperator):
@@ -142,11 +134,6 @@ class EmissionProjection(LinearOperator):
 
     def adjoint(self, y: Array, out: Array | None = None) -> Array:
         check_element(self.range, y, "EmissionProjection.adjoint: y")
-        x = {**self.values, "emission": namespace(y).zeros(self.domain.shape, self.domain.dtype)}
-        return into(out, self._pull(x, y))
-
-    def _pull(self, x: Element, y: Array) -> Array:
-        x = self.rays._checked(x)
+        x = self.rays._checked({**self.values, "emission": namespace(y).zeros(self.domain.shape, self.domain.dtype)})
         dark = namespace(y).zeros(self.range.shape, self.range.dtype)  # the gradient in the absorption is not looked at
-        made: Array = self.rays._pulled(x, self.rays._rays(x), dark, y, moving=False)["emission"]
-        return made
+        return into(out, self.rays._pulled(x, self.rays._rays(x), dark, y, moving=False)["emission"])

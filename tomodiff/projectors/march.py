@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from tomodiff.array import Array, namespace
 from tomodiff.geometry import Grid
+from tomodiff.kernels import kernel, lanes
 
 OVER_VOXEL = 0.5
 """The default step, in parts of the smallest spacing."""
@@ -13,6 +16,15 @@ GPU_BLOCK = 128
 COPIES = 8
 """Copies of a volume's gradient on a CPU, each of which one thread fills: as many whatever the threads, so that sums do
 not depend on their number."""
+
+
+def launch(name: str, xp: Any, dtype: str, rays: int, *arguments: Any) -> None:
+    """A kernel over rays: LANES of them to a thread, one where it adds atomically; or a thread for each of `COPIES`."""
+    if name.endswith("_copies"):
+        kernel(name, xp, dtype)((COPIES,), (1,), (*arguments, COPIES))
+        return
+    share = (1 if xp is np else GPU_BLOCK) * (1 if name.endswith("_atomic") else lanes(xp))
+    kernel(name, xp, dtype)((-(-rays // share),), (1 if xp is np else GPU_BLOCK,), arguments)
 
 
 def step_of(grid: Grid, step: float | None, name: str) -> float:

@@ -9,8 +9,8 @@ import numpy as np
 from tomodiff.array import Array, Element, namespace
 from tomodiff.core import Linear, LinearOperator, Operator, Space, check_element
 from tomodiff.geometry import Grid
-from tomodiff.kernels import kernel, lanes, preferred
-from tomodiff.projectors.march import COPIES, GPU_BLOCK, in_voxels, in_world, step_of
+from tomodiff.kernels import preferred
+from tomodiff.projectors.march import COPIES, in_voxels, in_world, launch, step_of
 
 ACTIVATIONS = ("relu", "softplus", "exp")
 """What makes a density of a number, after interpolation."""
@@ -66,73 +66,73 @@ class RadianceField(Operator):
     def seen(self, x: Element) -> tuple[Array, Array]:
         """Colours (ray, 3), and how much of the background comes through (ray): 1 - opacity."""
         x = self._checked(x)
-        xp = namespace(x["field"])
-        image, left = xp.empty(self.range.shape, self.dtype), xp.empty(self.range.shape[:1], self.dtype)
-        self._launch("radiance_forward", xp, *self._still(x), x["background"], image, left)
-        return image, left
+        return self._rendered(x, self._still(x)[0])
 
     def linearize(self, x: Element) -> tuple[Array, LinearOperator]:
         x = self._checked(x)
-        xp, image = namespace(x["field"]), self.seen(x)[0]
-        slopes = harmonics(x["directions"], self.terms)[1]
+        xp, (still, slopes) = namespace(x["field"]), self._still(x)
+        image = self._rendered(x, still)[0]
 
         def push(d: Element) -> Array:
             d, made = self._checked(d), xp.empty(self.range.shape, self.dtype)
             moved = in_voxels(self.grid, d["origins"], d["directions"], points=False)
             d_basis = xp.ascontiguousarray(xp.einsum("nka,na->nk", slopes, d["directions"]))
             change = (d["field"], d_basis, *moved, d["background"])
-            self._launch("radiance_push", xp, *self._still(x), x["background"], *change, made)
+            self._launch("radiance_push", xp, *still, x["background"], *change, made)
             return made
 
         def pull(g: Array) -> Element:
-            return self._pulled(x, image, g, moving=True)
+            return self._pulled(still, image, g, slopes)
 
         return image, Linear(self.domain, self.range, push, pull, "Jacobian of RadianceField")
 
     def field_gradient(self, x: Element, data: Array) -> tuple[float, Array]:
         """1/2 |colours - data|^2 and its gradient in the field alone, which leaves out what moving rays would cost."""
         x = self._checked(x)
-        image = self.seen(x)[0]
+        still = self._still(x)[0]
+        image = self._rendered(x, still)[0]
         residual = image - data
         value = 0.5 * float((residual.astype("float64") ** 2).sum())
-        return value, self._pulled(x, image, residual, moving=False)["field"]
+        return value, self._pulled(still, image, residual)["field"]
 
     def _checked(self, x: Element) -> dict[str, Array]:
         check_element(self.domain, x, "RadianceField: x")
         return {name: namespace(a).ascontiguousarray(a) for name, a in x.items()}
 
-    def _still(self, x: Element) -> tuple[Any, ...]:
-        """Field, mask, basis and rays, as all kernels take them."""
+    def _still(self, x: Element) -> tuple[tuple[Any, ...], Array]:
+        """Field, mask, basis and rays, as all kernels take them, and the slopes of the basis (ray, term, 3)."""
         xp = namespace(x["field"])
         occupied = None if self.occupied is None else xp.asarray(self.occupied)
-        basis = xp.ascontiguousarray(harmonics(x["directions"], self.terms)[0])
-        return x["field"], occupied, basis, *in_voxels(self.grid, x["origins"], x["directions"])
+        basis, slopes = harmonics(x["directions"], self.terms)
+        rays = in_voxels(self.grid, x["origins"], x["directions"])
+        return (x["field"], occupied, xp.ascontiguousarray(basis), *rays), slopes
 
-    def _pulled(self, x: Element, image: Array, g: Array, moving: bool) -> dict[str, Array]:
-        xp, rays = namespace(g), self.range.shape[0]
+    def _rendered(self, x: Element, still: tuple[Any, ...]) -> tuple[Array, Array]:
+        xp = namespace(x["field"])
+        image, left = xp.empty(self.range.shape, self.dtype), xp.empty(self.range.shape[:1], self.dtype)
+        self._launch("radiance_forward", xp, *still, x["background"], image, left)
+        return image, left
+
+    def _pulled(self, still: tuple[Any, ...], image: Array, g: Array, slopes: Array | None = None) -> dict[str, Array]:
+        """Gradients in field and background, and in the rays where the slopes of the basis are given."""
+        xp, rays, moving = namespace(g), self.range.shape[0], slopes is not None
         name = preferred("radiance_pull", xp)
         copies = COPIES if name.endswith("copies") else 1
         field = xp.zeros((copies, *self.domain["field"].shape), self.dtype)
         own = [xp.empty((rays, n), self.dtype) if moving else None for n in (self.terms, 3, 3)]
         background = xp.empty(self.range.shape, self.dtype)
-        self._launch(name, xp, *self._still(x), image, xp.ascontiguousarray(g), field, *own, background)
+        self._launch(name, xp, *still, image, xp.ascontiguousarray(g), field, *own, background)
         made = {"field": field[0] if copies == 1 else field.sum(axis=0), "background": background}
         if moving:
             basis, origins, directions = own
-            slopes = harmonics(x["directions"], self.terms)[1]
             made["origins"] = in_world(self.grid, origins)
             made["directions"] = in_world(self.grid, directions) + xp.einsum("nka,nk->na", slopes, basis)
         return made
 
     def _launch(self, name: str, xp: Any, *arrays: Array | None) -> None:
-        rays = self.range.shape[0]
-        sizes = (rays, *self.grid.shape, self.terms, self.step, ACTIVATIONS.index(self.activation), self.stop)
-        if name == "radiance_pull_copies":
-            kernel(name, xp, self.dtype)((COPIES,), (1,), (*arrays, *sizes, COPIES))
-            return
-        block = 1 if xp is np else GPU_BLOCK
-        share = block * (1 if name == "radiance_pull_atomic" else lanes(xp))
-        kernel(name, xp, self.dtype)((-(-rays // share),), (block,), (*arrays, *sizes))
+        rays, activation = self.range.shape[0], ACTIVATIONS.index(self.activation)
+        sizes = (rays, *self.grid.shape, self.terms, self.step, activation, self.stop)
+        launch(name, xp, self.dtype, rays, *arrays, *sizes)
 
 
 def harmonics(directions: Array, terms: int) -> tuple[Array, Array]:

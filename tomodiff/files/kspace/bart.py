@@ -37,6 +37,11 @@ def read_cfl(path: Path) -> np.ndarray:
     return np.memmap(path, np.complex64, "r", shape=tuple(shape), order="F")
 
 
+def with_dimensions(array: np.ndarray, count: int) -> np.ndarray:
+    """The same array with dimensions of length one after its own, up to so many."""
+    return array.reshape((*array.shape, *(1,) * (count - array.ndim)), order="F")
+
+
 def write_cfl(path: Path, array: np.ndarray) -> None:
     """Write an array with BART's dimensions in their order as NAME.cfl and NAME.hdr."""
     path = path.with_suffix(".cfl")
@@ -49,8 +54,7 @@ def write_cfl(path: Path, array: np.ndarray) -> None:
 def read_bart(path: Path, trajectory: Path | None) -> KSpace:
     """K-space of BART: Cartesian (x, y, z, coil) with zeros where nothing was measured; or, with a trajectory
     (3, sample, spoke) in cycles per field of view, (1, sample, spoke, coil)."""
-    data = read_cfl(path)
-    data = data.reshape((*data.shape, *(1,) * (TIME + 1 - data.ndim)), order="F")
+    data = with_dimensions(read_cfl(path), TIME + 1)
     others = [n for i, n in enumerate(data.shape) if i not in (0, 1, 2, COIL, TIME)]
     if any(n != 1 for n in others):
         raise DataError(path, "dimensions", "x, y, z, coil and time alone", str(data.shape))
@@ -61,8 +65,7 @@ def read_bart(path: Path, trajectory: Path | None) -> KSpace:
         return _cartesian(samples, meta)
     if x != 1:
         raise DataError(path, "dimensions", "(1, sample, spoke, coil) beside a trajectory", str(data.shape))
-    points = read_cfl(trajectory)
-    points = np.asarray(points).reshape((*points.shape, *(1,) * (TIME + 1 - points.ndim)), order="F")
+    points = with_dimensions(np.asarray(read_cfl(trajectory)), TIME + 1)
     if points.shape[:3] != (3, y, z) or points.shape[TIME] not in (1, times):
         raise DataError(trajectory, "trajectory", f"(3, {y}, {z}) as {path} has", str(points.shape))
     where = points.reshape((3, y * z, -1), order="F").real

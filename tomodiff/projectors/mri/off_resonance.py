@@ -75,14 +75,12 @@ def segments(field: np.ndarray, times: np.ndarray, accuracy: float) -> tuple[np.
     low, high = float(field.min()), float(field.max())
     frequencies = np.linspace(low, high, BINS)
     wanted = np.exp(-2j * np.pi * np.outer(frequencies, times))
-    count = 1
-    while count <= MOST:
+    for count in range(1, MOST + 1):
         moments = np.linspace(times.min(), times.max(), count) if count > 1 else np.array([times.mean()])
         basis = np.exp(-2j * np.pi * np.outer(frequencies, moments))
         weights = np.linalg.lstsq(basis, wanted, rcond=1e-12)[0]
         if np.sqrt(np.mean(np.abs(basis @ weights - wanted) ** 2)) < accuracy:
             return moments, weights.T
-        count += 1
     turns = (high - low) * float(np.ptp(times))
     text = f"expected fewer turns than {MOST} segments can follow, got {turns:.0f}"
     raise ValueError(f"OffResonance: field and times: {text}")

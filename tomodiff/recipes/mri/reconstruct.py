@@ -15,7 +15,7 @@ from tomodiff.errors import ConfigError, DataError
 from tomodiff.extras import library
 from tomodiff.files import read_volume
 from tomodiff.files.kspace import KSpace, read_kspace
-from tomodiff.files.kspace.bart import read_cfl, write_cfl
+from tomodiff.files.kspace.bart import read_cfl, with_dimensions, write_cfl
 from tomodiff.geometry import Grid
 from tomodiff.objective import Gaussian, GroupL1, NuclearNorm, Wavelet
 from tomodiff.objective.differences import Differences
@@ -33,7 +33,7 @@ from tomodiff.solvers import Cgls, Fista, Pdhg, iterate
 from tomodiff.solvers.state import State
 
 SPARSE = 0.25
-"""Samples per pixel and coil below which an image cannot be expected."""
+"""Numbers measured by all coils together, per pixel, below which an image cannot be expected."""
 
 
 def reconstruct(settings: MriSettings, run: Run, progress: Progress) -> Result:
@@ -111,8 +111,7 @@ def _enough(kspace: KSpace, run: Run) -> None:
 
 def given_maps(path: Path, kspace: KSpace) -> np.ndarray:
     """Sensitivities of BART (x, y, z, coil) for this image.  ConfigError where they are of another."""
-    found = np.asarray(read_cfl(path))
-    found = found.reshape((*found.shape, *(1,) * (4 - found.ndim)), order="F")
+    found = with_dimensions(np.asarray(read_cfl(path)), 4)
     wanted = (*reversed(kspace.shape), *(1,) * (3 - len(kspace.shape)), len(kspace.data))
     if found.shape[:4] != wanted or found.size != np.prod(wanted):
         raise ConfigError(f"reconstruction.maps: {path}: expected {wanted} for {kspace.source}, found {found.shape}")
