@@ -106,7 +106,8 @@ extern "C" __global__ void emission_push(const real* __restrict__ emission, cons
     }
 }
 
-/* The transpose for one ray: adds to the volumes, overwrites what is the ray's own.  image is what emission_forward gave. */
+/* The transpose for one ray: adds to the volumes, unless g_emission is null, overwrites what is the ray's own.  image is what
+ * emission_forward gave. */
 template <bool Atomic>
 static __device__ __forceinline__ void emission_back(const real* __restrict__ emission, const real* __restrict__ absorption,
                                                      const real* __restrict__ origins, const real* __restrict__ directions,
@@ -129,9 +130,9 @@ static __device__ __forceinline__ void emission_back(const real* __restrict__ em
             gj *= through * phi;
             gk = step * (given * slope - behind);
             through *= exp(-tau);
-            march_scatter<Atomic>(g_absorption, c, gk);
+            if (g_emission != nullptr) march_scatter<Atomic>(g_absorption, c, gk);
         }
-        march_scatter<Atomic>(g_emission, c, gj);
+        if (g_emission != nullptr) march_scatter<Atomic>(g_emission, c, gj);
         if (g_origins != nullptr) {
             real slopes[3] = {};
             march_slope(emission, c, gj, slopes);
@@ -167,7 +168,7 @@ extern "C" __global__ void emission_pull_copies(const real* __restrict__ emissio
                                                 int nz, int ny, int nx, real step, int copies) {
     const long long own = (long long)THREAD_X * nz * ny * nx;
     for (long long r = THREAD_X; r < rays; r += copies)
-        emission_back<false>(emission, absorption, origins, directions, image, g, g_emission + own,
-                             absorption == nullptr ? g_absorption : g_absorption + own, g_origins, g_directions, g_background, r, nz, ny,
+        emission_back<false>(emission, absorption, origins, directions, image, g, g_emission == nullptr ? g_emission : g_emission + own,
+                             g_absorption == nullptr ? g_absorption : g_absorption + own, g_origins, g_directions, g_background, r, nz, ny,
                              nx, step);
 }

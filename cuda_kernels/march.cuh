@@ -13,6 +13,7 @@ struct MarchCell {
 struct MarchRay {
     real o[3], d[3];
     int first, last; /* samples; last is the one past the end */
+    real reach;      /* samples to a voxel, along the axis that passes fastest */
 };
 
 /* The samples of a ray between the planes -1 and n of each axis. */
@@ -32,6 +33,8 @@ static __device__ __forceinline__ MarchRay march_ray(const real* __restrict__ or
             from = near > from ? near : from, to = far < to ? far : to;
         }
     }
+    const real dz = fabs(ray.d[0]), dy = fabs(ray.d[1]), dx = fabs(ray.d[2]), fastest = dz > dy ? dz : dy;
+    ray.reach = (real)1 / (step * (fastest > dx ? fastest : dx)); /* a ray without direction has no samples */
     ray.first = 0, ray.last = 0;
     if (to > from && to < (real)1e29) {
         ray.first = floor_index(from / step - (real)0.5), ray.last = floor_index(to / step - (real)0.5) + 2;
@@ -54,4 +57,15 @@ static __device__ __forceinline__ bool march_cell(const MarchRay& ray, real t, i
         c.w[q] = (q >> 2 ? c.fz : (real)1 - c.fz) * (q >> 1 & 1 ? c.fy : (real)1 - c.fy) * (q & 1 ? c.fx : (real)1 - c.fx);
     }
     return true;
+}
+
+/* How many samples from the one at t on lie in empty cells.  clear (nz + 1, ny + 1, nx + 1): for each cell, the first of which
+ * lies before the first voxel, how many cells away is the nearest that is not empty. */
+static __device__ __forceinline__ int march_clear(const int* __restrict__ clear, const MarchRay& ray, real t, int nz, int ny, int nx) {
+    if (clear == nullptr) return 0;
+    const int k = floor_index(madd(t, ray.d[0], ray.o[0])) + 1, j = floor_index(madd(t, ray.d[1], ray.o[1])) + 1;
+    const int i = floor_index(madd(t, ray.d[2], ray.o[2])) + 1;
+    if (k < 0 || k > nz || j < 0 || j > ny || i < 0 || i > nx) return 0;
+    const int cells = clear[((long long)k * (ny + 1) + j) * (nx + 1) + i];
+    return cells < 1 ? 0 : 1 + (int)((real)(cells - 1) * ray.reach);
 }

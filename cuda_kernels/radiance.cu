@@ -2,8 +2,8 @@
  * (Fridovich-Keil et al. 2022, CVPR, whose colour rule this is; the adjoint replays the march, as there).
  *   C = sum over samples of T (1 - exp(-sigma step)) c + T_end background,   c = max(0, 1/2 + sum over k of Y_k B_k)
  * A voxel of the field holds 1 + 3 K numbers: what the density is made of, by `activation` after interpolation (0: max(0, v),
- * 1: log(1 + exp v), 2: exp v), and B for red, green and blue.  basis (ray, K) is Y at each ray's direction.  Cells (z, y, x) of
- * `occupied`, a null pointer for all, that are 0 are left out; where T falls below `stop` the march ends, and what is left goes
+ * 1: log(1 + exp v), 2: exp v), and B for red, green and blue.  basis (ray, K) is Y at each ray's direction.  `clear`, a null
+ * pointer where none is, says which cells are empty (march.cuh), and they are left out; where T falls below `stop` the march ends, and what is left goes
  * to the background, in all kernels alike. */
 #include "march.cuh"
 
@@ -19,6 +19,16 @@ static __device__ __forceinline__ real radiance_density(real v, int activation, 
     const real e = exp(v > (real)0 ? -v : v);
     slope = v > (real)0 ? (real)1 / ((real)1 + e) : e / ((real)1 + e);
     return (v > (real)0 ? v : (real)0) + log((real)1 + e);
+}
+
+/* The first number of the field at a place. */
+template <int C>
+static __device__ __forceinline__ real radiance_first(const real* __restrict__ field, const MarchCell& c) {
+    real v = (real)0;
+#pragma unroll
+    for (int q = 0; q < 8; ++q)
+        if (c.at[q] >= 0) v = madd(c.w[q], field[c.at[q] * C], v);
+    return v;
 }
 
 /* The numbers of the field at a place. */
@@ -44,26 +54,23 @@ static __device__ __forceinline__ real radiance_colour(const real* v, const real
     return sum > (real)0 ? sum : (real)0;
 }
 
-static __device__ __forceinline__ bool radiance_empty(const int* __restrict__ occupied, const MarchCell& c) {
-    if (occupied == nullptr) return false;
-#pragma unroll
-    for (int q = 0; q < 8; ++q)
-        if (c.at[q] >= 0 && occupied[c.at[q]]) return false;
-    return true;
-}
-
 template <int K>
-static __device__ __forceinline__ void radiance_see(const real* __restrict__ field, const int* __restrict__ occupied,
+static __device__ __forceinline__ void radiance_see(const real* __restrict__ field, const int* __restrict__ clear,
                                                     const real* __restrict__ basis, const MarchRay& ray,
                                                     const real* __restrict__ background, real* image, real* left, int nz, int ny,
                                                     int nx, real step, int activation, real stop) {
     real through = (real)1, sum[3] = {};
     for (int i = ray.first; i < ray.last && through >= stop; ++i) {
         MarchCell c;
-        if (!march_cell(ray, ((real)i + (real)0.5) * step, nz, ny, nx, c) || radiance_empty(occupied, c)) continue;
+        const real t = ((real)i + (real)0.5) * step;
+        const int empty = march_clear(clear, ray, t, nz, ny, nx);
+        if (empty) i += empty - 1;
+        if (empty || !march_cell(ray, t, nz, ny, nx, c)) continue;
         real v[1 + 3 * K], slope;
+        const real density = radiance_density(radiance_first<1 + 3 * K>(field, c), activation, slope);
+        if (density == (real)0) continue;
         radiance_numbers<1 + 3 * K>(field, c, v);
-        const real e = exp(-step * radiance_density(v[0], activation, slope)), w = through * ((real)1 - e);
+        const real e = exp(-step * density), w = through * ((real)1 - e);
         through *= e;
 #pragma unroll
         for (int q = 0; q < 3; ++q) sum[q] = madd(w, radiance_colour<K>(v + 1 + q * K, basis), sum[q]);
@@ -74,7 +81,7 @@ static __device__ __forceinline__ void radiance_see(const real* __restrict__ fie
 }
 
 /* One thread: LANES rays.  Overwrites image (ray, 3) and left (ray), the share of the background that comes through. */
-extern "C" __global__ void radiance_forward(const real* __restrict__ field, const int* __restrict__ occupied,
+extern "C" __global__ void radiance_forward(const real* __restrict__ field, const int* __restrict__ clear,
                                             const real* __restrict__ basis, const real* __restrict__ origins,
                                             const real* __restrict__ directions, const real* __restrict__ background,
                                             real* __restrict__ image, real* __restrict__ left, int rays, int nz, int ny, int nx,
@@ -82,9 +89,9 @@ extern "C" __global__ void radiance_forward(const real* __restrict__ field, cons
     for (long long r = (long long)THREAD_X * LANES; r < rays && r < (THREAD_X + 1LL) * LANES; ++r) {
         const MarchRay ray = march_ray(origins, directions, r, nz, ny, nx, step);
         const real *y = basis + r * terms, *b = background + 3 * r;
-        if (terms == 1) radiance_see<1>(field, occupied, y, ray, b, image + 3 * r, left + r, nz, ny, nx, step, activation, stop);
-        else if (terms == 4) radiance_see<4>(field, occupied, y, ray, b, image + 3 * r, left + r, nz, ny, nx, step, activation, stop);
-        else radiance_see<9>(field, occupied, y, ray, b, image + 3 * r, left + r, nz, ny, nx, step, activation, stop);
+        if (terms == 1) radiance_see<1>(field, clear, y, ray, b, image + 3 * r, left + r, nz, ny, nx, step, activation, stop);
+        else if (terms == 4) radiance_see<4>(field, clear, y, ray, b, image + 3 * r, left + r, nz, ny, nx, step, activation, stop);
+        else radiance_see<9>(field, clear, y, ray, b, image + 3 * r, left + r, nz, ny, nx, step, activation, stop);
     }
 }
 
@@ -113,7 +120,7 @@ static __device__ __forceinline__ void radiance_some(const real* __restrict__ fi
 
 template <int K>
 static __device__ __forceinline__ void radiance_change(const real* __restrict__ field, const real* __restrict__ d_field,
-                                                       const int* __restrict__ occupied, const real* __restrict__ basis,
+                                                       const int* __restrict__ clear, const real* __restrict__ basis,
                                                        const real* __restrict__ d_basis, const MarchRay& ray,
                                                        const real* __restrict__ d_origin, const real* __restrict__ d_direction,
                                                        const real* __restrict__ background, const real* __restrict__ d_background,
@@ -122,7 +129,9 @@ static __device__ __forceinline__ void radiance_change(const real* __restrict__ 
     for (int i = ray.first; i < ray.last && through >= stop; ++i) {
         MarchCell c;
         const real t = ((real)i + (real)0.5) * step;
-        if (!march_cell(ray, t, nz, ny, nx, c) || radiance_empty(occupied, c)) continue;
+        const int empty = march_clear(clear, ray, t, nz, ny, nx);
+        if (empty) i += empty - 1;
+        if (empty || !march_cell(ray, t, nz, ny, nx, c)) continue;
         const real moved[3] = {madd(t, d_direction[0], d_origin[0]), madd(t, d_direction[1], d_origin[1]),
                                madd(t, d_direction[2], d_origin[2])};
         real v[K], d[K], slope;
@@ -147,7 +156,7 @@ static __device__ __forceinline__ void radiance_change(const real* __restrict__ 
 }
 
 /* What changes of all inputs do to the image.  Overwrites out (ray, 3).  One thread: LANES rays. */
-extern "C" __global__ void radiance_push(const real* __restrict__ field, const int* __restrict__ occupied,
+extern "C" __global__ void radiance_push(const real* __restrict__ field, const int* __restrict__ clear,
                                          const real* __restrict__ basis, const real* __restrict__ origins,
                                          const real* __restrict__ directions, const real* __restrict__ background,
                                          const real* __restrict__ d_field, const real* __restrict__ d_basis,
@@ -159,16 +168,17 @@ extern "C" __global__ void radiance_push(const real* __restrict__ field, const i
         const real *y = basis + r * terms, *dy = d_basis + r * terms, *o = d_origins + 3 * r, *u = d_directions + 3 * r;
         const real *b = background + 3 * r, *db = d_background + 3 * r;
         if (terms == 1)
-            radiance_change<1>(field, d_field, occupied, y, dy, ray, o, u, b, db, out + 3 * r, nz, ny, nx, step, activation, stop);
+            radiance_change<1>(field, d_field, clear, y, dy, ray, o, u, b, db, out + 3 * r, nz, ny, nx, step, activation, stop);
         else if (terms == 4)
-            radiance_change<4>(field, d_field, occupied, y, dy, ray, o, u, b, db, out + 3 * r, nz, ny, nx, step, activation, stop);
-        else radiance_change<9>(field, d_field, occupied, y, dy, ray, o, u, b, db, out + 3 * r, nz, ny, nx, step, activation, stop);
+            radiance_change<4>(field, d_field, clear, y, dy, ray, o, u, b, db, out + 3 * r, nz, ny, nx, step, activation, stop);
+        else radiance_change<9>(field, d_field, clear, y, dy, ray, o, u, b, db, out + 3 * r, nz, ny, nx, step, activation, stop);
     }
 }
 
-/* The transpose for one ray: adds to the field, overwrites what is the ray's own; its gradients in the ray may be null. */
+/* The transpose for one ray: adds to the field, unless it is null, overwrites what is the ray's own; its gradients in the ray
+ * may be null. */
 template <bool Atomic, int K>
-static __device__ __forceinline__ void radiance_back(const real* __restrict__ field, const int* __restrict__ occupied,
+static __device__ __forceinline__ void radiance_back(const real* __restrict__ field, const int* __restrict__ clear,
                                                      const real* __restrict__ basis, const MarchRay& ray,
                                                      const real* __restrict__ image, const real* __restrict__ g, real* g_field,
                                                      real* g_basis, real* g_origin, real* g_direction, real* g_background, int nz,
@@ -178,10 +188,14 @@ static __device__ __forceinline__ void radiance_back(const real* __restrict__ fi
     for (int i = ray.first; i < ray.last && through >= stop; ++i) {
         MarchCell c;
         const real t = ((real)i + (real)0.5) * step;
-        if (!march_cell(ray, t, nz, ny, nx, c) || radiance_empty(occupied, c)) continue;
+        const int empty = march_clear(clear, ray, t, nz, ny, nx);
+        if (empty) i += empty - 1;
+        if (empty || !march_cell(ray, t, nz, ny, nx, c)) continue;
         real v[C], u[C], slope, seen = (real)0;
+        const real density = radiance_density(radiance_first<C>(field, c), activation, slope);
+        if (density == (real)0 && slope == (real)0) continue;
         radiance_numbers<C>(field, c, v);
-        const real e = exp(-step * radiance_density(v[0], activation, slope)), w = through * ((real)1 - e);
+        const real e = exp(-step * density), w = through * ((real)1 - e);
         through *= e;
 #pragma unroll
         for (int q = 0; q < 3; ++q) {
@@ -197,7 +211,7 @@ static __device__ __forceinline__ void radiance_back(const real* __restrict__ fi
         u[0] = slope * step * (through * seen - behind);
 #pragma unroll
         for (int q = 0; q < 8; ++q) {
-            if (c.at[q] < 0) continue;
+            if (c.at[q] < 0 || g_field == nullptr) continue;
             real* voxel = g_field + c.at[q] * C;
 #pragma unroll
             for (int n = 0; n < C; ++n) add<Atomic>(voxel + n, c.w[q] * u[n]);
@@ -229,12 +243,12 @@ static __device__ __forceinline__ void radiance_back(const real* __restrict__ fi
 }
 
 #define RADIANCE_BACK(Atomic, K, into)                                                                                          \
-    radiance_back<Atomic, K>(field, occupied, basis + r * terms, ray, image + 3 * r, g + 3 * r, into,                           \
+    radiance_back<Atomic, K>(field, clear, basis + r * terms, ray, image + 3 * r, g + 3 * r, into,                           \
                              moving ? g_basis + r * terms : nullptr, moving ? g_origins + 3 * r : nullptr,                      \
                              moving ? g_directions + 3 * r : nullptr, g_background + 3 * r, nz, ny, nx, step, activation, stop)
 
 /* The transpose of radiance_push.  One thread: a ray. */
-extern "C" __global__ void radiance_pull_atomic(const real* __restrict__ field, const int* __restrict__ occupied,
+extern "C" __global__ void radiance_pull_atomic(const real* __restrict__ field, const int* __restrict__ clear,
                                                 const real* __restrict__ basis, const real* __restrict__ origins,
                                                 const real* __restrict__ directions, const real* __restrict__ image,
                                                 const real* __restrict__ g, real* g_field, real* g_basis, real* g_origins,
@@ -250,14 +264,14 @@ extern "C" __global__ void radiance_pull_atomic(const real* __restrict__ field, 
 }
 
 /* The same into copies of the field, (copies, nz, ny, nx, 1 + 3 K).  One thread: every `copies`-th ray, and a copy of its own. */
-extern "C" __global__ void radiance_pull_copies(const real* __restrict__ field, const int* __restrict__ occupied,
+extern "C" __global__ void radiance_pull_copies(const real* __restrict__ field, const int* __restrict__ clear,
                                                 const real* __restrict__ basis, const real* __restrict__ origins,
                                                 const real* __restrict__ directions, const real* __restrict__ image,
                                                 const real* __restrict__ g, real* g_field, real* g_basis, real* g_origins,
                                                 real* g_directions, real* g_background, int rays, int nz, int ny, int nx, int terms,
                                                 real step, int activation, real stop, int copies) {
     const bool moving = g_origins != nullptr;
-    real* own = g_field + (long long)THREAD_X * nz * ny * nx * (1 + 3 * terms);
+    real* own = g_field == nullptr ? g_field : g_field + (long long)THREAD_X * nz * ny * nx * (1 + 3 * terms);
     for (long long r = THREAD_X; r < rays; r += copies) {
         const MarchRay ray = march_ray(origins, directions, r, nz, ny, nx, step);
         if (terms == 1) RADIANCE_BACK(false, 1, own);

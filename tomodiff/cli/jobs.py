@@ -56,18 +56,14 @@ def _look_at_input(settings: Job) -> None:
         from tomodiff.recipes.cryoem.tomogram import series_of
 
         series_of(settings.input)
-    elif settings.job == "terrain-fit":
-        from tomodiff.recipes.terrain.scene import look_at
-
-        look_at(settings)
-    elif settings.job == "mri-reconstruct":
-        from tomodiff.recipes.mri.reconstruct import look_at as look_at_kspace
-
-        look_at_kspace(settings)  # type: ignore[arg-type]
     elif settings.job.startswith("cryoem"):
         from tomodiff.files.cryoem import dialect
 
         dialect(settings.input.path)
+    else:
+        from tomodiff.recipes.job import look
+
+        look(settings)
 
 
 def carry_out(run: Run) -> None:

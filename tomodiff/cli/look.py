@@ -90,18 +90,12 @@ def check(
             _check_scan(settings)
             has_plan = settings.job == "ct"
             print(rows(_plan(settings)) if has_plan else f"{settings.job}: nothing is wrong with its settings")
-        elif settings.job == "terrain-fit":
-            from tomodiff.recipes.terrain.scene import look_at
-
-            look_at(settings)
-            print(f"{settings.job}: the DEM, the first image and the suns can be read")
-        elif settings.job == "mri-reconstruct":
-            from tomodiff.recipes.mri.reconstruct import look_at as look_at_kspace
-
-            look_at_kspace(settings)
-            print(f"{settings.job}: the k-space can be read")
-        else:
+        elif settings.job.startswith("cryoem"):
             cryoem_look.check_job(settings)
+        else:
+            from tomodiff.recipes.job import look
+
+            print(f"{settings.job}: {look(settings)}")
         _check_place(settings)
     elif file.suffix.lower() in cryoem_look.KNOWN:
         cryoem_look.check(file, root)

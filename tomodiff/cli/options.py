@@ -172,6 +172,7 @@ def _metavar(model: type[Job], name: str) -> str:
     }
     known |= {"lag": "SHARE:VIEWS,...", "scatter": "N:MM", "hardening": "N,N,...", "tube_filters": "NAME:MM,..."}
     known |= {"trajectory": "FILE", "maps": "FILE", "field_map": "VOLUME", "delays": "auto|off"}
+    known |= {"test": "PHOTOS", "box": "N,N,N,N,N,N"}
     known |= {"once": "NAME,NAME", "each": "NAME,NAME", "geometry": "FILE"}
     known |= {"path": "PATH", "angles": "FILE", "flats": "FILE", "darks": "FILE", "data_path": "NAME"}
     if last in known:
@@ -224,6 +225,7 @@ TEXTS = (
     "output.path",
     "input.root",
     "input.stack",
+    "input.test",
     "input.doses",
     "input.series",
     "input.passthrough",

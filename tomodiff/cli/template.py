@@ -72,6 +72,12 @@ MRI_EXAMPLES = {
 }  # fmt: skip
 """The same of MRI jobs."""
 
+OPTICAL_EXAMPLES = {
+    "path": "transforms.json", "test": "transforms_test.json", "holdout": "10", "box": "[-1, 1, -1, 1, -1, 1]",
+    "format": "nii.gz", "checkpoint_every": "500",
+}  # fmt: skip
+"""The same of jobs with photographs."""
+
 HEADS = {
     "ct": (
         "# Settings of a CT reconstruction.  Run it with: tomodiff run THIS_FILE",
@@ -82,7 +88,7 @@ HEADS = {
         "# Relative paths are relative to this file.  What is commented out has a default, or comes from the input.",
     ),
 }
-HEADS["terrain"] = HEADS["mri"] = HEADS["cryoem"]
+HEADS["terrain"] = HEADS["mri"] = HEADS["optical"] = HEADS["cryoem"]
 
 
 def template(kind: str = "ct") -> str:
@@ -115,6 +121,8 @@ def _example(kind: str, name: str, default: object) -> str | None:
         return TERRAIN_EXAMPLES[last] if name in NEEDED or default is None else None
     if kind.startswith("mri"):
         return MRI_EXAMPLES[last] if name == "input.path" or default is None else None
+    if kind.startswith("optical"):
+        return OPTICAL_EXAMPLES[last] if name == "input.path" or default is None else None
     if kind == "cryoem-tomogram" and name in ("input.path", "input.stack"):
         return {"path": "series.xf", "stack": "series.st"}[last]
     return CRYOEM_EXAMPLES[last] if name == "input.path" or default is None else None

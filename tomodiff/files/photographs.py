@@ -47,12 +47,20 @@ class View:
 
         DataError where it cannot be read, or has not the size of its camera.
         """
+        colours, alpha = self.layers(bin)
+        if background is None and alpha.min() < 1:
+            raise DataError(self.path, "alpha", "an opaque image, or a background", "transparent pixels")
+        made: np.ndarray = colours + np.float32(1.0 if background is None else background) * (1 - alpha[..., None])
+        return made
+
+    def layers(self, bin: int = 1) -> tuple[np.ndarray, np.ndarray]:
+        """Colours times opacity (rows, columns, 3), and opacity (rows, columns), averaged over bin x bin pixels."""
         image = library("PIL.Image", "scanners", f"{self.path}: reading photographs needs", "pillow")
         try:
             with image.open(self.path) as opened:
                 size, kind = (opened.height, opened.width), opened.mode
                 deep = kind.startswith("I")
-                values = np.asarray(opened if deep else opened.convert("RGBA"), np.float32) / (65535 if deep else 255)
+                values = np.array(opened if deep else opened.convert("RGBA"), np.float32) / (65535 if deep else 255)
         except (OSError, ValueError, SyntaxError) as error:
             raise DataError(self.path, "image", "a photograph that can be read", str(error)) from error
         wanted = self.camera.shape
@@ -60,29 +68,27 @@ class View:
             expected = f"{wanted[0]} x {wanted[1]} pixels as its camera has"
             raise DataError(self.path, "size", expected, f"{size[0]} x {size[1]}")
         if deep:
-            values = np.repeat(values[..., None], 3, axis=2)
-        else:
-            alpha = values[..., 3:]
-            if background is None and alpha.min() < 1:
-                raise DataError(self.path, "alpha", "an opaque image, or a background", "transparent pixels")
-            values = values[..., :3] * alpha + (1.0 if background is None else background) * (1 - alpha)
+            values = np.stack([values, values, values, np.ones_like(values)], axis=2)
+        values[..., :3] *= values[..., 3:]
         rows, columns = size[0] // bin, size[1] // bin
-        made: np.ndarray = values[: rows * bin, : columns * bin].reshape(rows, bin, columns, bin, 3).mean(axis=(1, 3))
-        return made
+        if min(rows, columns) < 1:
+            raise DataError(self.path, "size", f"{bin} x {bin} pixels or more, to average", f"{size[0]} x {size[1]}")
+        whole = values[: rows * bin, : columns * bin].reshape(rows, bin, columns, bin, 4).mean(axis=(1, 3))
+        return whole[..., :3], whole[..., 3]
 
 
-def read_views(path: str | Path) -> list[View]:
+def read_views(path: str | Path, images: bool = True) -> list[View]:
     """The photographs that a `transforms.json`, or the folder of COLMAP's `cameras.txt` and `images.txt`, names.
 
-    Lengths are in the file's own unit.  DataError for what is missing or wrong: images that are not there, poses
-    that are not rigid or mirrored, cameras of a kind that is not known.
+    Lengths are in the file's own unit.  images=False: only the cameras are wanted.  DataError for what is missing or
+    wrong: images that are not there, poses that are not rigid or mirrored, cameras of a kind that is not known.
     """
     path = Path(path)
     if path.is_dir():
         views = list(_colmap(path)) if (path / "images.txt").exists() else _transforms(path / "transforms.json")
     else:
         views = _transforms(path)
-    missing = [view.path for view in views if not view.path.is_file()]
+    missing = [view.path for view in views if images and not view.path.is_file()]
     if missing:
         names = ", ".join(str(name) for name in missing[:3])
         raise DataError(path, "images", f"{len(views)} files", f"{len(missing)} that are not there: {names}")

@@ -73,6 +73,21 @@ class EmissionRays(Operator):
 
         return image, Linear(self.domain, self.range, push, pull, "Jacobian of EmissionRays")
 
+    def ray_slopes(self, x: Element) -> tuple[Array, Array, Array]:
+        """Image (ray, band), and how it changes with origins and directions (band, ray, 3): as of `RadianceField`."""
+        x = self._checked(x)
+        xp, rays = namespace(x["emission"]), self._rays(x)
+        image, absorption = self._rendered(x, rays), x.get("absorption")
+        name = preferred("emission_pull", xp)
+        rows: list[tuple[Array, ...]] = []
+        for band in range(self.range.shape[0]):
+            own = [xp.empty(rays[0].shape, self.dtype) for _ in rays]
+            one, unused = xp.ones(self.range.shape[1:], self.dtype), xp.empty(self.range.shape[1:], self.dtype)
+            still = (x["emission"][band], absorption, *rays, image[band], one)
+            self._launch(name, xp, *still, None, None, *own, unused)
+            rows.append(tuple(in_world(self.grid, a) for a in own))
+        return xp.ascontiguousarray(image.T), *(xp.stack(column) for column in zip(*rows, strict=True))
+
     def fix(self, **values: Array) -> Operator:
         left = set(self.domain) - set(values)
         if left == {"emission"} and set(values) < set(self.domain) and not bool((values["background"] != 0).any()):

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from scipy import ndimage
 
-from tomodiff.array import Array, Element, namespace
+from tomodiff.array import Array, Element, namespace, to_numpy
 from tomodiff.core import Linear, LinearOperator, Operator, Space, check_element
 from tomodiff.geometry import Grid
 from tomodiff.kernels import preferred
@@ -51,7 +52,7 @@ class RadianceField(Operator):
             raise ValueError(f"RadianceField: occupied: expected shape {grid.shape}, got {tuple(occupied.shape)}")
         self.grid, self.terms, self.dtype, self.stop = grid, (degree + 1) ** 2, dtype, float(stop)
         self.activation, self.step = activation, step_of(grid, step, "RadianceField")
-        self.occupied = None if occupied is None else namespace(occupied).ascontiguousarray(occupied, dtype=np.int32)
+        self.clear = None if occupied is None else emptiness(to_numpy(occupied))
         self.domain = {
             "field": Space((*grid.shape, 1 + 3 * self.terms), dtype),
             "origins": Space((rays, 3), dtype),
@@ -86,14 +87,35 @@ class RadianceField(Operator):
 
         return image, Linear(self.domain, self.range, push, pull, "Jacobian of RadianceField")
 
-    def field_gradient(self, x: Element, data: Array) -> tuple[float, Array]:
-        """1/2 |colours - data|^2 and its gradient in the field alone, which leaves out what moving rays would cost."""
+    def gradient(self, x: Element, data: Array, into: Array | None = None) -> tuple[float, dict[str, Array]]:
+        """1/2 |colours - data|^2 and its gradients in field and background, without what moving rays would cost.
+
+        into: the field's gradient is added to these `copies()`, and its sum over them is left to the caller.
+        """
         x = self._checked(x)
         still = self._still(x)[0]
         image = self._rendered(x, still)[0]
         residual = image - data
         value = 0.5 * float((residual.astype("float64") ** 2).sum())
-        return value, self._pulled(still, image, residual)["field"]
+        return value, self._pulled(still, image, residual, into=into)
+
+    def ray_slopes(self, x: Element) -> tuple[Array, Array, Array]:
+        """Colours (ray, 3), and how they change with origins and directions (channel, ray, 3): from these rows the slopes
+        in poses of cameras are made."""
+        x = self._checked(x)
+        xp, (still, slopes) = namespace(x["field"]), self._still(x)
+        image = self._rendered(x, still)[0]
+        rows = []
+        for channel in range(3):
+            g = xp.zeros(self.range.shape, self.dtype)
+            g[:, channel] = 1
+            rows.append(self._pulled(still, image, g, slopes, whole=False))
+        return image, *(xp.stack([row[name] for row in rows]) for name in ("origins", "directions"))
+
+    def copies(self, xp: Any) -> Array:
+        """Zeros (copy, z, y, x, 1 + 3 K) for a gradient in the field to be added to, on the device of `xp`."""
+        n = COPIES if preferred("radiance_pull", xp).endswith("copies") else 1
+        return xp.zeros((n, *self.domain["field"].shape), self.dtype)
 
     def _checked(self, x: Element) -> dict[str, Array]:
         check_element(self.domain, x, "RadianceField: x")
@@ -102,10 +124,11 @@ class RadianceField(Operator):
     def _still(self, x: Element) -> tuple[tuple[Any, ...], Array]:
         """Field, mask, basis and rays, as all kernels take them, and the slopes of the basis (ray, term, 3)."""
         xp = namespace(x["field"])
-        occupied = None if self.occupied is None else xp.asarray(self.occupied)
+        if self.clear is not None and not isinstance(self.clear, xp.ndarray):
+            self.clear = xp.asarray(self.clear)
         basis, slopes = harmonics(x["directions"], self.terms)
         rays = in_voxels(self.grid, x["origins"], x["directions"])
-        return (x["field"], occupied, xp.ascontiguousarray(basis), *rays), slopes
+        return (x["field"], self.clear, xp.ascontiguousarray(basis), *rays), slopes
 
     def _rendered(self, x: Element, still: tuple[Any, ...]) -> tuple[Array, Array]:
         xp = namespace(x["field"])
@@ -113,16 +136,20 @@ class RadianceField(Operator):
         self._launch("radiance_forward", xp, *still, x["background"], image, left)
         return image, left
 
-    def _pulled(self, still: tuple[Any, ...], image: Array, g: Array, slopes: Array | None = None) -> dict[str, Array]:
-        """Gradients in field and background, and in the rays where the slopes of the basis are given."""
+    def _pulled(
+        self, still: tuple[Any, ...], image: Array, g: Array, slopes: Array | None = None, into: Array | None = None,
+        whole: bool = True,
+    ) -> dict[str, Array]:  # fmt: skip
+        """Gradients in field, if `whole`, and background, and in the rays where the slopes of the basis are given."""
         xp, rays, moving = namespace(g), self.range.shape[0], slopes is not None
         name = preferred("radiance_pull", xp)
-        copies = COPIES if name.endswith("copies") else 1
-        field = xp.zeros((copies, *self.domain["field"].shape), self.dtype)
+        field = self.copies(xp) if whole and into is None else into
         own = [xp.empty((rays, n), self.dtype) if moving else None for n in (self.terms, 3, 3)]
         background = xp.empty(self.range.shape, self.dtype)
         self._launch(name, xp, *still, image, xp.ascontiguousarray(g), field, *own, background)
-        made = {"field": field[0] if copies == 1 else field.sum(axis=0), "background": background}
+        if whole and into is None:
+            field = field[0] if len(field) == 1 else field.sum(axis=0)
+        made = {"field": field, "background": background}
         if moving:
             basis, origins, directions = own
             made["origins"] = in_world(self.grid, origins)
@@ -133,6 +160,18 @@ class RadianceField(Operator):
         rays, activation = self.range.shape[0], ACTIVATIONS.index(self.activation)
         sizes = (rays, *self.grid.shape, self.terms, self.step, activation, self.stop)
         launch(name, xp, self.dtype, rays, *arrays, *sizes)
+
+
+def emptiness(occupied: np.ndarray) -> np.ndarray:
+    """How many cells away the nearest is that has a corner in `occupied` (z, y, x), for each cell: there is one
+    more than voxels along an axis, the first lies before the first voxel.  At least one where nothing is occupied."""
+    full = np.pad(np.asarray(occupied) != 0, 1)
+    for axis in range(3):
+        full = full.take(np.arange(full.shape[axis] - 1), axis) | full.take(np.arange(1, full.shape[axis]), axis)
+    if not full.any():
+        return np.full(full.shape, sum(full.shape), np.int32)
+    made: np.ndarray = ndimage.distance_transform_cdt(~full, metric="chessboard")
+    return np.ascontiguousarray(made, np.int32)
 
 
 def harmonics(directions: Array, terms: int) -> tuple[Array, Array]:

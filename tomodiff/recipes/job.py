@@ -42,10 +42,28 @@ KINDS: Mapping[str, tuple[str, str]] = MappingProxyType(
             "tomodiff.recipes.mri.settings:MriSettings",
             "tomodiff.recipes.mri.reconstruct:reconstruct",
         ),
+        "optical-reconstruct": (
+            "tomodiff.recipes.optical.settings:OpticalSettings",
+            "tomodiff.recipes.optical.reconstruct:reconstruct",
+        ),
     }
 )
 """Kind of job -> its settings model and its recipe (settings, run, progress) -> a Result, or None where the recipe has
 written everything itself."""
+
+
+LOOKS: Mapping[str, tuple[str, str]] = MappingProxyType(
+    {
+        "terrain-fit": (
+            "tomodiff.recipes.terrain.scene:look_at", "the DEM, the first image and the suns can be read",
+        ),
+        "mri-reconstruct": ("tomodiff.recipes.mri.reconstruct:look_at", "the k-space can be read"),
+        "optical-reconstruct": (
+            "tomodiff.recipes.optical.reconstruct:look_at", "the cameras can be read, and the photographs are there",
+        ),
+    }
+)  # fmt: skip
+"""Kind of job -> what looks at its input and raises what is wrong, and what is well where it does not."""
 
 
 def settings_class(kind: str) -> type[Job]:
@@ -58,6 +76,15 @@ def recipe(kind: str) -> Callable[..., Any]:
     """What carries out a kind of job."""
     found: Callable[..., Any] = _named(KINDS[kind][1])
     return found
+
+
+def look(settings: Job) -> str | None:
+    """Look at a job's input without computing, and say what can be read; None where its kind has nothing that looks."""
+    if settings.job not in LOOKS:
+        return None
+    place, well = LOOKS[settings.job]
+    _named(place)(settings)
+    return well
 
 
 def _named(place: str) -> Any:

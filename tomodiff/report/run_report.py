@@ -19,7 +19,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tomodiff.files.atomic import replace_text
-from tomodiff.report import calibration_report, cryoem_report, curves, mri_report, slices, terrain_report
+from tomodiff.report import (
+    calibration_report,
+    cryoem_report,
+    curves,
+    mri_report,
+    optical_report,
+    slices,
+    terrain_report,
+)
 from tomodiff.report.page import (
     bars,
     bullets,
@@ -110,6 +118,7 @@ def _of_kind(run: Run) -> Any:
         "cryoem": cryoem_report,
         "terrain": terrain_report,
         "mri": mri_report,
+        "optical": optical_report,
         "ct-calibrate": calibration_report,
     }
     return own.get(kind, own.get(kind.partition("-")[0]))

@@ -61,14 +61,26 @@ class Photograph:
         self, rows: NDArray[np.intp] | None = None, columns: NDArray[np.intp] | None = None
     ) -> tuple[Floats, Floats]:
         """Origins and directions (n, 3), of length one, of pixels; of all of them, row by row, without arguments."""
+        x, y = self.plane(rows, columns)
+        directions = np.stack([x, y, np.ones_like(x)], axis=1) @ self.pose[:, :3].T
+        directions /= np.linalg.norm(directions, axis=1, keepdims=True)
+        return np.broadcast_to(self.place, directions.shape).copy(), directions
+
+    def plane(
+        self, rows: NDArray[np.intp] | None = None, columns: NDArray[np.intp] | None = None
+    ) -> tuple[Floats, Floats]:
+        """x and y (n,) of pixels without the lens's distortion, in focal lengths from the axis; of all without
+        arguments."""
         if rows is None or columns is None:
             rows, columns = (a.ravel() for a in np.mgrid[: self.shape[0], : self.shape[1]])
         x = (np.asarray(columns) + 0.5 - self.centre[0]) / self.focal[0]
         y = (np.asarray(rows) + 0.5 - self.centre[1]) / self.focal[1]
-        x, y = self._straight(x, y)
-        directions = np.stack([x, y, np.ones_like(x)], axis=1) @ self.pose[:, :3].T
-        directions /= np.linalg.norm(directions, axis=1, keepdims=True)
-        return np.broadcast_to(self.place, directions.shape).copy(), directions
+        return self._straight(x, y)
+
+    @property
+    def lens(self) -> tuple[object, ...]:
+        """What cameras whose pixels look the same way have in common."""
+        return self.shape, self.focal, self.centre, self.distortion
 
     def image_of(self, places: Floats) -> Floats:
         """Columns and rows (n, 2), in pixels from the outer corner of the first, at which places (n, 3) are seen; NaN

@@ -1,0 +1,1 @@
+"""Scenes from photographs: radiance fields that are fitted, looked at, and in which cameras are found."""
