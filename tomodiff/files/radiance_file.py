@@ -23,7 +23,8 @@ DEGREES = {4: 0, 13: 1, 28: 2}
 class StoredField:
     """What `RadianceField` renders: field (z, y, x, 1 + 3 K) on a grid, and the background (9, 3) in harmonics.
 
-    activation: of the density.  unit: of the grid's lengths, as far as it is known.
+    activation: of the density.  unit: of the grid's lengths, as far as it is known.  psnr_db: of the worst picture that
+    it was compared with.
     """
 
     grid: Grid
@@ -31,6 +32,7 @@ class StoredField:
     background: np.ndarray
     activation: str = "relu"
     unit: str = "scene"
+    psnr_db: float | None = None
 
     @property
     def degree(self) -> int:
@@ -44,6 +46,8 @@ def write_field(path: str | Path, stored: StoredField) -> None:
     with replacing(Path(path), field.nbytes) as target, h5py.File(target, "w") as file:
         node = file.create_dataset(FIELD, data=field)
         node.attrs.update({"axes": "z:y:x:number", "activation": stored.activation, "unit": stored.unit})
+        if stored.psnr_db is not None:
+            node.attrs["psnr_db"] = stored.psnr_db
         node.attrs["grid"] = json.dumps(stored.grid.to_dict())
         file[BACKGROUND] = np.asarray(stored.background, np.float64)
 
@@ -61,6 +65,7 @@ def read_field(path: str | Path) -> StoredField:
         try:
             grid = Grid.from_dict(json.loads(text(node.attrs["grid"])))
             field, background = node[()], np.asarray(dataset_at(file, BACKGROUND)[()], np.float64)
+            worst = float(node.attrs["psnr_db"]) if "psnr_db" in node.attrs else None
             activation, unit = text(node.attrs["activation"]), text(node.attrs.get("unit", "scene"))
         except (OSError, KeyError, ValueError, TypeError) as error:
             raise DataError(path, FIELD, "numbers, their grid and activation", str(error)) from error
@@ -68,4 +73,4 @@ def read_field(path: str | Path) -> StoredField:
         raise DataError(path, FIELD, f"{grid.shape} voxels of 4, 13 or 28 numbers", str(field.shape))
     if background.shape != (9, 3) or not (np.isfinite(field).all() and np.isfinite(background).all()):
         raise DataError(path, FIELD, "finite numbers, and a background (9, 3)", f"others, {background.shape}")
-    return StoredField(grid, np.ascontiguousarray(field, np.float32), background, activation, unit)
+    return StoredField(grid, np.ascontiguousarray(field, np.float32), background, activation, unit, worst)

@@ -100,8 +100,8 @@ class RadianceField(Operator):
         return value, self._pulled(still, image, residual, into=into)
 
     def ray_slopes(self, x: Element) -> tuple[Array, Array, Array]:
-        """Colours (ray, 3), and how they change with origins and directions (channel, ray, 3): from these rows the slopes
-        in poses of cameras are made."""
+        """Colours (ray, 3), and how they change with origins and directions (channel, ray, 3), from which the slopes in
+        poses of cameras are made."""
         x = self._checked(x)
         xp, (still, slopes) = namespace(x["field"]), self._still(x)
         image = self._rendered(x, still)[0]
@@ -143,7 +143,7 @@ class RadianceField(Operator):
         """Gradients in field, if `whole`, and background, and in the rays where the slopes of the basis are given."""
         xp, rays, moving = namespace(g), self.range.shape[0], slopes is not None
         name = preferred("radiance_pull", xp)
-        field = self.copies(xp) if whole and into is None else into
+        field: Any = self.copies(xp) if whole and into is None else into
         own = [xp.empty((rays, n), self.dtype) if moving else None for n in (self.terms, 3, 3)]
         background = xp.empty(self.range.shape, self.dtype)
         self._launch(name, xp, *still, image, xp.ascontiguousarray(g), field, *own, background)

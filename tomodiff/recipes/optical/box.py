@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from scipy.spatial import cKDTree
 
 from tomodiff.geometry import Grid
 from tomodiff.geometry.cameras.photograph import Photograph
@@ -13,6 +14,8 @@ COARSE = 64
 """Nodes along each axis of the grid on which silhouettes are carved."""
 MARGIN = 2.0
 """Of such nodes, left around a body."""
+NEAR = 0.3
+"""Of the distance of cameras from what they look at: nothing is nearer to one of them."""
 PARALLEL = 1e-6
 """Cameras whose axes are closer than this to parallel look at no common place."""
 
@@ -57,6 +60,24 @@ def seen_by(cameras: Sequence[Photograph], grid: Grid) -> np.ndarray:
     for camera in cameras:
         count += _pixels(camera, places)[2]
     return count.reshape(grid.shape)
+
+
+def away_from(cameras: Sequence[Photograph], grid: Grid) -> np.ndarray:
+    """Which voxels (z, y, x) are not so near to a camera that they would blind it."""
+    places = np.array([camera.place for camera in cameras])
+    middle = places.mean(axis=0) if len(places) < 2 else looked_at_or(places.mean(axis=0), cameras)
+    near = NEAR * float(np.median(np.linalg.norm(places - middle, axis=1)))
+    distance, _ = cKDTree(places).query(nodes(grid))
+    made: np.ndarray = (distance >= near).reshape(grid.shape)
+    return made
+
+
+def looked_at_or(otherwise: np.ndarray, cameras: Sequence[Photograph]) -> np.ndarray:
+    """The place that cameras look at, or another where there is none."""
+    try:
+        return looked_at(cameras)[0]
+    except ValueError:
+        return otherwise
 
 
 def nodes(grid: Grid) -> np.ndarray:

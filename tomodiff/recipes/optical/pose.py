@@ -24,7 +24,7 @@ ROBUST = 0.1
 """Residuals beyond which they count less, of the range of the data."""
 TRIES = 6
 """Dampings that are tried for one step."""
-CLOSE = 1e-4
+CLOSE = 1e-6
 """A step that changes the misfit by less, as a share, is the last."""
 
 
@@ -32,12 +32,14 @@ CLOSE = 1e-4
 class Level:
     """A picture (row, column, channel) as coarse as the scene that `see` renders, and its camera.
 
-    free_gain: values may be scaled and shifted to suit the picture, channel by channel (X-rays of unknown exposure).
+    margin: pixels at the rim that smoothing has spoilt.  free_gain: values may be scaled and shifted to suit the
+    picture, channel by channel (X-rays of unknown exposure).
     """
 
     see: Slopes
     camera: Photograph
     picture: np.ndarray
+    margin: int = 0
     free_gain: bool = False
 
 
@@ -61,7 +63,8 @@ class Found:
 
 def settle(level: Level, pose: np.ndarray, about: np.ndarray, steps: int, every: int = 1) -> Found:
     """The pose near one at which the misfit is least, of every so-manieth pixel along rows and columns."""
-    rows, columns = (a.ravel() for a in np.mgrid[: level.camera.shape[0] : every, : level.camera.shape[1] : every])
+    m, (height, width) = level.margin, level.camera.shape
+    rows, columns = (a.ravel() for a in np.mgrid[m : height - m : every, m : width - m : every])
     data = level.picture[rows, columns].astype(np.float64)
     scale = ROBUST * max(float(np.ptp(data)), 1e-12)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,7 @@ from tomodiff.geometry import Grid
 from tomodiff.geometry.cameras.photograph import Photograph
 from tomodiff.recipes.checkpoints import Checkpoints
 from tomodiff.recipes.device import device_named
-from tomodiff.recipes.optical.box import COARSE, box_grid, carved, looked_at, seen_by
+from tomodiff.recipes.optical.box import COARSE, away_from, box_grid, carved, looked_at, seen_by
 from tomodiff.recipes.optical.rays import Rays
 from tomodiff.recipes.optical.scene import Scene, psnr
 from tomodiff.recipes.optical.settings import OpticalSettings
@@ -30,6 +30,8 @@ FEWEST = 3
 """Photographs that a scene needs."""
 SEEING = 2
 """Cameras that must see a voxel for it to hold anything."""
+OFTEN = 0.3
+"""The share of cameras that must see it, in scenes without silhouettes."""
 SHOWN = 6
 """Pictures in the report."""
 LOGGED = 50
@@ -67,8 +69,8 @@ def reconstruct(settings: OpticalSettings, run: Run, progress: Progress) -> Resu
     background, learn = _background(settings, shots)
     fit = _fitted(Rays(shots.cameras, shots.pictures), grids, seen, plan, (learn, background), xp, run, progress)
     stored = StoredField(fit.grid, to_numpy(fit.field), fit.background)
-    write_field(run.path / "field.h5", stored)
-    _look(Scene(stored), tests if tests.names else shots, bool(tests.names), run, progress)
+    worst = _look(Scene(stored), tests if tests.names else shots, bool(tests.names), run, progress)
+    write_field(run.path / "field.h5", replace(stored, psnr_db=worst))
     density = np.maximum(stored.field[..., 0], 0)
     meta = {"method": settings.method, "settings": settings.as_dict(), "source": str(settings.input.path)}
     return Result(density, fit.grid, "density", "1/unit", run.metrics(), meta, tuple(run.warnings))
@@ -124,10 +126,12 @@ def _grids(shots: Shots, settings: OpticalSettings, plan: Plan) -> tuple[list[Gr
         raise ConfigError(f"input.box: {settings.input.path}: {error}") from error
     grids = [box_grid(low, high, max(2, round(settings.fit.voxels * part))) for _, part, _ in plan.stages]
     coarse = box_grid(low, high, COARSE)
-    often = (seen_by(shots.cameras, coarse) >= SEEING).astype(np.float32)
+    least = SEEING if shots.masks is not None else max(SEEING, OFTEN * len(shots.cameras))
+    often = (seen_by(shots.cameras, coarse) >= least).astype(np.float32)
+    often *= away_from(shots.cameras, coarse)
     seen = [resampled(often, coarse, grid) > 0.5 for grid in grids]
     if not seen[-1].any():
-        raise ConfigError(f"input.box: {settings.input.path}: no voxel is seen by {SEEING} cameras")
+        raise ConfigError(f"input.box: {settings.input.path}: no voxel is seen by {least:.0f} cameras")
     return grids, seen
 
 
@@ -161,8 +165,8 @@ def _fitted(rays: Rays, grids: list[Grid], seen: list[np.ndarray], plan: Plan, b
     return fit
 
 
-def _look(scene: Scene, shots: Shots, held_out: bool, run: Run, progress: Progress) -> None:
-    """Pictures of photographs, beside what they should be, and how near they are."""
+def _look(scene: Scene, shots: Shots, held_out: bool, run: Run, progress: Progress) -> float:
+    """Pictures of photographs, beside what they should be; the PSNR in dB of the worst."""
     folder, measured = run.path / "views", []
     folder.mkdir(exist_ok=True)
     shown = range(len(shots.names)) if held_out else range(0, len(shots.names), -(-len(shots.names) // SHOWN))
@@ -179,3 +183,4 @@ def _look(scene: Scene, shots: Shots, held_out: bool, run: Run, progress: Progre
     run.record(**{what: float(np.mean(measured)), f"{what}_least": float(min(measured))})
     if not held_out:
         run.warn("no photograph was held out (--holdout 10): how good unseen views are is not known")
+    return float(min(measured))

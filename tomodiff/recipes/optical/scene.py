@@ -64,13 +64,15 @@ class Scene:
         """The label that most of what each pixel sees has (rows, columns), of labels (z, y, x); 0 where nothing is."""
         if labels.shape != self.grid.shape:
             raise ValueError(f"labels: expected {self.grid.shape} voxels, got {labels.shape}")
-        known = [int(n) for n in np.unique(labels) if n]
+        known = [int(n) for n in np.unique(labels)]
         best, made = np.zeros(camera.shape, np.float32), np.zeros(camera.shape, np.int32)
         for first in range(0, len(known), 3):
-            group = [*known[first : first + 3], -1, -1][:3]
+            group = [*known[first : first + 3], None, None][:3]
             shares = np.nan_to_num(self._carried(camera, np.stack([labels == n for n in group], axis=-1)))
             for channel, label in enumerate(group):
-                better = (shares[..., channel] > best) & (label > 0)
+                if label is None:
+                    continue
+                better = shares[..., channel] > best
                 made[better], best[better] = label, shares[..., channel][better]
         return made
 

@@ -60,6 +60,7 @@ class Fit:
     step: int = 0
     error: float = float("nan")
     averages: tuple[np.ndarray, np.ndarray] | None = None
+    occupied: np.ndarray | None = None
 
     @property
     def psnr(self) -> float:
@@ -70,6 +71,7 @@ class Fit:
         """What a checkpoint holds."""
         x = {"field": self.field, "background": self.background}
         memory = {"mean": self.adam.mean, "square": self.adam.square, "steps": self.adam.steps}
+        memory["occupied"] = self.occupied
         if self.averages is not None:
             memory |= {"background_mean": self.averages[0], "background_square": self.averages[1]}
         return State("RadianceFit", x, self.step, memory)
@@ -82,11 +84,10 @@ def fit_of(state: State, grids: list[Grid], plan: Plan, xp: Any) -> Fit:
     copies = RadianceField(grid, 1, plan.degree).copies(xp)
     mean, square = xp.asarray(memory["mean"]), xp.asarray(memory["square"])
     adam = ListedAdam(field, copies, np.zeros(0), mean=mean, square=square, steps=int(memory["steps"]))
-    averages = tuple(
-        to_numpy(memory[f"background_{name}"]) for name in ("mean", "square") if "background_mean" in memory
-    )
     fit = Fit(grid, field, to_numpy(state.x["background"]), adam, state.iteration)
-    fit.averages = (averages[0], averages[1]) if averages else None
+    fit.occupied = to_numpy(memory["occupied"])
+    if "background_mean" in memory:
+        fit.averages = to_numpy(memory["background_mean"]), to_numpy(memory["background_square"])
     return fit
 
 
@@ -119,10 +120,11 @@ def fitting(rays: Rays, grids: list[Grid], seen: list[np.ndarray], plan: Plan, l
                 fit = _on(grid, fit, seen[stage], plan, background, xp)
             A = None
         assert fit is not None
-        if A is None or fit.adam.steps % REFRESH == 0:
-            occupied = _occupied(fit, seen[stage], first=stage == 0 and fit.adam.steps < REFRESH)
-            fit.adam.listed = xp.asarray(np.flatnonzero(occupied), "int32")
-            A = RadianceField(fit.grid, plan.rays, plan.degree, "relu", stop=STOP, occupied=occupied)
+        if fit.occupied is None or fit.adam.steps % REFRESH == 0:
+            fit.occupied, A = _occupied(fit, seen[stage], first=stage == 0 and fit.adam.steps < REFRESH), None
+        if A is None:
+            fit.adam.listed = xp.asarray(np.flatnonzero(fit.occupied), "int32")
+            A = RadianceField(fit.grid, plan.rays, plan.degree, "relu", stop=STOP, occupied=fit.occupied)
         rng = np.random.default_rng([plan.seed, step])
         origins, directions, pixels = (xp.asarray(a) for a in rays.draw(rng, plan.rays))
         back = xp.asarray(behind(fit.background, to_numpy(directions)))
