@@ -35,6 +35,7 @@ from tomodiff.projectors.terrain.shadows import Shadows
 from tomodiff.projectors.terrain.sightings import Sighting, Sightings, coefficients_of
 from tomodiff.projectors.warp import Warp
 from tomodiff.projectors.xray_frames import XRayFrames
+from tomodiff.solvers.listed_adam import ListedAdam
 
 ADJOINTS = {
     "planes": ("column", "ray", "curved", "footprint"),
@@ -328,8 +329,7 @@ def spectra(precision: str, rng: np.random.Generator, xp: ModuleType) -> Results
 
 
 def glowing(precision: str, rng: np.random.Generator, xp: ModuleType) -> Results:
-    """Rays through, beside, along an axis, from within, of no direction: emission with and without absorption, and
-    radiance fields of all degrees."""
+    """Rays through, beside, along an axis, from within, of no direction; some voxels of many moved by Adam."""
     grid = Grid((4, 5, 6), (0.9, 1.0, 1.2))
     origins, directions = rng.normal(size=(LANES + 5, 3)), rng.normal(size=(LANES + 5, 3))
     origins[:40] *= 9
@@ -338,9 +338,8 @@ def glowing(precision: str, rng: np.random.Generator, xp: ModuleType) -> Results
     n = len(origins)
     kinds: list[tuple[str, Any]] = [(f"emission {on}", EmissionRays(grid, n, 2, on, dtype=precision)) for on in (0, 1)]
     mask = xp.asarray(rng.integers(0, 2, grid.shape))
-    kinds += [
-        (f"radiance {d}", RadianceField(grid, n, d, ACTIVATIONS[d], None, 1e-2, mask, precision)) for d in range(3)
-    ]
+    for d, made_by in enumerate(ACTIVATIONS):
+        kinds.append((f"radiance {d}", RadianceField(grid, n, d, made_by, None, 1e-2, mask, precision)))
     for name, A in kinds:
         given = random_element(A.domain, rng, nonnegative=True) | {"origins": origins, "directions": directions}
         x = {key: xp.asarray(a.astype(precision)) for key, a in given.items()}
@@ -350,6 +349,9 @@ def glowing(precision: str, rng: np.random.Generator, xp: ModuleType) -> Results
         for walk in ("atomic", "copies") if xp is np else ("atomic",):
             kernels.PREFERRED[f"{name.split()[0]}_pull", xp is np] = f"{name.split()[0]}_pull_{walk}"
             yield from ((f"{name} {key} {walk}", g) for key, g in jacobian.adjoint(image).items())
+    values, gradient = (xp.asarray(rng.normal(size=(*size, n, 3)).astype(precision)) for size in ((), (2,)))
+    ListedAdam(values, gradient, xp.arange(0, n, 2)).step(np.ones(3))
+    yield from (("adam", values), ("adam gradient", gradient))
 
 
 def run_all(precision: str, xp: ModuleType = np) -> dict[str, np.ndarray]:

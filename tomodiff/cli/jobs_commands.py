@@ -16,6 +16,7 @@ SAMPLES = {
     "cryoem": "cryoem_sample.star",
     "terrain": "terrain_sample/sun_angles.txt",
     "mri": "mri_sample.h5",
+    "optical": "optical_sample/transforms_train.json",
 }
 """Kind of job -> its sample in `datasets/`."""
 
@@ -81,11 +82,17 @@ def report(run: Annotated[Path, typer.Argument(metavar="RUN", help="run director
 
 
 def demo(
-    kind: Annotated[str, typer.Argument(metavar="[ct|cryoem|terrain|mri]", help="which demonstration")] = "ct",
+    kind: Annotated[str, typer.Argument(metavar="[ct|cryoem|terrain|mri|optical]", help="which demonstration")] = "ct",
     out: Annotated[Path, typer.Option("--out", "-o", metavar="FOLDER", help="run directory")] = Path("tomodiff-demo"),
 ) -> None:
     """Do the main job on a sample that comes with tomodiff, and compare with the truth."""
-    from tomodiff.cli import demonstration, demonstration_cryoem, demonstration_mri, demonstration_terrain
+    from tomodiff.cli import (
+        demonstration,
+        demonstration_cryoem,
+        demonstration_mri,
+        demonstration_optical,
+        demonstration_terrain,
+    )
     from tomodiff.cli.jobs import start
     from tomodiff.errors import ConfigError, TomodiffError
     from tomodiff.recipes.config_file import settings_from
@@ -98,6 +105,7 @@ def demo(
         "cryoem": {"input.path": str(sample(kind)), "job": "cryoem-refine"},
         "terrain": demonstration_terrain.settings(sample(kind)),
         "mri": demonstration_mri.settings(sample(kind)),
+        "optical": demonstration_optical.settings(sample(kind)),
     }
     chosen = own[kind] | {"output.path": str(out), "output.overwrite": True}
     settings = settings_from({name: (value, "demo") for name, value in chosen.items()})
@@ -107,6 +115,7 @@ def demo(
         "cryoem": demonstration_cryoem,
         "terrain": demonstration_terrain,
         "mri": demonstration_mri,
+        "optical": demonstration_optical,
     }
     shown = judges[kind].findings(run, sample(kind))
     for finding in shown:

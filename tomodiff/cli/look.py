@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tomodiff.cli import cryoem_look, mri_look
+from tomodiff.cli import cryoem_look, mri_look, optical_look
 from tomodiff.cli.console import rows
 from tomodiff.cli.options import INPUT, Overrides, with_settings
 
@@ -37,7 +37,9 @@ def register(app: typer.Typer) -> None:
 
 @with_settings(*INPUT)
 def info(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="scan, particles, tilt series, k-space, volume or run")],
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="scan, particles, tilt series, k-space, photographs, volume or run")
+    ],
     given: Overrides,
     root: Root = None,
 ) -> None:
@@ -55,6 +57,9 @@ def info(
         return
     if mri_look.is_kspace(file):
         mri_look.describe(file)
+        return
+    if optical_look.is_photographs(file):
+        optical_look.describe(file)
         return
     if volume_suffix(file) in VOLUMES:
         print(rows(_volume(file)))

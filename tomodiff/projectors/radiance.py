@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -87,15 +88,18 @@ class RadianceField(Operator):
 
         return image, Linear(self.domain, self.range, push, pull, "Jacobian of RadianceField")
 
-    def gradient(self, x: Element, data: Array, into: Array | None = None) -> tuple[float, dict[str, Array]]:
+    def gradient(
+        self, x: Element, data: Array | Callable[[Array], Array], into: Array | None = None
+    ) -> tuple[float, dict[str, Array]]:
         """1/2 |colours - data|^2 and its gradients in field and background, without what moving rays would cost.
 
-        into: the field's gradient is added to these `copies()`, and its sum over them is left to the caller.
+        data: colours (ray, 3), or a function that makes them of those that are seen, and is taken as still (score
+        distillation).  into: the field's gradient is added to these `copies()`; their sum is left to the caller.
         """
         x = self._checked(x)
         still = self._still(x)[0]
         image = self._rendered(x, still)[0]
-        residual = image - data
+        residual = image - (data(image) if callable(data) else data)
         value = 0.5 * float((residual.astype("float64") ** 2).sum())
         return value, self._pulled(still, image, residual, into=into)
 

@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from tomodiff.array import namespace, to_numpy
+from tomodiff.array import namespace
 from tomodiff.errors import ConfigError, DataError
 from tomodiff.files.photographs import View, read_views
 from tomodiff.files.pictures import write_picture
-from tomodiff.files.radiance_file import StoredField, write_field
+from tomodiff.files.radiance_file import write_field
 from tomodiff.geometry import Grid
 from tomodiff.geometry.cameras.photograph import Photograph
 from tomodiff.recipes.checkpoints import Checkpoints
@@ -20,7 +20,16 @@ from tomodiff.recipes.optical.box import COARSE, away_from, box_grid, carved, lo
 from tomodiff.recipes.optical.rays import Rays
 from tomodiff.recipes.optical.scene import Scene, psnr
 from tomodiff.recipes.optical.settings import OpticalSettings
-from tomodiff.recipes.optical.training import BACKGROUND_TERMS, Fit, Plan, fit_of, fitting, resampled
+from tomodiff.recipes.optical.training import (
+    BACKGROUND_TERMS,
+    FIRST_COLOUR,
+    Fit,
+    Plan,
+    fit_of,
+    fitting,
+    resampled,
+    stored,
+)
 from tomodiff.recipes.progress import Progress
 from tomodiff.recipes.run import Run
 from tomodiff.result import Result
@@ -36,7 +45,6 @@ SHOWN = 6
 """Pictures in the report."""
 LOGGED = 50
 """Steps between lines of the metrics."""
-FIRST = 0.5 / float(np.sqrt(np.pi))
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,10 +76,10 @@ def reconstruct(settings: OpticalSettings, run: Run, progress: Progress) -> Resu
     )  # fmt: skip
     background, learn = _background(settings, shots)
     fit = _fitted(Rays(shots.cameras, shots.pictures), grids, seen, plan, (learn, background), xp, run, progress)
-    stored = StoredField(fit.grid, to_numpy(fit.field), fit.background)
-    worst = _look(Scene(stored), tests if tests.names else shots, bool(tests.names), run, progress)
-    write_field(run.path / "field.h5", replace(stored, psnr_db=worst))
-    density = np.maximum(stored.field[..., 0], 0)
+    made = stored(fit)
+    worst = _look(Scene(made), tests if tests.names else shots, bool(tests.names), run, progress)
+    write_field(run.path / "field.h5", replace(made, psnr_db=worst))
+    density = np.maximum(made.field[..., 0], 0)
     meta = {"method": settings.method, "settings": settings.as_dict(), "source": str(settings.input.path)}
     return Result(density, fit.grid, "density", "1/unit", run.metrics(), meta, tuple(run.warnings))
 
@@ -141,9 +149,9 @@ def _background(settings: OpticalSettings, shots: Shots) -> tuple[np.ndarray, bo
     if chosen == "auto":
         chosen = "learn" if shots.masks is None else "white"
     if chosen == "learn":
-        made[0] = (np.mean([picture.mean(axis=(0, 1)) for picture in shots.pictures], axis=0) - 0.5) / FIRST
+        made[0] = (np.mean([picture.mean(axis=(0, 1)) for picture in shots.pictures], axis=0) - 0.5) / FIRST_COLOUR
     else:
-        made[0] = (0.5 if chosen == "white" else -0.5) / FIRST
+        made[0] = (0.5 if chosen == "white" else -0.5) / FIRST_COLOUR
     return made, chosen == "learn"
 
 

@@ -9,15 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from scipy import ndimage
 
 from tomodiff.array import namespace, to_numpy
+from tomodiff.files.radiance_file import StoredField
 from tomodiff.geometry import Grid
 from tomodiff.projectors.radiance import RadianceField, harmonics
-from tomodiff.recipes.optical.rays import Rays
 from tomodiff.solvers.listed_adam import ListedAdam
 from tomodiff.solvers.state import State
 
@@ -34,6 +34,15 @@ WARM = 30
 FALL = 0.15
 """Rates at the end, over those at the start."""
 BACKGROUND_TERMS = 9
+FIRST_COLOUR = 0.5 / float(np.sqrt(np.pi))
+"""The spherical harmonic of degree 0."""
+
+
+class Drawn(Protocol):
+    """What rays are drawn from."""
+
+    def draw(self, rng: np.random.Generator, n: int) -> tuple[np.ndarray, np.ndarray, Any]:
+        """Origins and directions (n, 3), and colours (n, 3), or a function that makes them of those that are seen."""
 
 
 @dataclass(frozen=True)
@@ -91,6 +100,11 @@ def fit_of(state: State, grids: list[Grid], plan: Plan, xp: Any) -> Fit:
     return fit
 
 
+def stored(fit: Fit) -> StoredField:
+    """What a file holds of a fit, on the host."""
+    return StoredField(fit.grid, to_numpy(fit.field), fit.background)
+
+
 def stage_of(plan: Plan, step: int) -> int:
     """Which stage a step belongs to."""
     ends = np.cumsum([part for part, _, _ in plan.stages]) / sum(part for part, _, _ in plan.stages)
@@ -103,7 +117,7 @@ def behind(background: np.ndarray, directions: np.ndarray) -> np.ndarray:
     return made
 
 
-def fitting(rays: Rays, grids: list[Grid], seen: list[np.ndarray], plan: Plan, learn_background: bool,
+def fitting(rays: Drawn, grids: list[Grid], seen: list[np.ndarray], plan: Plan, learn_background: bool,
             background: np.ndarray, xp: Any = np, start: Fit | None = None) -> Iterator[Fit]:  # fmt: skip
     """Fits after each step, from the start or from one that was taken before; arrays change in place.
 
@@ -126,11 +140,14 @@ def fitting(rays: Rays, grids: list[Grid], seen: list[np.ndarray], plan: Plan, l
             fit.adam.listed = xp.asarray(np.flatnonzero(fit.occupied), "int32")
             A = RadianceField(fit.grid, plan.rays, plan.degree, "relu", stop=STOP, occupied=fit.occupied)
         rng = np.random.default_rng([plan.seed, step])
-        origins, directions, pixels = (xp.asarray(a) for a in rays.draw(rng, plan.rays))
+        origins, directions, pixels = rays.draw(rng, plan.rays)
+        origins, directions = xp.asarray(origins), xp.asarray(directions)
+        if not callable(pixels):
+            pixels = xp.asarray(pixels)
         back = xp.asarray(behind(fit.background, to_numpy(directions)))
         x = {"field": fit.field, "origins": origins, "directions": directions, "background": back}
         value, gradient = A.gradient(x, pixels, into=fit.adam.gradient)
-        fit.error = 2 * value / pixels.size
+        fit.error = 2 * value / (3 * plan.rays)
         rate = plan.stages[stage][2] * min(1.0, (fit.adam.steps + 1) / WARM) * FALL ** (step / plan.steps)
         density = plan.rates[0] / max(fit.grid.size)
         colours = fit.field.shape[-1] - 1
