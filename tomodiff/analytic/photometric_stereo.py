@@ -68,7 +68,9 @@ def photometric_stereo(pictures: np.ndarray, lights: np.ndarray, glossy: bool = 
 
 def least_squares_normals(pictures: np.ndarray, lights: np.ndarray) -> np.ndarray:
     """Normals (pixel, 3) by plain least squares, which shadows and highlights bend."""
-    return _unit(np.linalg.lstsq(_unit(np.asarray(lights, np.float64)), np.asarray(pictures, np.float64), rcond=None)[0].T)
+    return _unit(
+        np.linalg.lstsq(_unit(np.asarray(lights, np.float64)), np.asarray(pictures, np.float64), rcond=None)[0].T
+    )
 
 
 def gloss(normals: np.ndarray, lights: np.ndarray, roughness: float, f0: float) -> np.ndarray:
@@ -84,8 +86,8 @@ def gloss(normals: np.ndarray, lights: np.ndarray, roughness: float, f0: float) 
 
 
 def integrated(normals: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """Heights (row, column) towards the camera, in pixels, whose slopes are nearest to those of normals (row, column, 3)
-    in the least-squares sense, level at the rim of the picture (Frankot and Chellappa 1988, by cosines); NaN outside
+    """Heights (row, column) towards the camera, in pixels, with the slopes nearest to those of normals (row, column, 3)
+    by least squares, level at the rim of the picture (Frankot and Chellappa 1988, by cosines); NaN outside
     the mask, where slopes are taken as zero."""
     nz = np.maximum(normals[..., 2], 0.05)
     p, q = (np.where(mask, slope, 0.0) for slope in (-normals[..., 0] / nz, normals[..., 1] / nz))
@@ -132,7 +134,8 @@ def _lobe(y: np.ndarray, towards: np.ndarray, scaled: np.ndarray) -> tuple[float
         return np.where(lit, gloss(normals, towards, unknown[0], unknown[1]) - over, 0.0).ravel()
 
     scale = max(float(np.median(np.abs(over[lit]))) if lit.any() else 1.0, 1e-6)
-    tried = [least_squares(misfit, (r, 0.05), bounds=((0.05, 0.0), (1.0, 1.0)), loss="soft_l1", f_scale=scale) for r in (0.2, 0.5)]
+    limits = ((0.05, 0.0), (1.0, 1.0))
+    tried = [least_squares(misfit, (r, 0.05), bounds=limits, loss="soft_l1", f_scale=scale) for r in (0.2, 0.5)]
     best = min(tried, key=lambda one: float(one.cost)).x
     return float(best[0]), float(best[1])
 

@@ -10,7 +10,7 @@ import typer
 from tomodiff.cli.options import Overrides, names_of, with_settings
 
 app = typer.Typer(
-    help="Photographs: scenes from them, pictures of scenes, and where cameras were.",
+    help="Photographs: scenes from them, pictures of scenes, where cameras were, normals under lights.",
     no_args_is_help=True,
     rich_markup_mode="rich",
 )
@@ -23,7 +23,7 @@ SceneFile = Annotated[Path, typer.Argument(metavar="SCENE", help="run directory 
 
 @app.callback()
 def optical() -> None:
-    """Photographs: scenes from them, pictures of scenes, and where cameras were."""
+    """Photographs: scenes from them, pictures of scenes, where cameras were, normals under lights."""
 
 
 @app.command()
@@ -101,3 +101,28 @@ def locate(
     wrong = (10.0, 10.0) if xrays else (5.0, 0.05)
     far = (wrong[0] if turn is None else turn, wrong[1] if shift is None else shift)
     locate_picture(photo, scene, camera, out, xrays, Search(*far, starts, seed, bin))
+
+
+@app.command()
+def normals(
+    pictures: Annotated[list[Path], typer.Argument(metavar="PICTURE...", help="pictures, or the folder they are in")],
+    lights: Annotated[
+        Path, typer.Option("--lights", metavar="FILE", help="lines [IMAGE] X Y Z: right, up, towards the camera")
+    ],
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="FOLDER", help="where results go")] = Path("normals"),
+    mask: Annotated[
+        Path | None, typer.Option("--mask", metavar="FILE", help="picture that is bright where pixels count")
+    ] = None,
+    gamma: Annotated[
+        float, typer.Option("--gamma", metavar="N", help="brightness is the file's values to this power (sRGB: 2.2)")
+    ] = 1.0,
+    glossy: Annotated[bool, typer.Option("--glossy/--matt", help="whether to seek one gloss of all pixels")] = True,
+) -> None:
+    """Find normals, albedo, gloss and heights of a thing from pictures under several known lights.
+
+    The camera and the thing stay, one distant light of one strength is on in each picture.  Shadows and highlights are
+    found as what does not fit.
+    """
+    from tomodiff.cli.optical_normals import find_normals
+
+    find_normals(pictures, lights, mask, gamma, glossy, out)
