@@ -26,3 +26,10 @@ static __device__ __forceinline__ void add(real* p, real value) {
     if constexpr (Atomic) atomicAdd(p, value);
     else *p += value;
 }
+
+/* Before a loop of constant length over neighbouring numbers: a GPU unrolls it, a CPU keeps it to make vectors of it. */
+#if defined(__CUDACC__) || defined(__CUDACC_RTC__)
+#define TOGETHER _Pragma("unroll")
+#else
+#define TOGETHER _Pragma("GCC unroll 1") _Pragma("GCC ivdep")
+#endif

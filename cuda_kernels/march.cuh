@@ -8,6 +8,8 @@ struct MarchCell {
     long long at[8]; /* the voxels around a place; -1 where there is none */
     real w[8];       /* their weights */
     real fz, fy, fx;
+    bool whole; /* whether there are all eight: they are then at at[0] + (0 or 1) + (0 or row) + (0 or plane) */
+    int row, plane;
 };
 
 struct MarchRay {
@@ -49,6 +51,8 @@ static __device__ __forceinline__ bool march_cell(const MarchRay& ray, real t, i
     if (!(z > (real)-1 && z < (real)nz && y > (real)-1 && y < (real)ny && x > (real)-1 && x < (real)nx)) return false;
     const int k = floor_index(z), j = floor_index(y), i = floor_index(x);
     c.fz = z - (real)k, c.fy = y - (real)j, c.fx = x - (real)i;
+    c.row = nx, c.plane = ny * nx;
+    c.whole = k >= 0 && k < nz - 1 && j >= 0 && j < ny - 1 && i >= 0 && i < nx - 1;
 #pragma unroll
     for (int q = 0; q < 8; ++q) {
         const int zz = k + (q >> 2), yy = j + (q >> 1 & 1), xx = i + (q & 1);

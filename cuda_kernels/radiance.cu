@@ -25,6 +25,13 @@ static __device__ __forceinline__ real radiance_density(real v, int activation, 
 template <int C>
 static __device__ __forceinline__ real radiance_first(const real* __restrict__ field, const MarchCell& c) {
     real v = (real)0;
+    if (c.whole) {
+        const real* p = field + c.at[0] * C;
+        const int y = c.row * C, z = c.plane * C;
+        v = madd(c.w[0], p[0], madd(c.w[1], p[C], madd(c.w[2], p[y], c.w[3] * p[y + C])));
+        p += z;
+        return v + madd(c.w[4], p[0], madd(c.w[5], p[C], madd(c.w[6], p[y], c.w[7] * p[y + C])));
+    }
 #pragma unroll
     for (int q = 0; q < 8; ++q)
         if (c.at[q] >= 0) v = madd(c.w[q], field[c.at[q] * C], v);
@@ -36,6 +43,14 @@ template <int C>
 static __device__ __forceinline__ void radiance_numbers(const real* __restrict__ field, const MarchCell& c, real v[C]) {
 #pragma unroll
     for (int n = 0; n < C; ++n) v[n] = (real)0;
+    if (c.whole) {
+        const real *p = field + c.at[0] * C, *y = p + c.row * C, *z = p + c.plane * C, *zy = z + c.row * C;
+        TOGETHER
+        for (int n = 0; n < C; ++n)
+            v[n] = madd(c.w[0], p[n], madd(c.w[1], p[n + C], madd(c.w[2], y[n], c.w[3] * y[n + C]))) +
+                   madd(c.w[4], z[n], madd(c.w[5], z[n + C], madd(c.w[6], zy[n], c.w[7] * zy[n + C])));
+        return;
+    }
 #pragma unroll
     for (int q = 0; q < 8; ++q) {
         if (c.at[q] < 0) continue;
@@ -213,7 +228,7 @@ static __device__ __forceinline__ void radiance_back(const real* __restrict__ fi
         for (int q = 0; q < 8; ++q) {
             if (c.at[q] < 0 || g_field == nullptr) continue;
             real* voxel = g_field + c.at[q] * C;
-#pragma unroll
+            TOGETHER
             for (int n = 0; n < C; ++n) add<Atomic>(voxel + n, c.w[q] * u[n]);
         }
         if (g_origin == nullptr) continue;
