@@ -14,7 +14,7 @@ from typing import Annotated, Any
 import typer
 
 import tomodiff
-from tomodiff.cli import batch, cryoem, ct, jobs_commands, look, mri, optical, submit, template, terrain
+from tomodiff.cli import batch, cryoem, ct, jobs_commands, look, mri, optical, simulate, submit, template, terrain
 from tomodiff.cli.console import STATE, complain, set_up
 from tomodiff.errors import Stopped, TomodiffError
 
@@ -61,6 +61,7 @@ app.add_typer(cryoem.app, name="cryoem")
 app.add_typer(terrain.app, name="terrain")
 app.add_typer(mri.app, name="mri")
 app.add_typer(optical.app, name="optical")
+app.add_typer(simulate.app, name="simulate")
 
 
 def main(arguments: list[str] | None = None) -> int:

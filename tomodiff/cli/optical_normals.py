@@ -34,7 +34,7 @@ def find_normals(
     if missing or len(files) < 3:
         found = f"none of {', '.join(missing[:3])}" if missing else f"{len(files)} pictures"
         raise DataError(lights, "lights", "a direction for each of three pictures or more", found)
-    images = [_picture(path) ** gamma for path in files]
+    images = [read_picture(path) ** gamma for path in files]
     if len({image.shape[:2] for image in images}) > 1:
         raise DataError(pictures[0], "size", "pictures of one size", str(sorted({i.shape[:2] for i in images})))
     inside = _mask(mask, images)
@@ -72,7 +72,7 @@ def find_normals(
     say(f"normals  {out}")
 
 
-def _picture(path: Path) -> np.ndarray:
+def read_picture(path: Path) -> np.ndarray:
     """Brightness (row, column, channel) in the file's own unit over its white."""
     import numpy as np
     import tifffile
@@ -111,7 +111,7 @@ def _mask(path: Path | None, images: Sequence[np.ndarray]) -> np.ndarray:
         bright = np.max([image.mean(axis=-1) for image in images], axis=0)
         inside: np.ndarray = bright > 0.05 * np.percentile(bright, 99)
     else:
-        inside = _picture(path).mean(axis=-1) > 0.5 * float(_picture(path).max())
+        inside = read_picture(path).mean(axis=-1) > 0.5 * float(read_picture(path).max())
         if inside.shape != shape:
             raise DataError(path, "size", f"{shape} pixels as the pictures have", str(inside.shape))
     if not inside.any():
