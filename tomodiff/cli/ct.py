@@ -77,3 +77,21 @@ def calibrate(scan: ScanFile, given: Overrides) -> None:
 
 
 app.command()(simulation.simulate)
+
+
+@app.command()
+@with_settings(*INPUT)
+def parts(
+    scan: ScanFile,
+    parts: Annotated[Path, typer.Argument(metavar="PARTS.yml", help="solids in a tree of joints, about right")],
+    given: Overrides,
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="the fitted parts")] = Path("fitted.yml"),
+) -> None:
+    """Find dimensions and poses of parts from a few radiographs, far below a voxel, without making a volume.
+
+    PARTS.yml lists spheres, ellipsoids, boxes, cylinders and capsules: name, kind, half_mm, place_mm, turn_deg, density
+    in 1/mm, parent, free.
+    """
+    from tomodiff.cli.ct_parts import find_parts
+
+    find_parts(scan, parts, given, out)

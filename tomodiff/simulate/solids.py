@@ -52,6 +52,19 @@ class Solid:
         normal = np.where(np.isfinite(t)[:, None], normal, 0.0)
         return t, normal @ turn.T
 
+    def chords(self, origins: np.ndarray, directions: np.ndarray) -> np.ndarray:
+        """Lengths (n,) inside along whole lines through origins (n, 3), directions (n, 3) of length one."""
+        away = origins - self.pose[:, 3]
+        along = np.einsum("na,na->n", away, directions)
+        reach = self.half[0] + self.half[2] if self.kind == "capsule" else float(np.linalg.norm(self.half))
+        near = np.einsum("na,na->n", away, away) - along**2 < reach**2
+        made = np.zeros(len(origins))
+        start, d = (away - along[:, None] * directions)[near] + self.pose[:, 3], directions[near]
+        far = 2 * reach
+        inside = 2 * far - self.met(start - far * d, d)[0] - self.met(start + far * d, -d)[0]
+        made[near] = np.where(np.isfinite(inside), np.maximum(inside, 0), 0.0)
+        return made
+
     def colours(self, places: np.ndarray) -> np.ndarray:
         """Of places (n, 3) on it."""
         if not self.checker:
