@@ -34,6 +34,8 @@ class Search:
 def locate_picture(photo: Path, scene: Path, camera: Path, out: Path, xrays: str | None, search: Search) -> None:
     """Write the camera of a picture.  DataError for what cannot be read, ConfigError for what does not fit together,
     Diverged where no pose, or more than one, fits."""
+    import numpy as np
+
     from tomodiff.errors import ConfigError, Diverged
     from tomodiff.files.atomic import replace_text
     from tomodiff.files.photographs_writer import frame_of
@@ -46,8 +48,8 @@ def locate_picture(photo: Path, scene: Path, camera: Path, out: Path, xrays: str
     begin = _camera_of(photo, camera)
     found = _under_x_rays(photo, scene, begin, xrays, search) if xrays else _of_scene(photo, scene, begin, search)
     pose, before = found.camera.pose, begin.camera.pose
-    turned = float(angle_between(before[:, :3], pose[:, :3])) * 180 / 3.141592653589793
-    moved = float(((pose[:, 3] - before[:, 3]) ** 2).sum() ** 0.5)
+    turned = float(np.degrees(angle_between(before[:, :3], pose[:, :3])))
+    moved = float(np.linalg.norm(pose[:, 3] - before[:, 3]))
     facts: dict[str, Any] = {
         "turned from the start": f"{turned:.3f} degrees",
         "moved from the start": f"{moved:.4g}",

@@ -84,7 +84,7 @@ HEADS = {
         "# Relative paths are relative to this file.  What is commented out has a default, or comes from the scan.",
     ),
     "cryoem": (
-        "# Settings of a {kind} job.  Run it with: tomodiff run THIS_FILE",
+        "# Settings of a job, {kind}.  Run it with: tomodiff run THIS_FILE",
         "# Relative paths are relative to this file.  What is commented out has a default, or comes from the input.",
     ),
 }

@@ -65,19 +65,14 @@ def seen_by(cameras: Sequence[Photograph], grid: Grid) -> np.ndarray:
 def away_from(cameras: Sequence[Photograph], grid: Grid) -> np.ndarray:
     """Which voxels (z, y, x) are not so near to a camera that they would blind it."""
     places = np.array([camera.place for camera in cameras])
-    middle = places.mean(axis=0) if len(places) < 2 else looked_at_or(places.mean(axis=0), cameras)
+    try:
+        middle = looked_at(cameras)[0]
+    except ValueError:  # they look nowhere in common: at the box, then
+        middle = np.array(grid.center)
     near = NEAR * float(np.median(np.linalg.norm(places - middle, axis=1)))
     distance, _ = cKDTree(places).query(nodes(grid))
     made: np.ndarray = (distance >= near).reshape(grid.shape)
     return made
-
-
-def looked_at_or(otherwise: np.ndarray, cameras: Sequence[Photograph]) -> np.ndarray:
-    """The place that cameras look at, or another where there is none."""
-    try:
-        return looked_at(cameras)[0]
-    except ValueError:
-        return otherwise
 
 
 def nodes(grid: Grid) -> np.ndarray:
