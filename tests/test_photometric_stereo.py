@@ -112,12 +112,29 @@ def test_the_command(tmp_path: Path, rng: np.random.Generator, capsys: pytest.Ca
     heights = np.load(tmp_path / "out" / "heights.npy")
     assert heights[SIZE // 2, SIZE // 2] > heights[3, SIZE // 2]
     assert (tmp_path / "out" / "albedo.png").exists() and "roughness" in (tmp_path / "out" / "found.json").read_text()
+    relit(tmp_path, made, capsys)
     (tmp_path / "lights.txt").write_text("0 0 1\n" * 20)
     assert main(told) == 3
     assert "not in one plane" in " ".join(capsys.readouterr().err.split())
     (tmp_path / "lights.txt").write_text("000.png 0 0 1\n")
     assert main(told) == 3
     assert "a direction for each of three pictures" in " ".join(capsys.readouterr().err.split())
+
+
+def relit(folder: Path, made: dict[str, np.ndarray], capsys: pytest.CaptureFixture[str]) -> None:
+    """A light of the pictures again: near the exact picture, nearer than without shadows; bad lights are named."""
+    told = ["optical", "relight", str(folder / "out"), "-o", str(folder / "relit.npy")]
+    number = int(np.argmin(made["lights"][:, 2]))  # the lowest, with the longest shadows
+    assert main([*told, "--light", ",".join(f"{v:.6f}" for v in made["lights"][number])]) == 0
+    found = np.load(folder / "relit.npy").reshape(-1)[made["inside"]]
+    exact = made["pictures"][number]
+    plain = made["albedo"] * np.maximum(made["normals"] @ made["lights"][number], 0)
+    assert np.sqrt(np.mean((found - exact) ** 2)) < 0.8 * np.sqrt(np.mean((plain - exact) ** 2))
+    for light, message in (("1,2", "X,Y,Z"), ("0,1,-1", "above the picture"), ("a,b,c", "X,Y,Z")):
+        assert main([*told, "--light", light]) == 2
+        assert message in " ".join(capsys.readouterr().err.split())
+    assert main(["optical", "relight", str(folder / "pictures"), "--light", "0,0,1"]) == 3
+    assert "normals.npy" in capsys.readouterr().err
 
 
 def test_what_cannot_be() -> None:

@@ -126,3 +126,21 @@ def normals(
     from tomodiff.cli.optical_normals import find_normals
 
     find_normals(pictures, lights, mask, gamma, glossy, out)
+
+
+@app.command()
+def relight(
+    found: Annotated[Path, typer.Argument(metavar="NORMALS", help="folder of `optical normals`")],
+    light: Annotated[
+        list[str], typer.Option("--light", metavar="X,Y,Z[,STRENGTH]", help="right, up, towards the camera; repeatable")
+    ],
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="picture, or .npy of brightness")] = Path(
+        "relit.png"
+    ),
+    ambient: Annotated[float, typer.Option("--ambient", metavar="N", help="light from everywhere")] = 0.0,
+    gamma: Annotated[float, typer.Option("--gamma", metavar="N", help="of the picture, as of `normals`")] = 1.0,
+) -> None:
+    """Show a thing whose normals were found under other lights, with the shadows that its heights cast."""
+    from tomodiff.cli.optical_relight import show
+
+    show(found, light, out, ambient, gamma)

@@ -66,7 +66,7 @@ def find_normals(
     }  # fmt: skip
     if found_surface.lobe is not None:
         facts["roughness, F0"] = "{:.3f}, {:.3f}".format(*found_surface.lobe)
-    replace_text(out / "found.json", json.dumps(facts, indent=1) + "\n")
+    replace_text(out / "found.json", json.dumps({**facts, "lobe": found_surface.lobe}, indent=1) + "\n")
     print(rows(facts))
     say("albedo is known up to one factor, the strength of the lights; heights up to a constant, in pixels")
     say(f"normals  {out}")
