@@ -123,26 +123,13 @@ def _bar(search: Search) -> Any:
 def radiograph(path: Path, camera: Photograph, xrays: str) -> np.ndarray:
     """Line integrals (rows, columns) of a TIFF, NumPy or other picture, of transmission after a logarithm."""
     import numpy as np
-    import tifffile
 
     from tomodiff.errors import DataError
-    from tomodiff.files.photographs import View
+    from tomodiff.files.pictures import read_picture
 
-    suffix = path.suffix.lower()
-    try:
-        if suffix == ".npy":
-            values = np.load(path, allow_pickle=False)
-        elif suffix in (".tif", ".tiff"):
-            values = tifffile.imread(path)
-        else:
-            values = View(path, camera).layers()[0].mean(axis=-1)
-    except (OSError, ValueError, tifffile.TiffFileError) as error:
-        raise DataError(path, "image", "a radiograph that can be read", str(error)) from error
-    values = np.squeeze(values).astype(np.float64)
+    values = read_picture(path).mean(axis=-1)
     if values.shape != tuple(camera.shape):
         raise DataError(path, "size", f"{camera.shape} pixels as its camera has", str(values.shape))
-    if not np.isfinite(values).all():
-        raise DataError(path, "image", "finite numbers", f"{np.count_nonzero(~np.isfinite(values))} others")
     if xrays == "transmission":
         if values.min() <= 0:
             raise DataError(path, "image", "transmission above 0", f"{values.min():g} at the least")

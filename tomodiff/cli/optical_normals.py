@@ -21,8 +21,8 @@ def find_normals(
 
     from tomodiff.analytic.photometric_stereo import integrated, photometric_stereo
     from tomodiff.errors import ConfigError, DataError
-    from tomodiff.files.atomic import replace_text, replacing
-    from tomodiff.files.pictures import write_picture
+    from tomodiff.files.atomic import replace_text
+    from tomodiff.files.pictures import write_array, write_picture
     from tomodiff.files.planetary import read_directions
 
     files = sorted(p for p in pictures[0].iterdir() if p.is_file()) if pictures[0].is_dir() else list(pictures)
@@ -34,7 +34,7 @@ def find_normals(
     if missing or len(files) < 3:
         found = f"none of {', '.join(missing[:3])}" if missing else f"{len(files)} pictures"
         raise DataError(lights, "lights", "a direction for each of three pictures or more", found)
-    images = [read_picture(path) ** gamma for path in files]
+    images = [_brightness(path) ** gamma for path in files]
     if len({image.shape[:2] for image in images}) > 1:
         raise DataError(pictures[0], "size", "pictures of one size", str(sorted({i.shape[:2] for i in images})))
     inside = _mask(mask, images)
@@ -56,8 +56,7 @@ def find_normals(
     heights = integrated(np.nan_to_num(normals), inside)
     out.mkdir(parents=True, exist_ok=True)
     for name, values in (("normals", normals), ("albedo", albedo), ("heights", heights), ("fitting", share)):
-        with replacing(out / f"{name}.npy", values.nbytes) as target, target.open("wb") as file:
-            np.save(file, values.astype(np.float32))
+        write_array(out / f"{name}.npy", values)
         write_picture(out / f"{name}.png", _shown(name, values))
     facts: dict[str, Any] = {
         "pictures": len(files), "pixels": int(inside.sum()),
@@ -72,32 +71,15 @@ def find_normals(
     say(f"normals  {out}")
 
 
-def read_picture(path: Path) -> np.ndarray:
-    """Brightness (row, column, channel) in the file's own unit over its white."""
-    import numpy as np
-    import tifffile
-
+def _brightness(path: Path) -> np.ndarray:
+    """A picture of numbers of at least 0."""
     from tomodiff.errors import DataError
-    from tomodiff.extras import library
+    from tomodiff.files.pictures import read_picture
 
-    try:
-        if path.suffix.lower() == ".npy":
-            values = np.load(path, allow_pickle=False)
-        elif path.suffix.lower() in (".tif", ".tiff"):
-            values = tifffile.imread(path)
-        else:
-            image = library("PIL.Image", "scanners", f"{path}: reading photographs needs", "pillow")
-            with image.open(path) as opened:
-                deep = opened.mode.startswith("I")
-                values = np.asarray(opened if deep or opened.mode == "L" else opened.convert("RGB"))
-                values = values.astype(np.uint16) if deep else values
-    except (OSError, ValueError, SyntaxError, tifffile.TiffFileError) as error:
-        raise DataError(path, "image", "a picture that can be read", str(error)) from error
-    white = float(np.iinfo(values.dtype).max) if values.dtype.kind in "ui" else 1.0
-    values = values.astype(np.float64) / white
-    if values.ndim not in (2, 3) or not np.isfinite(values).all() or values.min() < 0:
-        raise DataError(path, "image", "finite brightness of at least 0 (row, column[, channel])", str(values.shape))
-    return values[..., None] if values.ndim == 2 else values[..., :3]
+    values = read_picture(path)
+    if values.min() < 0:
+        raise DataError(path, "image", "brightness of at least 0", f"{values.min():g}")
+    return values
 
 
 def _mask(path: Path | None, images: Sequence[np.ndarray]) -> np.ndarray:
@@ -109,9 +91,10 @@ def _mask(path: Path | None, images: Sequence[np.ndarray]) -> np.ndarray:
     shape = images[0].shape[:2]
     if path is None:
         bright = np.max([image.mean(axis=-1) for image in images], axis=0)
-        inside: np.ndarray = bright > 0.05 * np.percentile(bright, 99)
+        inside = bright > 0.05 * np.percentile(bright, 99)
     else:
-        inside = read_picture(path).mean(axis=-1) > 0.5 * float(read_picture(path).max())
+        bright = _brightness(path).mean(axis=-1)
+        inside = bright > 0.5 * float(bright.max())
         if inside.shape != shape:
             raise DataError(path, "size", f"{shape} pixels as the pictures have", str(inside.shape))
     if not inside.any():

@@ -20,8 +20,7 @@ def show(found: Path, lights: Sequence[str], out: Path, ambient: float, gamma: f
 
     from tomodiff.analytic.photometric_stereo import gloss
     from tomodiff.errors import ConfigError, DataError
-    from tomodiff.files.atomic import replacing
-    from tomodiff.files.pictures import write_picture
+    from tomodiff.files.pictures import write_array, write_picture
     from tomodiff.projectors.terrain.shadows import Shadows
 
     chosen = [_light(text) for text in lights]
@@ -51,8 +50,7 @@ def show(found: Path, lights: Sequence[str], out: Path, ambient: float, gamma: f
         matt = albedo * np.maximum(normals @ towards, 0)[:, None]
         made[inside] += strength * seen[:, None] * (matt + np.reshape(shine, (-1, 1)))
     if out.suffix.lower() == ".npy":
-        with replacing(out, made.nbytes) as target, target.open("wb") as file:
-            np.save(file, made.astype(np.float32))
+        write_array(out, made)
     else:
         picture = made.clip(0, 1) ** (1 / gamma)
         write_picture(out, picture[..., 0] if picture.shape[-1] == 1 else picture)

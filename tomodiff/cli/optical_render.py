@@ -22,9 +22,8 @@ def draw(scene: Path, cameras: Path, out: Path, what: str, turn: int | None, bin
     import numpy as np
 
     from tomodiff.errors import ConfigError
-    from tomodiff.files.atomic import replacing
     from tomodiff.files.photographs import read_views
-    from tomodiff.files.pictures import write_film, write_picture
+    from tomodiff.files.pictures import write_array, write_film, write_picture
     from tomodiff.files.radiance_file import read_field
     from tomodiff.recipes.optical.scene import Scene
     from tomodiff.recipes.progress import Progress
@@ -52,8 +51,7 @@ def draw(scene: Path, cameras: Path, out: Path, what: str, turn: int | None, bin
     for i, (values, picture) in enumerate(zip(numbers, pictures, strict=True)):
         write_picture(out / f"{i:04d}.png", picture)
         if what in ("depth", "normals", "flow"):
-            with replacing(out / f"{i:04d}.npy", values.nbytes) as target, target.open("wb") as file:
-                np.save(file, values.astype(np.float32))
+            write_array(out / f"{i:04d}.npy", values)
     say(f"pictures  {out}")
 
 

@@ -93,8 +93,8 @@ def make(config: Path | None, out: Path, pictures: int | None, seed: int | None,
 
 def find_sensor(picture: Path, light: Path) -> None:
     """Print the sensor with which light looks like a real picture."""
-    from tomodiff.cli.optical_normals import read_picture
     from tomodiff.errors import DataError
+    from tomodiff.files.pictures import read_picture
     from tomodiff.simulate.sensor import fit_sensor
 
     real, given = read_picture(picture), read_picture(light)

@@ -1,4 +1,4 @@
-"""Pictures and short films for people to look at: PNG, GIF, WebP, MP4."""
+"""Pictures that are read as numbers, and pictures, films and arrays that are written."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import tifffile
 
-from tomodiff.errors import ConfigError
+from tomodiff.errors import ConfigError, DataError
 from tomodiff.extras import library
 from tomodiff.files.atomic import replacing
 
@@ -17,13 +18,42 @@ FILMS = (".gif", ".webp", ".png", ".mp4")
 
 
 def _image() -> Any:
-    return library("PIL.Image", "scanners", "writing pictures needs", "pillow")
+    return library("PIL.Image", "scanners", "pictures need", "pillow")
 
 
 def as_bytes(picture: np.ndarray) -> np.ndarray:
     """Values from 0 to 1 in 8 bits; what is no number is black."""
     made: np.ndarray = np.rint(255 * np.nan_to_num(picture).clip(0, 1)).astype(np.uint8)
     return made
+
+
+def read_picture(path: Path) -> np.ndarray:
+    """Finite numbers (row, column, channel) of a TIFF, NumPy's or another picture, whole numbers over their white.
+    DataError for what is none."""
+    try:
+        if path.suffix.lower() == ".npy":
+            values = np.load(path, allow_pickle=False)
+        elif path.suffix.lower() in (".tif", ".tiff"):
+            values = tifffile.imread(path)
+        else:
+            with _image().open(path) as opened:
+                deep = opened.mode.startswith("I")
+                values = np.asarray(opened if deep or opened.mode == "L" else opened.convert("RGB"))
+                values = values.astype(np.uint16) if deep else values
+    except (OSError, ValueError, SyntaxError, tifffile.TiffFileError) as error:
+        raise DataError(path, "image", "a picture that can be read", str(error)) from error
+    if values.ndim not in (2, 3) or values.dtype.kind not in "uif" or not np.isfinite(values).all():
+        expected = "finite numbers (row, column[, channel])"
+        raise DataError(path, "image", expected, f"{values.dtype} {values.shape}, or numbers that are not finite")
+    white = float(np.iinfo(values.dtype).max) if values.dtype.kind in "ui" else 1.0
+    made: np.ndarray = values.astype(np.float64) / white
+    return made[..., None] if made.ndim == 2 else made[..., :3]
+
+
+def write_array(path: Path, values: np.ndarray) -> None:
+    """Numbers in single precision as NumPy's .npy."""
+    with replacing(path, values.nbytes) as target, target.open("wb") as file:
+        np.save(file, values.astype(np.float32))
 
 
 def write_picture(path: Path, picture: np.ndarray) -> None:

@@ -80,7 +80,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Measure, print, keep; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m workflows.benchmarks.distillation", description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
-    parser.add_argument("--directions", type=int, default=16, help="frozen models, around the scene (default 16)")
+    parser.add_argument("--directions", type=int, default=24, help="frozen models, around the scene (default 24)")
     parser.add_argument("--pixels", type=int, default=64, help="of a picture's side (default 64)")
     parser.add_argument("--iterations", type=int, default=800, help="pictures that are drawn (default 800)")
     parser.add_argument("--quick", action="store_true", help="keep nothing: to see that all runs")
