@@ -8,7 +8,7 @@ from scipy import ndimage
 from tomodiff.files.radiance_file import StoredField
 from tomodiff.geometry.cameras.photograph import Photograph
 from tomodiff.projectors.carried import carried, outward
-from tomodiff.projectors.radiance import RadianceField
+from tomodiff.projectors.radiance import STOP, RadianceField
 from tomodiff.recipes.optical.training import THIN, behind
 
 SOLID = 0.5
@@ -23,11 +23,14 @@ class Scene:
         self.density = np.ascontiguousarray(stored.field[..., 0])
         dense = self.density > 0.1 * THIN / max(self.grid.size) if stored.activation == "relu" else None
         self.occupied = None if dense is None else ndimage.maximum_filter(dense, 3)
+        self._operator: RadianceField | None = None
 
-    def operator(self, rays: int, stop: float = 1e-4) -> RadianceField:
-        """What renders so many rays."""
-        degree, activation = self.stored.degree, self.stored.activation
-        return RadianceField(self.grid, rays, degree, activation, stop=stop, occupied=self.occupied)
+    def operator(self, rays: int) -> RadianceField:
+        """What renders so many rays; kept, since it has looked for empty cells."""
+        if self._operator is None or self._operator.range.shape[0] != rays:
+            degree, activation = self.stored.degree, self.stored.activation
+            self._operator = RadianceField(self.grid, rays, degree, activation, stop=STOP, occupied=self.occupied)
+        return self._operator
 
     def seen(self, origins: np.ndarray, directions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Colours (ray, 3) and opacity (ray) along rays."""
