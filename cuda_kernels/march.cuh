@@ -73,3 +73,12 @@ static __device__ __forceinline__ int march_clear(const int* __restrict__ clear,
     const int cells = clear[((long long)k * (ny + 1) + j) * (nx + 1) + i];
     return cells < 1 ? 0 : 1 + (int)((real)(cells - 1) * ray.reach);
 }
+
+/* The cell of sample i, which lies at t; false where it is empty or beyond the volume, with i moved to the last sample that
+ * is empty as well. */
+static __device__ __forceinline__ bool march_met(const int* __restrict__ clear, const MarchRay& ray, real t, int nz, int ny, int nx,
+                                                 int& i, MarchCell& c) {
+    const int empty = march_clear(clear, ray, t, nz, ny, nx);
+    if (empty) i += empty - 1;
+    return !empty && march_cell(ray, t, nz, ny, nx, c);
+}

@@ -3,8 +3,8 @@
  *   C = sum over samples of T (1 - exp(-sigma step)) c + T_end background,   c = max(0, 1/2 + sum over k of Y_k B_k)
  * A voxel of the field holds 1 + 3 K numbers: what the density is made of, by `activation` after interpolation (0: max(0, v),
  * 1: log(1 + exp v), 2: exp v), and B for red, green and blue.  basis (ray, K) is Y at each ray's direction.  `clear`, a null
- * pointer where none is, says which cells are empty (march.cuh), and they are left out; where T falls below `stop` the march ends, and what is left goes
- * to the background, in all kernels alike. */
+ * pointer where none is, says which cells are empty (march.cuh), and they are left out; where T falls below `stop` the march
+ * ends, and what is left goes to the background, in all kernels alike. */
 #include "march.cuh"
 
 static __device__ __forceinline__ real radiance_density(real v, int activation, real& slope) {
@@ -78,9 +78,7 @@ static __device__ __forceinline__ void radiance_see(const real* __restrict__ fie
     for (int i = ray.first; i < ray.last && through >= stop; ++i) {
         MarchCell c;
         const real t = ((real)i + (real)0.5) * step;
-        const int empty = march_clear(clear, ray, t, nz, ny, nx);
-        if (empty) i += empty - 1;
-        if (empty || !march_cell(ray, t, nz, ny, nx, c)) continue;
+        if (!march_met(clear, ray, t, nz, ny, nx, i, c)) continue;
         real v[1 + 3 * K], slope;
         const real density = radiance_density(radiance_first<1 + 3 * K>(field, c), activation, slope);
         if (density == (real)0) continue;
@@ -144,9 +142,7 @@ static __device__ __forceinline__ void radiance_change(const real* __restrict__ 
     for (int i = ray.first; i < ray.last && through >= stop; ++i) {
         MarchCell c;
         const real t = ((real)i + (real)0.5) * step;
-        const int empty = march_clear(clear, ray, t, nz, ny, nx);
-        if (empty) i += empty - 1;
-        if (empty || !march_cell(ray, t, nz, ny, nx, c)) continue;
+        if (!march_met(clear, ray, t, nz, ny, nx, i, c)) continue;
         const real moved[3] = {madd(t, d_direction[0], d_origin[0]), madd(t, d_direction[1], d_origin[1]),
                                madd(t, d_direction[2], d_origin[2])};
         real v[K], d[K], slope;
@@ -203,9 +199,7 @@ static __device__ __forceinline__ void radiance_back(const real* __restrict__ fi
     for (int i = ray.first; i < ray.last && through >= stop; ++i) {
         MarchCell c;
         const real t = ((real)i + (real)0.5) * step;
-        const int empty = march_clear(clear, ray, t, nz, ny, nx);
-        if (empty) i += empty - 1;
-        if (empty || !march_cell(ray, t, nz, ny, nx, c)) continue;
+        if (!march_met(clear, ray, t, nz, ny, nx, i, c)) continue;
         real v[C], u[C], slope, seen = (real)0;
         const real density = radiance_density(radiance_first<C>(field, c), activation, slope);
         if (density == (real)0 && slope == (real)0) continue;

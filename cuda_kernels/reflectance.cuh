@@ -9,7 +9,8 @@
  * Formulas: Hapke 1981 (J. Geophys. Res. 86, 3039), 1984 (Icarus 59, 41), 1993, 2002 (Icarus 157, 523), 2012 (Theory of
  * Reflectance and Emittance Spectroscopy, 2nd ed.); McEwen 1991 (Icarus 92, 298); Minnaert 1941 (Astrophys. J. 93, 403);
  * Akimov in Shkuratov et al. 2011 (Planet. Space Sci. 59, 1326); Oren and Nayar 1994 (SIGGRAPH, 239); Buie et al. 2010
- * (Astron. J. 139, 1117); Boyd et al. 2014 and 2019 (LROC empirical). */
+ * (Astron. J. 139, 1117); Boyd et al. 2014 and 2019 (LROC empirical); Walter et al. 2007 (EGSR, 195, GGX with Smith's
+ * shadowing) and Schlick 1994 (Comput. Graph. Forum 13, 233). */
 #pragma once
 #include "dual.cuh"
 
@@ -31,6 +32,7 @@
 #define R_HAPKE_1981 12
 #define R_HAPKE_2002 13
 #define R_HAPKE_LEGENDRE 14
+#define R_GGX 15
 
 template <class T> struct Geometry {
     T mu0, mu, cg, side;
@@ -68,6 +70,17 @@ template <class T, class P> static __device__ __forceinline__ T oren_nayar(const
     const T larger = ahead > (real)0 ? at.mu0 : ahead < (real)0 ? at.mu : (real)0.5 * (at.mu0 + at.mu);
     const real open = value_of(x) > (real)0 ? (real)1 : value_of(x) < (real)0 ? (real)0 : (real)0.5; /* max(0, x) */
     return at.mu0 * (a + open * b * x / larger);
+}
+
+/* Facets that are mirrors, of GGX's distribution with alpha = roughness^2, and what is matt below.  p: roughness, the mirrors'
+ * reflectance from ahead, matt share. */
+template <class T, class P> static __device__ __forceinline__ T microfacets(const Geometry<T>& at, const P* p) {
+    const P alpha = p[0] * p[0], square = alpha * alpha, rest = (real)1 - square;
+    const T both = at.mu0 + at.mu, half = (real)0.5 * ((real)1 + at.cg); /* cos^2 of half the phase */
+    const T nh = (real)0.25 * both * both / half, q = (real)1 - rest * nh;
+    const T seen = (real)0.5 / (at.mu0 * d_sqrt(rest * at.mu * at.mu + square) + at.mu * d_sqrt(rest * at.mu0 * at.mu0 + square));
+    const T miss = (real)1 - d_sqrt(half), twice = miss * miss, mirror = p[1] + ((real)1 - p[1]) * twice * twice * miss;
+    return at.mu0 * (p[2] + square / (q * q) * seen * mirror);
 }
 
 /* ---- Hapke ------------------------------------------------------------------------------------------------------- */
@@ -193,6 +206,7 @@ static __device__ __forceinline__ T reflectance(int model, const Geometry<T>& at
     case R_MINNAERT: return d_pow(at.mu0, p[0]) * d_pow(at.mu, p[0] - (real)1);
     case R_AKIMOV: return akimov(at, p[0]);
     case R_OREN_NAYAR: return oren_nayar(at, p[0]);
+    case R_GGX: return microfacets(at, p);
     case R_CHARON: return p[1] * p[0] * at.mu0 / sum + ((real)1 - p[0]) * at.mu0;
     case R_LROC_2014: return d_exp(p[0] + p[1] * (DEGREES * phase_angle(at.cg)) + p[2] * at.mu + p[3] * at.mu0);
     case R_LROC_2019: {

@@ -13,7 +13,7 @@ from tomodiff.array import to_numpy
 from tomodiff.core import check_adjoint, check_gradient
 from tomodiff.geometry import Grid
 from tomodiff.objective import Gaussian
-from tomodiff.projectors.radiance import ACTIVATIONS, RadianceField, harmonics
+from tomodiff.projectors.radiance import ACTIVATIONS, RadianceField
 
 GRID = Grid((5, 6, 7), (0.9, 1.0, 1.1), (0.2, -0.1, 0.3))
 Inputs = dict[str, np.ndarray]
@@ -88,22 +88,6 @@ def test_a_block_of_one_colour(sigma: float) -> None:
     through = np.exp(-sigma * 10 * 0.5)
     np.testing.assert_allclose(seen[0], colour * (1 - through) + through * background[0], rtol=1e-9)
     np.testing.assert_allclose(left, through, rtol=1e-9)
-
-
-def test_harmonics_are_orthonormal_and_their_slopes_right(rng: np.random.Generator) -> None:
-    """By Gauss's rule over the sphere, exact for these polynomials; slopes by complex steps of the polynomials."""
-    z, weights = np.polynomial.legendre.leggauss(8)
-    phi = np.arange(16) * 2 * np.pi / 16
-    x, y = (np.outer(np.sqrt(1 - z * z), f(phi)) for f in (np.cos, np.sin))
-    places = np.stack([x, y, np.broadcast_to(z[:, None], x.shape)], axis=-1).reshape(-1, 3)
-    values = harmonics(places, 9)[0]
-    gram = values.T @ (np.repeat(weights, 16)[:, None] * values) * 2 * np.pi / 16
-    np.testing.assert_allclose(gram, np.eye(9), atol=1e-12)
-    some = rng.normal(size=(5, 3))
-    slopes = harmonics(some, 9)[1]
-    for axis in range(3):
-        moved = [harmonics(some + s * 1e-5 * np.eye(3)[axis], 9)[0] for s in (1, -1)]
-        np.testing.assert_allclose(slopes[..., axis], (moved[0] - moved[1]) / 2e-5, atol=1e-9)
 
 
 def test_empty_cells_may_be_left_out(rng: np.random.Generator) -> None:

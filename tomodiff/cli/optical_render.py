@@ -35,12 +35,12 @@ def draw(scene: Path, cameras: Path, out: Path, what: str, turn: int | None, bin
     found = Scene(read_field(scene))
     given = [view.camera.smaller(bin) if bin > 1 else view.camera for view in read_views(cameras, images=False)]
     chosen = list(around(given, turn)) if turn else given
-    film, numbers, pictures = bool(out.suffix), [], []
+    film, numbers = bool(out.suffix), []
     with Progress(quiet=STATE.quiet).stage("pictures", total=len(chosen)) as stage:
         for i, camera in enumerate(chosen):
             numbers.append(seen(found, camera, chosen[(i + 1) % len(chosen)], what))
             stage.advance()
-    most = _most(numbers, what)
+    most = _most(numbers)
     pictures = [drawn(values, what, most) for values in numbers]
     if film:
         whole = [p if p.ndim == 3 else np.repeat(p[..., None], 3, axis=2) for p in pictures]
@@ -57,10 +57,12 @@ def draw(scene: Path, cameras: Path, out: Path, what: str, turn: int | None, bin
 
 def around(cameras: Sequence[Photograph], n: int) -> Iterator[Photograph]:
     """The first camera, taken n times around what all look at, about the direction that is up for most."""
+    from dataclasses import replace
+
     import numpy as np
-    from scipy.spatial.transform import Rotation
 
     from tomodiff.errors import ConfigError
+    from tomodiff.geometry.rigid import moved
     from tomodiff.recipes.optical.box import looked_at
 
     try:
@@ -69,11 +71,8 @@ def around(cameras: Sequence[Photograph], n: int) -> Iterator[Photograph]:
         raise ConfigError(f"--turn: {error}") from error
     up = -np.sum([camera.pose[:, 1] for camera in cameras], axis=0)
     up /= max(float(np.linalg.norm(up)), 1e-12)
-    first = cameras[0]
     for angle in 2 * np.pi * np.arange(n) / n:
-        turned = Rotation.from_rotvec(angle * up).as_matrix()
-        pose = np.column_stack([turned @ first.pose[:, :3], centre + turned @ (first.place - centre)])
-        yield type(first)(first.shape, first.focal, first.centre, pose, first.distortion)
+        yield replace(cameras[0], pose=moved(cameras[0].pose, np.append(angle * up, np.zeros(3)), centre))
 
 
 def seen(scene: Scene, camera: Photograph, following: Photograph, what: str) -> np.ndarray:
@@ -87,7 +86,7 @@ def seen(scene: Scene, camera: Photograph, following: Photograph, what: str) -> 
     return scene.depth(camera) if what == "depth" else scene.normals(camera)
 
 
-def _most(numbers: Sequence[np.ndarray], what: str) -> tuple[float, float]:
+def _most(numbers: Sequence[np.ndarray]) -> tuple[float, float]:
     """The least and the largest number of all."""
     import numpy as np
 

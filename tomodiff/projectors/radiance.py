@@ -12,6 +12,7 @@ from tomodiff.array import Array, Element, namespace, to_numpy
 from tomodiff.core import Linear, LinearOperator, Operator, Space, check_element
 from tomodiff.geometry import Grid
 from tomodiff.kernels import preferred
+from tomodiff.projectors.harmonics import harmonic_slopes, harmonics
 from tomodiff.projectors.march import COPIES, in_voxels, in_world, launch, step_of
 
 ACTIVATIONS = ("relu", "softplus", "exp")
@@ -51,7 +52,8 @@ class RadianceField(Operator):
             raise ValueError(f"RadianceField: activation: expected one of {', '.join(ACTIVATIONS)}, got {activation!r}")
         if occupied is not None and tuple(occupied.shape) != grid.shape:
             raise ValueError(f"RadianceField: occupied: expected shape {grid.shape}, got {tuple(occupied.shape)}")
-        self.grid, self.terms, self.dtype, self.stop = grid, (degree + 1) ** 2, dtype, float(stop)
+        self.grid, self.degree, self.dtype, self.stop = grid, degree, dtype, float(stop)
+        self.terms = (degree + 1) ** 2
         self.activation, self.step = activation, step_of(grid, step, "RadianceField")
         self.clear = None if occupied is None else emptiness(to_numpy(occupied))
         self.domain = {
@@ -68,11 +70,11 @@ class RadianceField(Operator):
     def seen(self, x: Element) -> tuple[Array, Array]:
         """Colours (ray, 3), and how much of the background comes through (ray): 1 - opacity."""
         x = self._checked(x)
-        return self._rendered(x, self._still(x)[0])
+        return self._rendered(x, self._still(x))
 
     def linearize(self, x: Element) -> tuple[Array, LinearOperator]:
         x = self._checked(x)
-        xp, (still, slopes) = namespace(x["field"]), self._still(x)
+        xp, still, slopes = namespace(x["field"]), self._still(x), harmonic_slopes(x["directions"], self.degree)
         image = self._rendered(x, still)[0]
 
         def push(d: Element) -> Array:
@@ -97,7 +99,7 @@ class RadianceField(Operator):
         distillation).  into: the field's gradient is added to these `copies()`; their sum is left to the caller.
         """
         x = self._checked(x)
-        still = self._still(x)[0]
+        still = self._still(x)
         image = self._rendered(x, still)[0]
         residual = image - (data(image) if callable(data) else data)
         value = 0.5 * float((residual.astype("float64") ** 2).sum())
@@ -107,7 +109,7 @@ class RadianceField(Operator):
         """Colours (ray, 3), and how they change with origins and directions (channel, ray, 3), from which the slopes in
         poses of cameras are made."""
         x = self._checked(x)
-        xp, (still, slopes) = namespace(x["field"]), self._still(x)
+        xp, still, slopes = namespace(x["field"]), self._still(x), harmonic_slopes(x["directions"], self.degree)
         image = self._rendered(x, still)[0]
         rows = []
         for channel in range(3):
@@ -125,14 +127,14 @@ class RadianceField(Operator):
         check_element(self.domain, x, "RadianceField: x")
         return {name: namespace(a).ascontiguousarray(a) for name, a in x.items()}
 
-    def _still(self, x: Element) -> tuple[tuple[Any, ...], Array]:
-        """Field, mask, basis and rays, as all kernels take them, and the slopes of the basis (ray, term, 3)."""
+    def _still(self, x: Element) -> tuple[Any, ...]:
+        """Field, mask, basis and rays, as all kernels take them."""
         xp = namespace(x["field"])
         if self.clear is not None and not isinstance(self.clear, xp.ndarray):
             self.clear = xp.asarray(self.clear)
-        basis, slopes = harmonics(x["directions"], self.terms)
+        basis = xp.ascontiguousarray(harmonics(x["directions"], self.degree))
         rays = in_voxels(self.grid, x["origins"], x["directions"])
-        return (x["field"], self.clear, xp.ascontiguousarray(basis), *rays), slopes
+        return (x["field"], self.clear, basis, *rays)
 
     def _rendered(self, x: Element, still: tuple[Any, ...]) -> tuple[Array, Array]:
         xp = namespace(x["field"])
@@ -176,25 +178,3 @@ def emptiness(occupied: np.ndarray) -> np.ndarray:
         return np.full(full.shape, sum(full.shape), np.int32)
     made: np.ndarray = ndimage.distance_transform_cdt(~full, metric="chessboard")
     return np.ascontiguousarray(made, np.int32)
-
-
-def harmonics(directions: Array, terms: int) -> tuple[Array, Array]:
-    """Real spherical harmonics (ray, term) at directions (ray, 3), and their slopes (ray, term, 3), as polynomials: of
-    degree 0, 1 and 2 with the signs of Condon and Shortley, in the order of m (Sloan 2008, Stupid Spherical Harmonics
-    Tricks)."""
-    xp, dtype = namespace(directions), directions.dtype
-    x, y, z = directions.T
-    zero, one = xp.zeros_like(x), xp.ones_like(x)
-    a, b, c, d = (float(np.sqrt(n / np.pi)) / 2 for n in (1.0, 3.0, 15.0, 5.0 / 4))
-    values, slopes = [a * one], [(zero, zero, zero)]
-    if terms > 1:
-        values += [-b * y, b * z, -b * x]
-        slopes += [(zero, -b * one, zero), (zero, zero, b * one), (-b * one, zero, zero)]
-    if terms > 4:
-        values += [c * x * y, -c * y * z, d * (2 * z * z - x * x - y * y), -c * x * z, c / 2 * (x * x - y * y)]
-        slopes += [
-            (c * y, c * x, zero), (zero, -c * z, -c * y), (-2 * d * x, -2 * d * y, 4 * d * z), (-c * z, zero, -c * x),
-            (c * x, -c * y, zero),
-        ]  # fmt: skip
-    gradient = xp.stack([xp.stack(row, axis=-1) for row in slopes], axis=1)
-    return xp.stack(values, axis=1).astype(dtype), gradient.astype(dtype)

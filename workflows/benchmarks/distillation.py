@@ -86,10 +86,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--quick", action="store_true", help="keep nothing: to see that all runs")
     given = parser.parse_args(arguments)
     line = distil(given.directions, given.pixels, given.iterations)
-    print("  ".join(f"{k} {v:.3g}" if isinstance(v, float) else f"{k} {v}" for k, v in line.items()), flush=True)
-    if not given.quick:
-        common = record.circumstances("distillation", "cpu", host_threads(), 1, given.quick)
-        record.write(record.RESULTS / "distillation.jsonl", [common | line])
+    record.keep("distillation", line, host_threads(), 1, given.quick)
     return 0
 
 

@@ -87,10 +87,7 @@ def main(arguments: list[str] | None = None) -> int:
     os.environ["TOMODIFF_THREADS"] = str(given.threads)
     for name in PROBLEMS:
         line = compare(name, given.threads, given.reps, given.quick)
-        print("  ".join(f"{k} {v:.3g}" if isinstance(v, float) else str(v) for k, v in line.items()), flush=True)
-        if not given.quick:
-            common = record.circumstances("nufft", "cpu", given.threads, given.reps, given.quick)
-            record.write(record.RESULTS / "nufft.jsonl", [common | line])
+        record.keep("nufft", line, given.threads, given.reps, given.quick)
     return 0
 
 

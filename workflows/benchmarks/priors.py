@@ -191,10 +191,7 @@ def main(arguments: list[str] | None = None) -> int:
             "least_gain_db": min(gains),
             "training_cpu_s": training,
         }
-        print("  ".join(f"{k} {v:.3g}" if isinstance(v, float) else f"{k} {v}" for k, v in line.items()), flush=True)
-        if not given.quick:
-            common = record.circumstances("priors", "cpu", host_threads(), 1, given.quick)
-            record.write(record.RESULTS / "priors.jsonl", [common | line])
+        record.keep("priors", line, host_threads(), 1, given.quick)
     return 0
 
 

@@ -20,7 +20,8 @@ import numpy as np
 from tomodiff.extras import library
 from tomodiff.geometry import Grid
 from tomodiff.geometry.cameras.photograph import Photograph
-from tomodiff.projectors.radiance import RadianceField, harmonics
+from tomodiff.projectors.harmonics import harmonics
+from tomodiff.projectors.radiance import RadianceField
 from tomodiff.simulate.solids import looking
 from workflows.benchmarks import record
 from workflows.benchmarks.analytic import in_turn
@@ -60,7 +61,7 @@ class Torch:
         inside = ((places > -1) & (places < n)).all(axis=-1)
         self.where = to(scaled.astype(np.float32))[None, None]
         self.inside, self.step = to(inside.astype(np.float32)), A.step
-        self.basis = to(harmonics(x["directions"], 4)[0])
+        self.basis = to(harmonics(x["directions"], 1))
         self.field = to(np.ascontiguousarray(np.moveaxis(x["field"], -1, 0)))[None].requires_grad_()
         self.background = to(x["background"])
 
@@ -134,10 +135,7 @@ def main(arguments: list[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     os.environ["TOMODIFF_THREADS"] = str(given.threads)
     line = compare(given.voxels, given.rays, given.threads, given.reps)
-    print("  ".join(f"{k} {v:.3g}" if isinstance(v, float) else str(v) for k, v in line.items()), flush=True)
-    if not given.quick:
-        common = record.circumstances("radiance", "cpu", given.threads, given.reps, given.quick)
-        record.write(record.RESULTS / "radiance.jsonl", [common | line])
+    record.keep("radiance", line, given.threads, given.reps, given.quick)
     return 0
 
 

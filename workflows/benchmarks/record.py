@@ -95,6 +95,13 @@ def circumstances(module: str, device: str, threads: int, reps: int, quick: bool
     }
 
 
+def keep(module: str, line: dict[str, Any], threads: int, reps: int, quick: bool) -> None:
+    """Print what was measured on the CPU as a line, and, unless quick, add it to results/<module>.jsonl."""
+    print("  ".join(f"{k} {v:.3g}" if isinstance(v, float) else f"{k} {v}" for k, v in line.items()), flush=True)
+    if not quick:
+        write(RESULTS / f"{module}.jsonl", [circumstances(module, "cpu", threads, reps, quick) | line])
+
+
 def write(path: Path, lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Add JSON lines to a file, numbers to four figures; returns what was written."""
     short = [{k: float(f"{v:.4g}") if isinstance(v, float) else v for k, v in line.items()} for line in lines]

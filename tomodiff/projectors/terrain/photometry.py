@@ -132,6 +132,15 @@ _ALL = (
     ReflectanceModel("hapke_1981", 12, (_W, *_HENYEY, *_OPPOSITION), "H of 1981, rough as of 1984"),
     ReflectanceModel("hapke_2002", 13, (_W, *_HENYEY, *_OPPOSITION), "H of 2002, porous as of 2012"),
     ReflectanceModel("hapke_legendre", 14, (_W, *_LEGENDRE, *_OPPOSITION), "hapke_1981, 1 + b P1(cos g) + c P2(cos g)"),
+    ReflectanceModel(
+        "ggx", 15,
+        (
+            Parameter("roughness", 0.5, 0.03, 1.0, "of the facets; its square is alpha"),
+            Parameter("f0", 0.04, 0.0, 1.0, "what a facet reflects from ahead"),
+            Parameter("matt", 1.0, 0.0, inf, "share of Lambert's below the facets"),
+        ),
+        "mu0 (matt + pi D V F), D of GGX, V of Smith, F of Schlick",
+    ),
 )  # fmt: skip
 MODELS: Mapping[str, ReflectanceModel] = MappingProxyType({m.name: m for m in _ALL})
 

@@ -11,6 +11,7 @@ import numpy as np
 from tomodiff.array import Array, Element, namespace, to_numpy
 from tomodiff.core import LinearOperator, Operator, Space, check_element
 from tomodiff.core.operators import Linear
+from tomodiff.projectors.harmonics import harmonics
 from tomodiff.projectors.terrain.shadows import Penumbra, Ray, Shadows
 from tomodiff.projectors.terrain.surface import SurfaceGeometry
 
@@ -268,27 +269,18 @@ SIN_COS = _kernel({-2: 0.25j, 2: -0.25j})
 SIN_SIN = _kernel({-2: -0.25, 0: 0.5, 2: -0.25})
 
 
-def harmonics(direction: np.ndarray, degree: int) -> np.ndarray:
-    """Real spherical harmonics ((degree + 1)^2, ...) of unit vectors (3, ...), l rising and m from -l to l, orthonormal
-    times sqrt(4 pi), so that the first is 1."""
-    from scipy.special import gammaln, lpmv
-
-    x, y, z = direction
-    azimuth = np.arctan2(y, x)
-    made = []
-    for el in range(degree + 1):
-        for m in range(-el, el + 1):
-            k = abs(m)
-            size = np.sqrt((2 * el + 1) * np.exp(gammaln(el - k + 1) - gammaln(el + k + 1)) * (1 if m == 0 else 2))
-            turn = np.cos(k * azimuth) if m >= 0 else np.sin(k * azimuth)
-            made.append((-1.0) ** k * size * lpmv(k, el, np.clip(z, -1, 1)) * turn)
-    return np.stack(made)
+def sky_harmonics(directions: np.ndarray, degree: int) -> np.ndarray:
+    """Real spherical harmonics (n, (degree + 1)^2) of unit vectors (n, 3), l rising and m from -l to l, orthonormal
+    times sqrt(4 pi), so that the first is 1, without the signs of Condon and Shortley."""
+    signs = [(-1.0) ** abs(m) for el in range(degree + 1) for m in range(-el, el + 1)]
+    made: np.ndarray = np.sqrt(4 * np.pi) * np.array(signs) * harmonics(directions, degree)
+    return made
 
 
 def _waves(phi: float, degree: int) -> np.ndarray:
     """(2 degree + 1, (degree + 1)^2) coefficients of exp(i k zenith) of each harmonic along an azimuth."""
     n = 4 * degree + 4
     zenith = 2 * np.pi * np.arange(n) / n  # around the whole circle, through the nadir
-    direction = np.stack([np.sin(phi) * np.sin(zenith), np.cos(phi) * np.sin(zenith), np.cos(zenith)])
-    found = np.fft.fft(harmonics(direction, degree), axis=1) / n
+    directions = np.stack([np.sin(phi) * np.sin(zenith), np.cos(phi) * np.sin(zenith), np.cos(zenith)], axis=1)
+    found = np.fft.fft(sky_harmonics(directions, degree).T, axis=1) / n
     return np.stack([found[:, k % n] for k in range(-degree, degree + 1)])

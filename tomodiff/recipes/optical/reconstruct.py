@@ -67,7 +67,7 @@ def reconstruct(settings: OpticalSettings, run: Run, progress: Progress) -> Resu
     xp = namespace(device_named(settings.fit.device)(np.zeros(1, np.float32)))
     views, held = look_at(settings)
     with progress.stage("read", total=len(views) + len(held)) as stage:
-        shots, tests = (_read(group, settings, run, stage) for group in (views, held))
+        shots, tests = (_read(group, settings, stage) for group in (views, held))
     plan = _plan(settings)
     grids, seen = _grids(shots, settings, plan)
     run.record(
@@ -99,7 +99,7 @@ def look_at(settings: OpticalSettings) -> tuple[list[View], list[View]]:
     return views, held
 
 
-def _read(views: list[View], settings: OpticalSettings, run: Run, stage: Any) -> Shots:
+def _read(views: list[View], settings: OpticalSettings, stage: Any) -> Shots:
     """Photographs and cameras, averaged over pixels."""
     bin, pictures, masks = settings.input.bin, [], []
     for view in views:

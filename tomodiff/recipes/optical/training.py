@@ -17,7 +17,8 @@ from scipy import ndimage
 from tomodiff.array import namespace, to_numpy
 from tomodiff.files.radiance_file import StoredField
 from tomodiff.geometry import Grid
-from tomodiff.projectors.radiance import RadianceField, harmonics
+from tomodiff.projectors.harmonics import harmonics
+from tomodiff.projectors.radiance import RadianceField
 from tomodiff.solvers.listed_adam import ListedAdam
 from tomodiff.solvers.state import State
 
@@ -33,7 +34,8 @@ WARM = 30
 """Steps over which the rates rise after each change of grid."""
 FALL = 0.15
 """Rates at the end, over those at the start."""
-BACKGROUND_TERMS = 9
+BACKGROUND_DEGREE = 2
+BACKGROUND_TERMS = (BACKGROUND_DEGREE + 1) ** 2
 FIRST_COLOUR = 0.5 / float(np.sqrt(np.pi))
 """The spherical harmonic of degree 0."""
 
@@ -113,7 +115,7 @@ def stage_of(plan: Plan, step: int) -> int:
 
 def behind(background: np.ndarray, directions: np.ndarray) -> np.ndarray:
     """The colours (ray, 3) of the background in directions (ray, 3)."""
-    made: np.ndarray = (0.5 + harmonics(directions, BACKGROUND_TERMS)[0] @ background).astype(directions.dtype)
+    made: np.ndarray = (0.5 + harmonics(directions, BACKGROUND_DEGREE) @ background).astype(directions.dtype)
     return made
 
 
@@ -160,7 +162,7 @@ def fitting(rays: Drawn, grids: list[Grid], seen: list[np.ndarray], plan: Plan, 
 
 def _learn_background(fit: Fit, directions: np.ndarray, gradient: np.ndarray, rate: float) -> None:
     """A step of Adam of the background, by the gradient (ray, 3) in what is behind each ray."""
-    g = harmonics(directions, BACKGROUND_TERMS)[0].T.astype(np.float64) @ gradient
+    g = harmonics(directions, BACKGROUND_DEGREE).T.astype(np.float64) @ gradient
     mean, square = fit.averages or (np.zeros_like(g), np.zeros_like(g))
     mean, square = 0.9 * mean + 0.1 * g, 0.99 * square + 0.01 * g * g
     fit.averages, done = (mean, square), fit.step + 1

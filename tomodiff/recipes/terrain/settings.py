@@ -20,7 +20,7 @@ SUFFIXES = (".tif", ".tiff")
 MODELS = (
     "lambert", "lommel_seeliger", "lunar_lambert", "lunar_lambert_mcewen", "lunar_lambert_exponential",
     "lunar_lambert_cubic", "minnaert", "akimov", "oren_nayar", "charon", "lroc_2014", "lroc_2019",
-    "hapke_1981", "hapke_2002", "hapke_legendre",
+    "hapke_1981", "hapke_2002", "hapke_legendre", "ggx",
 )  # fmt: skip
 
 
