@@ -9,8 +9,8 @@
  * Formulas: Hapke 1981 (J. Geophys. Res. 86, 3039), 1984 (Icarus 59, 41), 1993, 2002 (Icarus 157, 523), 2012 (Theory of
  * Reflectance and Emittance Spectroscopy, 2nd ed.); McEwen 1991 (Icarus 92, 298); Minnaert 1941 (Astrophys. J. 93, 403);
  * Akimov in Shkuratov et al. 2011 (Planet. Space Sci. 59, 1326); Oren and Nayar 1994 (SIGGRAPH, 239); Buie et al. 2010
- * (Astron. J. 139, 1117); Boyd et al. 2014 and 2019 (LROC empirical); Walter et al. 2007 (EGSR, 195, GGX with Smith's
- * shadowing) and Schlick 1994 (Comput. Graph. Forum 13, 233). */
+ * (Astron. J. 139, 1117); Boyd et al. 2014 and 2019 (LROC empirical); Walter et al. 2007 (EGSR, 195, GGX), Heitz
+ * 2014 (J. Comput. Graph. Tech. 3, 2, 48, its shadowing) and Schlick 1994 (Comput. Graph. Forum 13, 233). */
 #pragma once
 #include "dual.cuh"
 

@@ -32,6 +32,7 @@ from tomodiff.projectors.emission import EmissionProjection, EmissionRays
 from tomodiff.projectors.fourier_slice import FourierSlice
 from tomodiff.projectors.gaussians import GaussianProjection
 from tomodiff.projectors.geometry_errors import GeometryErrors, MisalignedXRay
+from tomodiff.projectors.lit import LitNormals
 from tomodiff.projectors.mri.cartesian import Cartesian
 from tomodiff.projectors.mri.nufft import Nufft
 from tomodiff.projectors.mri.off_resonance import OffResonance
@@ -162,6 +163,15 @@ def _coloured(A: Any, rng: np.random.Generator) -> Element:
     return _like(random_element(A.domain, rng) | {"origins": origins, "directions": directions}, A)
 
 
+def _lit(A: Any, rng: np.random.Generator) -> Element:
+    """Normals and lights towards the camera, so that no light is at a horizon."""
+    x = random_element(A.domain, rng)
+    for name in ("normals", "lights"):
+        some = np.concatenate([0.2 * x[name][:, :2], np.ones_like(x[name][:, 2:])], axis=1)
+        x[name] = (some / np.linalg.norm(some, axis=1, keepdims=True)).astype(x[name].dtype)
+    return {**x, "parameters": np.array([0.4]), "gloss": np.array([0.7, 0.6, 0.1])}
+
+
 def _emission_projection(dtype: str) -> EmissionProjection:
     A = EmissionRays(GRID, 5, 2, dtype=dtype)
     known = _glowing(A, np.random.default_rng(7)) | {"background": np.zeros((2, 5), dtype)}
@@ -201,6 +211,7 @@ EXAMPLES: dict[str, Example] = {
     ),
     "Fractions": Example(lambda t: Fractions(np.random.default_rng(3).random((2, 3, 4)).astype(t))),
     "Response": Example(lambda t: Response((4, 3, 5), {"gain": (1, 3, 5)}, {"offset": (4, 1, 1)}, t)),
+    "LitNormals": Example(lambda t: LitNormals(6, 3, "oren_nayar", 4, dtype=t), _lit),
     "EmissionRays": Example(
         lambda t: EmissionRays(GRID, 5, 2, dtype=t), _glowing, "where rays cross planes of voxels: test_emission.py"
     ),

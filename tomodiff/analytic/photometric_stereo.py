@@ -15,6 +15,7 @@ from scipy import fft
 from scipy.optimize import least_squares
 
 from tomodiff.array import Array
+from tomodiff.projectors.terrain.photometry import Photometry
 
 LEAST_SPREAD = 0.05
 """The least singular value of the lights, over the largest: below, normals are not known along one direction."""
@@ -52,8 +53,7 @@ def photometric_stereo(pictures: np.ndarray, lights: np.ndarray, glossy: bool = 
                          f"{np.shape(lights)}")  # fmt: skip
     if not (np.isfinite(y).all() and np.isfinite(towards).all()):
         raise ValueError("photometric_stereo: expected finite numbers, and lights of some length")
-    singular = np.linalg.svd(towards, compute_uv=False)
-    spread = float(singular[-1] / singular[0]) if len(y) >= 3 else 0.0
+    spread = spread_of(towards)
     if spread < LEAST_SPREAD:
         raise ValueError(f"photometric_stereo: expected three lights or more that are not in one plane, "
                          f"got {len(y)} with a spread of {spread:.3f}")  # fmt: skip
@@ -66,6 +66,12 @@ def photometric_stereo(pictures: np.ndarray, lights: np.ndarray, glossy: bool = 
     return Surface(_unit(scaled), albedo, share, lobe, spread)
 
 
+def spread_of(lights: np.ndarray) -> float:
+    """How well directions (light, 3) tell the three of space apart: from 0, all in a plane, to 1."""
+    singular = np.linalg.svd(_unit(np.asarray(lights, np.float64)), compute_uv=False)
+    return float(singular[-1] / singular[0]) if len(lights) >= 3 else 0.0
+
+
 def least_squares_normals(pictures: np.ndarray, lights: np.ndarray) -> np.ndarray:
     """Normals (pixel, 3) by plain least squares, which shadows and highlights bend."""
     return _unit(
@@ -74,15 +80,15 @@ def least_squares_normals(pictures: np.ndarray, lights: np.ndarray) -> np.ndarra
 
 
 def gloss(normals: np.ndarray, lights: np.ndarray, roughness: float, f0: float) -> np.ndarray:
-    """Brightness (light, pixel) of GGX's lobe, seen from ahead: D V F max(0, n . l), with alpha = roughness^2."""
-    half = _unit(lights + VIEW)
-    nl, nv, nh = np.maximum(lights @ normals.T, 0), np.maximum(normals @ VIEW, 1e-4), np.maximum(half @ normals.T, 0)
-    vh, a2 = half @ VIEW, max(roughness, 0.03) ** 4
-    spread = a2 / (np.pi * (nh**2 * (a2 - 1) + 1) ** 2)
-    seen = 0.5 / (nl * np.sqrt(nv**2 * (1 - a2) + a2) + nv * np.sqrt(nl**2 * (1 - a2) + a2) + 1e-12)
-    fresnel = f0 + (1 - f0) * (1 - vh[:, None]) ** 5
-    made: np.ndarray = spread * seen * fresnel * nl
-    return made
+    """Brightness (light, pixel) of the facets of model "ggx" alone, seen from ahead, beside matt albedo times
+    cosine."""
+    across = np.cross(lights, VIEW)
+    shape = len(lights), len(normals)
+    rows = (lights @ normals.T, normals @ VIEW, (lights @ VIEW)[:, None], across @ normals.T)
+    geometry = np.stack([np.broadcast_to(row, shape).ravel() for row in rows])
+    model = Photometry("ggx", geometry.shape[1])
+    parameters = model.model.vector(roughness=max(roughness, 0.03), f0=f0, matt=0.0)
+    return np.asarray(model({"geometry": geometry, "parameters": parameters})).reshape(shape)
 
 
 def integrated(normals: np.ndarray, mask: np.ndarray) -> np.ndarray:

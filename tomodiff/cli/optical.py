@@ -117,30 +117,90 @@ def normals(
         float, typer.Option("--gamma", metavar="N", help="brightness is the file's values to this power (sRGB: 2.2)")
     ] = 1.0,
     glossy: Annotated[bool, typer.Option("--glossy/--matt", help="whether to seek one gloss of all pixels")] = True,
+    model: Annotated[
+        str, typer.Option("--model", metavar="NAME", help="what is matt: lambert, oren_nayar, minnaert, hapke_2002 ...")
+    ] = "lambert",
+    free: Annotated[
+        str | None, typer.Option("--free", metavar="A,B", help="parameters of the model that are sought")
+    ] = None,
+    sky: Annotated[
+        int | None, typer.Option("--sky", metavar="DEGREE", help="seek a light that all pictures share, 0 to 4")
+    ] = None,
+    unequal: Annotated[bool, typer.Option("--unequal", help="lights differ in strength")] = False,
+    uncertain: Annotated[
+        float, typer.Option("--uncertain", metavar="DEGREES", help="how wrong directions of lights may be")
+    ] = 0.0,
 ) -> None:
-    """Find normals, albedo, gloss and heights of a thing from pictures under several known lights.
+    """Find normals, albedo, gloss and heights of a thing from pictures under several lights.
 
-    The camera and the thing stay, one distant light of one strength is on in each picture.  Shadows and highlights are
-    found as what does not fit.
+    The camera and the thing stay, one distant light is on in each picture.  Shadows and highlights are found as what
+    does not fit.  What the pictures do not tell of lights, sky and reflectance is said.
     """
-    from tomodiff.cli.optical_normals import find_normals
+    from tomodiff.cli.optical_normals import find_normals, plan_of
 
-    find_normals(pictures, lights, mask, gamma, glossy, out)
+    find_normals(pictures, lights, mask, gamma, plan_of(model, free, glossy, sky, unequal, uncertain), out)
+
+
+LIGHT = typer.Option("--light", metavar="X,Y,Z[,STRENGTH]", help="right, up, towards the camera; repeatable")
+SKY = typer.Option("--sky", metavar="FILE", help="a sky as of `optical sky`")
+GAMMA = typer.Option("--gamma", metavar="N", help="of pictures, as of `normals`")
+DEGREE = typer.Option("--degree", metavar="N", help="of the sky's harmonics, 0 to 4")
+THING = typer.Argument(metavar="NORMALS", help="folder of `optical normals`")
 
 
 @app.command()
 def relight(
-    found: Annotated[Path, typer.Argument(metavar="NORMALS", help="folder of `optical normals`")],
-    light: Annotated[
-        list[str], typer.Option("--light", metavar="X,Y,Z[,STRENGTH]", help="right, up, towards the camera; repeatable")
-    ],
+    found: Annotated[Path, THING],
+    light: Annotated[list[str] | None, LIGHT] = None,
+    sky: Annotated[Path | None, SKY] = None,
     out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="picture, or .npy of brightness")] = Path(
         "relit.png"
     ),
     ambient: Annotated[float, typer.Option("--ambient", metavar="N", help="light from everywhere")] = 0.0,
-    gamma: Annotated[float, typer.Option("--gamma", metavar="N", help="of the picture, as of `normals`")] = 1.0,
+    gamma: Annotated[float, GAMMA] = 1.0,
 ) -> None:
-    """Show a thing whose normals were found under other lights, with the shadows that its heights cast."""
+    """Show a thing whose normals were found under other lights and skies, with the shadows that its heights cast."""
     from tomodiff.cli.optical_relight import show
 
-    show(found, light, out, ambient, gamma)
+    show(found, light or [], sky, out, ambient, gamma)
+
+
+@app.command()
+def sky(
+    photo: Annotated[Path, typer.Argument(metavar="PHOTO", help="picture of the thing, pixel by pixel")],
+    found: Annotated[Path, THING],
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="of the sky")] = Path("sky.json"),
+    degree: Annotated[int, DEGREE] = 2,
+    gamma: Annotated[float, GAMMA] = 1.0,
+) -> None:
+    """Find the light all around under which a thing of known normals, albedo and heights was photographed.
+
+    It is in spherical harmonics; combinations that the thing does not tell are left at zero, and counted.
+    """
+    from tomodiff.cli.optical_relight import find_sky
+
+    find_sky(found, photo, degree, gamma, out)
+
+
+@app.command()
+def insert(
+    thing: Annotated[Path, THING],
+    photo: Annotated[Path, typer.Argument(metavar="PHOTO", help="picture of the scene, pixel by pixel")],
+    scene: Annotated[Path, typer.Option("--scene", metavar="FOLDER", help="of `optical normals` for the scene")],
+    at: Annotated[str, typer.Option("--at", metavar="ROW,COLUMN", help="where the thing's first pixel comes to")],
+    light: Annotated[list[str] | None, LIGHT] = None,
+    sky: Annotated[Path | None, SKY] = None,
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="picture, or .npy of brightness")] = Path(
+        "inserted.png"
+    ),
+    degree: Annotated[int, DEGREE] = 2,
+    gamma: Annotated[float, GAMMA] = 1.0,
+) -> None:
+    """Put a thing into the photograph of a scene, under the scene's own light.
+
+    The light is what --light and --sky say, or else the sky that the photograph tells.  Both cast shadows upon each
+    other; the photograph changes where its light does.
+    """
+    from tomodiff.cli.optical_relight import insert as put
+
+    put(thing, scene, photo, at, light or [], sky, degree, gamma, out)

@@ -7,23 +7,46 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tomodiff.cli.console import rows, say
+from tomodiff.cli.console import STATE, rows, say
 
 if TYPE_CHECKING:
     import numpy as np
 
+    from tomodiff.recipes.optical.material_fit import Plan
+
+
+def plan_of(model: str, free: str | None, glossy: bool, sky: int | None, unequal: bool, uncertain: float) -> Plan:
+    """What is sought.  ConfigError for what cannot be."""
+    from tomodiff.errors import ConfigError
+    from tomodiff.recipes.optical.material_fit import Plan
+
+    if sky is not None and not 0 <= sky <= 4:
+        raise ConfigError(f"--sky {sky}: expected a degree from 0 to 4")
+    if not 0 <= uncertain <= 45:
+        raise ConfigError(f"--uncertain {uncertain:g}: expected degrees from 0 to 45")
+    plan = Plan(model, None if free is None else tuple(free.replace(",", " ").split()), glossy, sky, unequal, uncertain)
+    try:
+        assert plan.sought is not None
+    except ValueError as error:
+        raise ConfigError(f"--model, --free: {error}") from error
+    return plan
+
 
 def find_normals(
-    pictures: Sequence[Path], lights: Path, mask: Path | None, gamma: float, glossy: bool, out: Path
+    pictures: Sequence[Path], lights: Path, mask: Path | None, gamma: float, plan: Plan, out: Path
 ) -> None:
     """Write what pictures (files, or one folder of them) tell.  DataError for what cannot be read, or tells nothing."""
     import numpy as np
 
-    from tomodiff.analytic.photometric_stereo import integrated, photometric_stereo
+    from tomodiff.analytic.photometric_stereo import integrated, spread_of
     from tomodiff.errors import ConfigError, DataError
     from tomodiff.files.atomic import replace_text
     from tomodiff.files.pictures import write_array, write_picture
     from tomodiff.files.planetary import read_directions
+    from tomodiff.projectors.terrain.photometry import model_named
+    from tomodiff.recipes.optical.materials import albedo_of, materials, parts
+    from tomodiff.recipes.optical.thing import FACTS
+    from tomodiff.recipes.progress import Progress
 
     files = sorted(p for p in pictures[0].iterdir() if p.is_file()) if pictures[0].is_dir() else list(pictures)
     files = [path for path in files if path != lights and path != mask and path.suffix.lower() not in (".txt", ".md")]
@@ -32,9 +55,9 @@ def find_normals(
     told = read_directions(lights, [path.name for path in files])
     missing = [path.name for path in files if path.name not in told]
     if missing or len(files) < 3:
-        found = f"none of {', '.join(missing[:3])}" if missing else f"{len(files)} pictures"
-        raise DataError(lights, "lights", "a direction for each of three pictures or more", found)
-    images = [_brightness(path) ** gamma for path in files]
+        got = f"none of {', '.join(missing[:3])}" if missing else f"{len(files)} pictures"
+        raise DataError(lights, "lights", "a direction for each of three pictures or more", got)
+    images = [brightness(path) ** gamma for path in files]
     if len({image.shape[:2] for image in images}) > 1:
         raise DataError(pictures[0], "size", "pictures of one size", str(sorted({i.shape[:2] for i in images})))
     inside = _mask(mask, images)
@@ -45,33 +68,49 @@ def find_normals(
     flat = np.cos(elevation)
     directions = np.stack([flat * np.sin(azimuth), flat * np.cos(azimuth), np.sin(elevation)], axis=1)
     try:
-        found_surface = photometric_stereo(grey, directions, glossy)
+        with Progress(quiet=STATE.quiet).stage("fit", total=parts(*grey.shape)) as stage:
+            found = materials(grey, directions, plan, stage.advance)
     except ValueError as error:
         raise DataError(lights, "lights", "directions that tell normals", str(error).partition(": ")[2]) from error
     shape = inside.shape
-    normals, share = np.full((*shape, 3), np.nan), np.full(shape, np.nan)
-    normals[inside], share[inside] = found_surface.normals, found_surface.fitting
+    normals, share, degrees = np.full((*shape, 3), np.nan), np.full(shape, np.nan), np.full(shape, np.nan)
+    normals[inside], share[inside], degrees[inside] = found.x["normals"], found.fitting, found.degrees
     albedo = np.full(images[0].shape, np.nan)
-    albedo[inside] = _albedo(images, inside, found_surface.normals, directions)
+    albedo[inside] = albedo_of(np.stack([image[inside] for image in images]), found, plan)
     heights = integrated(np.nan_to_num(normals), inside)
     out.mkdir(parents=True, exist_ok=True)
-    for name, values in (("normals", normals), ("albedo", albedo), ("heights", heights), ("fitting", share)):
+    maps = {"normals": normals, "albedo": albedo, "heights": heights, "fitting": share, "degrees": degrees}
+    for name, values in maps.items():
         write_array(out / f"{name}.npy", values)
         write_picture(out / f"{name}.png", _shown(name, values))
     facts: dict[str, Any] = {
         "pictures": len(files), "pixels": int(inside.sum()),
-        "spread of the lights": f"{found_surface.spread:.3f} (1: even, 0: in one plane)",
-        "lights that fit a pixel": f"{float(np.mean(found_surface.fitting)):.0%}",
+        "spread of the lights": f"{spread_of(directions):.3f} (1: even, 0: in one plane)",
+        "lights that fit a pixel": f"{float(np.mean(found.fitting)):.0%}",
+        "normals' deviation, degrees": f"{float(np.median(found.degrees)):.2f}",
     }  # fmt: skip
-    if found_surface.lobe is not None:
-        facts["roughness, F0"] = "{:.3f}, {:.3f}".format(*found_surface.lobe)
-    replace_text(out / "found.json", json.dumps({**facts, "lobe": found_surface.lobe}, indent=1) + "\n")
+    parameters = dict(zip(model_named(plan.model).names, found.x["parameters"].tolist(), strict=True))
+    facts |= {name: f"{parameters[name]:.4g}" for name in plan.sought}
+    if plan.glossy:
+        facts["roughness, F0"] = "{:.3f}, {:.3f}".format(*found.x["gloss"][1:])
+    if plan.sky is not None:
+        facts["sky's mean"] = f"{found.x['sky'][0]:.4g}"
+    if found.untold:
+        facts["not told by the pictures"] = "; ".join(found.untold)
+    each = zip(files, found.x["lights"], found.x["strengths"], strict=True)
+    of_lights = {path.name: [*map(float, light), float(strength)] for path, light, strength in each}
+    told_materials = {
+        "model": plan.model, "parameters": parameters, "gloss": found.x["gloss"].tolist(),
+        "sky": found.x["sky"].tolist() if plan.sky is not None else None,
+        "lights": of_lights, "untold": found.untold,
+    }  # fmt: skip
+    replace_text(out / FACTS, json.dumps({**facts, "materials": told_materials}, indent=1) + "\n")
     print(rows(facts))
     say("albedo is known up to one factor, the strength of the lights; heights up to a constant, in pixels")
     say(f"normals  {out}")
 
 
-def _brightness(path: Path) -> np.ndarray:
+def brightness(path: Path) -> np.ndarray:
     """A picture of numbers of at least 0."""
     from tomodiff.errors import DataError
     from tomodiff.files.pictures import read_picture
@@ -93,27 +132,13 @@ def _mask(path: Path | None, images: Sequence[np.ndarray]) -> np.ndarray:
         bright = np.max([image.mean(axis=-1) for image in images], axis=0)
         inside = bright > 0.05 * np.percentile(bright, 99)
     else:
-        bright = _brightness(path).mean(axis=-1)
+        bright = brightness(path).mean(axis=-1)
         inside = bright > 0.5 * float(bright.max())
         if inside.shape != shape:
             raise DataError(path, "size", f"{shape} pixels as the pictures have", str(inside.shape))
     if not inside.any():
         raise DataError(path or "pictures", "mask", "pixels that count", "none")
     return inside
-
-
-def _albedo(
-    images: Sequence[np.ndarray], inside: np.ndarray, normals: np.ndarray, directions: np.ndarray
-) -> np.ndarray:
-    """Of each channel (pixel, channel): the median of brightness over facing, of lights that a pixel faces."""
-    import numpy as np
-
-    facing = directions @ normals.T
-    seen = np.stack([image[inside] for image in images])
-    with np.errstate(divide="ignore", invalid="ignore"):
-        ratio = np.where(facing[..., None] > 0.3, seen / facing[..., None], np.nan)
-    made: np.ndarray = np.nan_to_num(np.nanmedian(ratio, axis=0))
-    return made
 
 
 def _shown(name: str, values: np.ndarray) -> np.ndarray:
@@ -126,4 +151,6 @@ def _shown(name: str, values: np.ndarray) -> np.ndarray:
         made: np.ndarray = np.nan_to_num(values / max(float(np.nanpercentile(values, 99)), 1e-12))
         return made[..., 0] if made.shape[-1] == 1 else made
     low, high = (0.0, 1.0) if name == "fitting" else (float(np.nanmin(values)), float(np.nanmax(values)))
+    if name == "degrees":
+        low, high = 0.0, max(float(np.nanpercentile(values, 95)), 1e-12)
     return np.nan_to_num((values - low) / max(high - low, 1e-12))

@@ -139,7 +139,7 @@ _ALL = (
             Parameter("f0", 0.04, 0.0, 1.0, "what a facet reflects from ahead"),
             Parameter("matt", 1.0, 0.0, inf, "share of Lambert's below the facets"),
         ),
-        "mu0 (matt + pi D V F), D of GGX, V of Smith, F of Schlick",
+        "mu0 (matt + pi D V F), D of GGX, V of Smith at one height for both directions, F of Schlick",
     ),
 )  # fmt: skip
 MODELS: Mapping[str, ReflectanceModel] = MappingProxyType({m.name: m for m in _ALL})
@@ -204,6 +204,13 @@ class Photometry(Operator):
             return {"geometry": g * slopes, "parameters": xp.asarray(np.array(sums, np.float64))}
 
         return value, Linear(self.domain, self.range, push, pull, "Jacobian of Photometry")
+
+    def slopes(self, x: Element) -> tuple[Array, Array]:
+        """The reflectance (n,), and its slopes (4 + k, n) in the geometry and in each parameter."""
+        check_element(self.domain, x, "Photometry: x")
+        made, count = self._launched("reflectance_slopes", x, (5, self.count)), len(self.model.parameters)
+        rows = [self._launched("reflectance_parameter", x, (1, self.count), k, count) for k in range(count)]
+        return made[4], namespace(made).concatenate([made[:4], *rows])
 
     def _launched(self, name: str, x: Element, shape: tuple[int, ...], *which: int) -> Array:
         rows = x["geometry"]
