@@ -27,6 +27,7 @@ from tomodiff.geometry import ConeBeam, Grid
 from tomodiff.objective.differences import Differences, Strains
 from tomodiff.objective.terrain import Curvatures
 from tomodiff.projectors import XRay
+from tomodiff.projectors.axial import Axial
 from tomodiff.projectors.dynamic import Dynamic
 from tomodiff.projectors.emission import EmissionProjection, EmissionRays
 from tomodiff.projectors.fourier_slice import FourierSlice
@@ -211,9 +212,11 @@ EXAMPLES: dict[str, Example] = {
     ),
     "Fractions": Example(lambda t: Fractions(np.random.default_rng(3).random((2, 3, 4)).astype(t))),
     "Response": Example(lambda t: Response((4, 3, 5), {"gain": (1, 3, 5)}, {"offset": (4, 1, 1)}, t)),
+    "Axial": Example(lambda t: Axial(GRID, (0.3, 0.2, 0.9), (0.5, 0.1, 0.2), dtype=t)),
     "LitNormals": Example(lambda t: LitNormals(6, 3, "oren_nayar", 4, dtype=t), _lit),
     "EmissionRays": Example(
-        lambda t: EmissionRays(GRID, 5, 2, dtype=t), _glowing, "where rays cross planes of voxels: test_emission.py"
+        lambda t: EmissionRays(GRID, 5, 2, dtype=t, extinction=(1.0, 0.4)), _glowing, 
+        "where rays cross planes of voxels: test_emission.py",
     ),
     "RadianceField": Example(
         lambda t: RadianceField(GRID, 5, 1, dtype=t), _coloured, "where rays cross planes of voxels: test_radiance.py"

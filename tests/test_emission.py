@@ -54,8 +54,11 @@ def test_adjoints(absorbing: bool, rng: np.random.Generator, xp: ModuleType) -> 
 
 
 def test_slopes_in_volumes_and_background(rng: np.random.Generator) -> None:
-    A = EmissionRays(GRID, 30, 2, dtype="float64")
+    A = EmissionRays(GRID, 30, 2, dtype="float64", extinction=(1.0, 1.7))
     x = inputs(A, rng)
+    one = {**x, "absorption": 1.7 * x["absorption"]} | {name: x[name][1:] for name in ("emission", "background")}
+    alone = EmissionRays(GRID, 30, 1, dtype="float64")(one)
+    np.testing.assert_allclose(A(x)[1:], alone, rtol=1e-12)
     data = A(x) + 0.1 * rng.normal(size=A.range.shape)
     fixed = A.fix(origins=x["origins"], directions=x["directions"])
     point = {name: x[name] for name in ("emission", "absorption", "background")}
@@ -196,5 +199,7 @@ def test_emission_tomography(absorbing: bool, rng: np.random.Generator) -> None:
 def test_what_cannot_be_is_refused() -> None:
     with pytest.raises(ValueError, match=r"EmissionRays: step: expected a length above 0"):
         EmissionRays(GRID, 3, step=0)
+    with pytest.raises(ValueError, match=r"EmissionRays: extinction: expected 2 numbers"):
+        EmissionRays(GRID, 3, 2, extinction=(1.0,))
     with pytest.raises(ValueError, match=r"EmissionRays: x: expected the names"):
         EmissionRays(GRID, 3)({"emission": np.zeros((1, 5, 6, 7), np.float32)})

@@ -61,6 +61,7 @@ def batch(
     """
     from tomodiff.errors import ConfigError
     from tomodiff.extras import library
+    from tomodiff.files.atomic import make_folder
     from tomodiff.recipes.table import read_table
 
     if os.name != "posix":
@@ -80,7 +81,7 @@ def batch(
         command += ["--cores", str(jobs * (threads or 2))] if profile == "local" else ["--jobs", str(jobs)]
     command += ["--dry-run"] if dry_run else []
     command += ["--quiet"] if STATE.quiet else []
-    out.mkdir(parents=True, exist_ok=True)
+    make_folder(out)
     with held(out):
         if any((out / ".snakemake" / "locks").glob("*")):  # nobody works here, so whoever locked it is gone
             say("an earlier batch here ended without cleaning up: unlocking its folder")

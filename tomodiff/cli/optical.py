@@ -104,6 +104,24 @@ def locate(
 
 
 @app.command()
+def emission(
+    config: Annotated[Path, typer.Argument(metavar="CONFIG", help="YAML: images, box, axis, absorption")],
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="FOLDER", help="where results go")] = Path("emission"),
+    form: Annotated[
+        str, typer.Option("--format", metavar="SUFFIX", help="of volumes: nii.gz, h5, mrc, ...")
+    ] = "nii.gz",
+) -> None:
+    """Find the light that a volume gives out, and what absorbs it: flames, nebulae, emission tomography (SPECT).
+
+    Images are photographs with known cameras, a parallel scan, or FITS images of the sky with WCS.  Absorption is none,
+    known, or sought; an object may be the same all around an axis, which is what one view of a nebula needs.
+    """
+    from tomodiff.cli.optical_emission import find_emission
+
+    find_emission(config, out, form)
+
+
+@app.command()
 def normals(
     pictures: Annotated[list[Path], typer.Argument(metavar="PICTURE...", help="pictures, or the folder they are in")],
     lights: Annotated[

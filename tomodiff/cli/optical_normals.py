@@ -40,7 +40,7 @@ def find_normals(
 
     from tomodiff.analytic.photometric_stereo import integrated, spread_of
     from tomodiff.errors import ConfigError, DataError
-    from tomodiff.files.atomic import replace_text
+    from tomodiff.files.atomic import make_folder, replace_text
     from tomodiff.files.pictures import write_array, write_picture
     from tomodiff.files.planetary import read_directions
     from tomodiff.projectors.terrain.photometry import model_named
@@ -78,7 +78,7 @@ def find_normals(
     albedo = np.full(images[0].shape, np.nan)
     albedo[inside] = albedo_of(np.stack([image[inside] for image in images]), found, plan)
     heights = integrated(np.nan_to_num(normals), inside)
-    out.mkdir(parents=True, exist_ok=True)
+    make_folder(out)
     maps = {"normals": normals, "albedo": albedo, "heights": heights, "fitting": share, "degrees": degrees}
     for name, values in maps.items():
         write_array(out / f"{name}.npy", values)

@@ -22,6 +22,7 @@ def draw(scene: Path, cameras: Path, out: Path, what: str, turn: int | None, bin
     import numpy as np
 
     from tomodiff.errors import ConfigError
+    from tomodiff.files.atomic import make_folder
     from tomodiff.files.photographs import read_views
     from tomodiff.files.pictures import write_array, write_film, write_picture
     from tomodiff.files.radiance_file import read_field
@@ -47,7 +48,7 @@ def draw(scene: Path, cameras: Path, out: Path, what: str, turn: int | None, bin
         write_film(out, whole, per_second)
         say(f"film  {out}")
         return
-    out.mkdir(parents=True, exist_ok=True)
+    make_folder(out)
     for i, (values, picture) in enumerate(zip(numbers, pictures, strict=True)):
         write_picture(out / f"{i:04d}.png", picture)
         if what in ("depth", "normals", "flow"):

@@ -123,3 +123,14 @@ def in_words(n_bytes: int) -> str:
             return f"{size:.4g} {unit}"
         size /= 1000
     return f"{size:.4g} TB"
+
+
+def make_folder(path: Path) -> None:
+    """A folder, and those above it, unless it is there.  ConfigError where a file is in the way, DataError for a
+    disk that refuses."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        raise ConfigError(f"{path}: expected a folder, found a file ({error.filename})") from error
+    except OSError as error:
+        raise explained(error, path) from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from tomodiff.array import Array, Element, namespace
@@ -21,6 +22,7 @@ class EmissionRays(Operator):
     and zero beyond them; origins and directions (x, y, z) in the grid's world, directions of length one.  What lies
     behind the origin is not seen.  absorbing=False: no such input; the image is then linear in the emission.
     step: of the samples, None for half of the smallest spacing; they lie at (i + 1/2) step from the origin.
+    extinction (band,): what each band's absorption is, over "absorption"; None for ones.
 
     Differentiable in all inputs, with kinks where a sample crosses a plane of voxels as the ray moves; linear in
     emission and background together.
@@ -36,8 +38,12 @@ class EmissionRays(Operator):
         absorbing: bool = True,
         step: float | None = None,
         dtype: str = "float32",
+        extinction: Sequence[float] | None = None,
     ) -> None:
         self.grid, self.absorbing, self.dtype = grid, absorbing, dtype
+        self.extinction = (1.0,) * bands if extinction is None else tuple(float(e) for e in extinction)
+        if len(self.extinction) != bands or not all(0 <= e < float("inf") for e in self.extinction):
+            raise ValueError(f"EmissionRays: extinction: expected {bands} numbers of at least 0, got {extinction}")
         self.step = step_of(grid, step, "EmissionRays")
         self.domain = {
             "emission": Space((bands, *grid.shape), dtype),
@@ -53,6 +59,9 @@ class EmissionRays(Operator):
         return self._rendered(x, self._rays(x))
 
     def linearize(self, x: Element) -> tuple[Array, LinearOperator]:
+        return self.linearize_in(x, self.domain)
+
+    def linearize_in(self, x: Element, names: Collection[str]) -> tuple[Array, LinearOperator]:
         x = self._checked(x)
         xp, rays = namespace(x["emission"]), self._rays(x)
         image = self._rendered(x, rays)
@@ -61,15 +70,14 @@ class EmissionRays(Operator):
             d = self._checked(d)
             made = xp.empty(self.range.shape, self.dtype)
             moved = in_voxels(self.grid, d["origins"], d["directions"], points=False)
-            absorption, d_absorption = x.get("absorption"), d.get("absorption")
             for band, out in enumerate(made):
-                still = (x["emission"][band], absorption, *rays, x["background"][band])
-                change = (d["emission"][band], d_absorption, *moved, d["background"][band])
+                still = (x["emission"][band], self._absorption(x, band), *rays, x["background"][band])
+                change = (d["emission"][band], self._absorption(d, band), *moved, d["background"][band])
                 self._launch("emission_push", xp, *still, *change, out)
             return made
 
         def pull(g: Array) -> Element:
-            return self._pulled(x, rays, image, g, moving=True)
+            return self._pulled(x, rays, image, g, moving=not {"origins", "directions"}.isdisjoint(names))
 
         return image, Linear(self.domain, self.range, push, pull, "Jacobian of EmissionRays")
 
@@ -77,13 +85,13 @@ class EmissionRays(Operator):
         """Image (ray, band), and how it changes with origins and directions (band, ray, 3): as of `RadianceField`."""
         x = self._checked(x)
         xp, rays = namespace(x["emission"]), self._rays(x)
-        image, absorption = self._rendered(x, rays), x.get("absorption")
+        image = self._rendered(x, rays)
         name = preferred("emission_pull", xp)
         rows: list[tuple[Array, ...]] = []
         for band in range(self.range.shape[0]):
             own = [xp.empty(rays[0].shape, self.dtype) for _ in rays]
             one, unused = xp.ones(self.range.shape[1:], self.dtype), xp.empty(self.range.shape[1:], self.dtype)
-            still = (x["emission"][band], absorption, *rays, image[band], one)
+            still = (x["emission"][band], self._absorption(x, band), *rays, image[band], one)
             self._launch(name, xp, *still, None, None, *own, unused)
             rows.append(tuple(in_world(self.grid, a) for a in own))
         return xp.ascontiguousarray(image.T), *(xp.stack(column) for column in zip(*rows, strict=True))
@@ -107,7 +115,7 @@ class EmissionRays(Operator):
         xp = namespace(x["emission"])
         image, left = xp.empty(self.range.shape, self.dtype), xp.empty(self.range.shape[1:], self.dtype)
         for band, out in enumerate(image):
-            still = (x["emission"][band], x.get("absorption"), *rays, x["background"][band])
+            still = (x["emission"][band], self._absorption(x, band), *rays, x["background"][band])
             self._launch("emission_forward", xp, *still, out, left)
         return image
 
@@ -115,8 +123,9 @@ class EmissionRays(Operator):
         xp = namespace(g)
         made = {name: xp.zeros(space.shape, self.dtype) for name, space in self.domain.items()}
         name = preferred("emission_pull", xp)
-        copies, absorption = COPIES if name.endswith("copies") else 1, x.get("absorption")
+        copies = COPIES if name.endswith("copies") else 1
         for band in range(self.range.shape[0]):
+            absorption = self._absorption(x, band)
             emitted = xp.zeros((copies, *self.grid.shape), self.dtype)
             absorbed = None if absorption is None else xp.zeros((copies, *self.grid.shape), self.dtype)
             own = [xp.empty(rays[0].shape, self.dtype) if moving else None for _ in rays]
@@ -124,11 +133,16 @@ class EmissionRays(Operator):
             self._launch(name, xp, *still, emitted, absorbed, *own, made["background"][band])
             made["emission"][band] = emitted.sum(axis=0)
             if absorbed is not None:
-                made["absorption"] += absorbed.sum(axis=0)
+                made["absorption"] += self.extinction[band] * absorbed.sum(axis=0)
             if moving:
                 made["origins"] += in_world(self.grid, own[0])
                 made["directions"] += in_world(self.grid, own[1])
         return made
+
+    def _absorption(self, x: Element, band: int) -> Array | None:
+        """Of a band; None where nothing absorbs."""
+        found, factor = x.get("absorption"), self.extinction[band]
+        return found if found is None or factor == 1 else factor * found
 
     def _launch(self, name: str, xp: Any, *arrays: Array | None) -> None:
         rays = self.range.shape[1]
