@@ -48,6 +48,7 @@ from tomodiff.projectors.terrain.reflectance import Reflectance, direction
 from tomodiff.projectors.terrain.shadows import Shadows
 from tomodiff.projectors.terrain.sun_angles import OfSunAngles, angles_of
 from tomodiff.projectors.terrain.surface import SurfaceGeometry
+from tomodiff.projectors.texture import Texture
 from tomodiff.projectors.warp import FreeForm, Warp
 from tomodiff.projectors.xray_frames import XRayFrames
 
@@ -164,6 +165,9 @@ def _coloured(A: Any, rng: np.random.Generator) -> Element:
     return _like(random_element(A.domain, rng) | {"origins": origins, "directions": directions}, A)
 
 
+PLACES = np.random.default_rng(0).random((9, 2))
+
+
 def _lit(A: Any, rng: np.random.Generator) -> Element:
     """Normals and lights towards the camera, so that no light is at a horizon."""
     x = random_element(A.domain, rng)
@@ -213,6 +217,7 @@ EXAMPLES: dict[str, Example] = {
     "Fractions": Example(lambda t: Fractions(np.random.default_rng(3).random((2, 3, 4)).astype(t))),
     "Response": Example(lambda t: Response((4, 3, 5), {"gain": (1, 3, 5)}, {"offset": (4, 1, 1)}, t)),
     "Axial": Example(lambda t: Axial(GRID, (0.3, 0.2, 0.9), (0.5, 0.1, 0.2), dtype=t)),
+    "Texture": Example(lambda t: Texture((5, 6), PLACES, 2, around=True, dtype=t)),
     "LitNormals": Example(lambda t: LitNormals(6, 3, "oren_nayar", 4, dtype=t), _lit),
     "EmissionRays": Example(
         lambda t: EmissionRays(GRID, 5, 2, dtype=t, extinction=(1.0, 0.4)), _glowing, 

@@ -104,6 +104,38 @@ def locate(
 
 
 @app.command()
+def texture(
+    photos: Annotated[Path, typer.Argument(metavar="PHOTOS", help="transforms.json, or COLMAP's folder")],
+    mesh: Annotated[Path, typer.Argument(metavar="MESH", help="OBJ, PLY or STL, in the cameras' axes and unit")],
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="FOLDER", help="where results go")] = Path("texture"),
+    size: Annotated[str, typer.Option("--size", metavar="ROWSxCOLUMNS", help="of the texture")] = "256x512",
+    uv: Annotated[bool, typer.Option("--uv/--latlong", help="by the mesh's own coordinates, or longitude")] = False,
+    suns: Annotated[
+        Path | None,
+        typer.Option("--suns", metavar="FILE", help="lines IMAGE X Y Z: towards the sun, in the mesh's axes"),
+    ] = None,
+    model: Annotated[str, typer.Option("--model", metavar="NAME", help="of reflectance, with --suns")] = "lambert",
+    exposures: Annotated[bool, typer.Option("--exposures", help="photographs differ in exposure: seek it")] = False,
+    smooth: Annotated[float, typer.Option("--smooth", metavar="N", help="weight of differences between pixels")] = 0.05,
+    test: Annotated[
+        Path | None, typer.Option("--test", metavar="FILE", help="photographs that are held out, to measure by")
+    ] = None,
+    gamma: Annotated[
+        float, typer.Option("--gamma", metavar="N", help="brightness is the file's values to this power (sRGB: 2.2)")
+    ] = 1.0,
+) -> None:
+    """Find the colours or the albedo of a body's surface as one picture: a mosaic in longitude and latitude, or a
+    texture.
+
+    With --suns what is found is albedo: shading by a reflectance model and shadows are taken off.  What does not fit,
+    as highlights and things in front, counts little.
+    """
+    from tomodiff.cli.optical_texture import find_texture, plan_of
+
+    find_texture(photos, mesh, suns, test, plan_of(size, uv, model, exposures, smooth), gamma, out)
+
+
+@app.command()
 def emission(
     config: Annotated[Path, typer.Argument(metavar="CONFIG", help="YAML: images, box, axis, absorption")],
     out: Annotated[Path, typer.Option("--out", "-o", metavar="FOLDER", help="where results go")] = Path("emission"),

@@ -149,7 +149,7 @@ def _shown(name: str, values: np.ndarray) -> np.ndarray:
         return np.nan_to_num((values + 1) / 2)
     if name == "albedo":
         made: np.ndarray = np.nan_to_num(values / max(float(np.nanpercentile(values, 99)), 1e-12))
-        return made[..., 0] if made.shape[-1] == 1 else made
+        return made
     low, high = (0.0, 1.0) if name == "fitting" else (float(np.nanmin(values)), float(np.nanmax(values)))
     if name == "degrees":
         low, high = 0.0, max(float(np.nanpercentile(values, 95)), 1e-12)

@@ -126,8 +126,7 @@ def written(out: Path, made: np.ndarray, gamma: float) -> None:
     if out.suffix.lower() == ".npy":
         write_array(out, made)
     else:
-        picture = made.clip(0, 1) ** (1 / gamma)
-        write_picture(out, picture[..., 0] if picture.shape[-1] == 1 else picture)
+        write_picture(out, made.clip(0, 1) ** (1 / gamma))
 
 
 def _picture(path: Path, gamma: float) -> np.ndarray:

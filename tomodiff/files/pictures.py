@@ -57,7 +57,8 @@ def write_array(path: Path, values: np.ndarray) -> None:
 
 
 def write_picture(path: Path, picture: np.ndarray) -> None:
-    """A picture (rows, columns) or (rows, columns, 3) from 0 to 1."""
+    """A picture (rows, columns) or (rows, columns, 1 or 3) from 0 to 1."""
+    picture = picture[..., 0] if picture.ndim == 3 and picture.shape[2] == 1 else picture
     with replacing(path, picture.size) as target:
         _image().fromarray(as_bytes(picture)).save(target)
 
