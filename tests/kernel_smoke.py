@@ -25,6 +25,7 @@ from tomodiff.projectors import XRay
 from tomodiff.projectors.emission import EmissionRays
 from tomodiff.projectors.fourier_slice import FourierSlice
 from tomodiff.projectors.gaussians import GaussianProjection
+from tomodiff.projectors.march import gathered
 from tomodiff.projectors.mri.nufft import Nufft
 from tomodiff.projectors.radiance import ACTIVATIONS, RadianceField
 from tomodiff.projectors.records import NAMES
@@ -344,14 +345,13 @@ def glowing(precision: str, rng: np.random.Generator, xp: ModuleType) -> Results
         given = random_element(A.domain, rng, nonnegative=True) | {"origins": origins, "directions": directions}
         x = {key: xp.asarray(a.astype(precision)) for key, a in given.items()}
         image, jacobian = A.linearize(x)
-        yield name, image
-        yield f"{name} push", jacobian.forward(x)
+        yield from ((name, image), (f"{name} push", jacobian.forward(x)))
         for walk in ("atomic", "copies") if xp is np else ("atomic",):
             kernels.PREFERRED[f"{name.split()[0]}_pull", xp is np] = f"{name.split()[0]}_pull_{walk}"
             yield from ((f"{name} {key} {walk}", g) for key, g in jacobian.adjoint(image).items())
     values, gradient = (xp.asarray(rng.normal(size=(*size, n, 3)).astype(precision)) for size in ((), (2,)))
     ListedAdam(values, gradient, xp.arange(0, n, 2)).step(np.ones(3))
-    yield from (("adam", values), ("adam gradient", gradient))
+    yield from (("adam", values), ("adam gradient", gradient), ("copies", gathered(gradient.copy())))
 
 
 def run_all(precision: str, xp: ModuleType = np) -> dict[str, np.ndarray]:

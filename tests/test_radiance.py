@@ -13,6 +13,7 @@ from tomodiff.array import to_numpy
 from tomodiff.core import check_adjoint, check_gradient
 from tomodiff.geometry import Grid
 from tomodiff.objective import Gaussian
+from tomodiff.projectors.march import gathered
 from tomodiff.projectors.radiance import ACTIVATIONS, RadianceField
 
 GRID = Grid((5, 6, 7), (0.9, 1.0, 1.1), (0.2, -0.1, 0.3))
@@ -137,3 +138,11 @@ def test_what_cannot_be_is_refused() -> None:
     ):
         with pytest.raises(ValueError, match=message):
             RadianceField(GRID, 3, **given)  # type: ignore[arg-type]
+
+
+def test_copies_are_gathered_and_left_at_zero(rng: np.random.Generator, xp: ModuleType) -> None:
+    for count in (1, 3):
+        some = rng.normal(size=(count, 5, 301))
+        copies = xp.asarray(some.copy())
+        np.testing.assert_allclose(to_numpy(gathered(copies)), some.sum(axis=0), rtol=1e-12, atol=1e-14)
+        assert not to_numpy(copies).any()

@@ -10,7 +10,7 @@ from tomodiff.core import Linear, LinearOperator, Operator, Space, check_element
 from tomodiff.core.operators import into
 from tomodiff.geometry import Grid
 from tomodiff.kernels import preferred
-from tomodiff.projectors.march import COPIES, in_voxels, in_world, launch, step_of
+from tomodiff.projectors.march import COPIES, gathered, in_voxels, in_world, launch, step_of
 
 
 class EmissionRays(Operator):
@@ -124,16 +124,16 @@ class EmissionRays(Operator):
         made = {name: xp.zeros(space.shape, self.dtype) for name, space in self.domain.items()}
         name = preferred("emission_pull", xp)
         copies = COPIES if name.endswith("copies") else 1
+        emitted = xp.zeros((copies, *self.grid.shape), self.dtype)
+        absorbed = xp.zeros((copies, *self.grid.shape), self.dtype) if self.absorbing else None
         for band in range(self.range.shape[0]):
             absorption = self._absorption(x, band)
-            emitted = xp.zeros((copies, *self.grid.shape), self.dtype)
-            absorbed = None if absorption is None else xp.zeros((copies, *self.grid.shape), self.dtype)
             own = [xp.empty(rays[0].shape, self.dtype) if moving else None for _ in rays]
             still = (x["emission"][band], absorption, *rays, image[band], xp.ascontiguousarray(g[band]))
             self._launch(name, xp, *still, emitted, absorbed, *own, made["background"][band])
-            made["emission"][band] = emitted.sum(axis=0)
+            made["emission"][band] = gathered(emitted)
             if absorbed is not None:
-                made["absorption"] += self.extinction[band] * absorbed.sum(axis=0)
+                made["absorption"] += self.extinction[band] * gathered(absorbed)
             if moving:
                 made["origins"] += in_world(self.grid, own[0])
                 made["directions"] += in_world(self.grid, own[1])

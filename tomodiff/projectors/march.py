@@ -27,6 +27,20 @@ def launch(name: str, xp: Any, dtype: str, rays: int, *arguments: Any) -> None:
     kernel(name, xp, dtype)((-(-rays // share),), (1 if xp is np else GPU_BLOCK,), arguments)
 
 
+def gathered(copies: Array) -> Array:
+    """The sum over copies (count, ...), which are left at zero, to be added to again."""
+    if len(copies) == 1:
+        made, copies[0] = copies[0].copy(), 0
+        return made
+    xp, n = namespace(copies), copies[0].size
+    made = xp.empty(copies.shape[1:], copies.dtype)
+    block = 1 if xp is np else GPU_BLOCK
+    kernel("copies_gather", xp, str(copies.dtype))(
+        (-(-n // (block * lanes(xp))),), (block,), (copies, made, n, len(copies))
+    )
+    return made
+
+
 def step_of(grid: Grid, step: float | None, name: str) -> float:
     """The distance of samples.  ValueError where it is none."""
     made = OVER_VOXEL * min(grid.spacing) if step is None else float(step)

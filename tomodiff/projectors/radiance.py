@@ -13,7 +13,7 @@ from tomodiff.core import Linear, LinearOperator, Operator, Space, check_element
 from tomodiff.geometry import Grid
 from tomodiff.kernels import preferred
 from tomodiff.projectors.harmonics import harmonic_slopes, harmonics
-from tomodiff.projectors.march import COPIES, in_voxels, in_world, launch, step_of
+from tomodiff.projectors.march import COPIES, gathered, in_voxels, in_world, launch, step_of
 
 ACTIVATIONS = ("relu", "softplus", "exp")
 """What makes a density of a number, after interpolation."""
@@ -154,7 +154,7 @@ class RadianceField(Operator):
         background = xp.empty(self.range.shape, self.dtype)
         self._launch(name, xp, *still, image, xp.ascontiguousarray(g), field, *own, background)
         if whole and into is None:
-            field = field[0] if len(field) == 1 else field.sum(axis=0)
+            field = gathered(field)
         made = {"field": field, "background": background}
         if moving:
             basis, origins, directions = own

@@ -11,6 +11,7 @@ JSON lines to results/radiance.jsonl beside this file.  Needs torch.
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import os
 import sys
 from typing import Any
@@ -21,6 +22,7 @@ from tomodiff.extras import library
 from tomodiff.geometry import Grid
 from tomodiff.geometry.cameras.photograph import Photograph
 from tomodiff.projectors.harmonics import harmonics
+from tomodiff.projectors.march import gathered
 from tomodiff.projectors.radiance import RadianceField
 from tomodiff.simulate.solids import looking
 from workflows.benchmarks import record
@@ -100,8 +102,7 @@ def compare(voxels: int, rays: int, threads: int, reps: int) -> dict[str, Any]:
     their_image, their_gradient = peer.forward().detach().numpy(), np.moveaxis(peer.both(theirs).numpy()[0], 0, -1)
 
     def ours() -> None:
-        into[...] = 0
-        A.gradient(x, lambda seen: seen - g, into)[1]["field"].sum(axis=0)
+        gathered(A.gradient(x, lambda seen: seen - g, into)[1]["field"])
 
     def forward_only() -> Any:
         with peer.torch.no_grad():
@@ -113,14 +114,34 @@ def compare(voxels: int, rays: int, threads: int, reps: int) -> dict[str, Any]:
         "own_both": ours,
         "torch_both": lambda: peer.both(theirs),
     }
+    fog = _mitsuba(A, x, threads)
+    if fog is not None:
+        seen, turned = np.array(fog.forward()).T, fog.both(g)
+        assert np.abs(seen - image).max() < 1e-3, "Mitsuba's image differs"
+        assert np.linalg.norm(turned - gradient) < 1e-2 * np.linalg.norm(gradient), "Mitsuba's gradient differs"
+        calls |= {"mitsuba_forward": fog.forward, "mitsuba_both": lambda: fog.both(g)}
     best = in_turn(calls, reps)
-    return {
+    of_mitsuba = {
+        f"mitsuba_{key}_ratio": best[f"mitsuba_{key}"].wall / best[f"own_{key}"].wall
+        for key in ("forward", "both")
+        if fog is not None
+    }
+    return of_mitsuba | {
         "name": f"{len(g)} rays, {voxels}^3", **{f"{key}_wall_s": took.wall for key, took in best.items()},
         "forward_ratio": best["torch_forward"].wall / best["own_forward"].wall,
         "both_ratio": best["torch_both"].wall / best["own_both"].wall,
         "image_difference": float(np.abs(image - their_image).max()),
         "gradient_difference": float(np.linalg.norm(gradient - their_gradient) / np.linalg.norm(gradient)),
     }  # fmt: skip
+
+
+def _mitsuba(A: RadianceField, x: dict[str, np.ndarray], threads: int) -> Any:
+    """The same by Mitsuba; None where it is not installed."""
+    if importlib.util.find_spec("mitsuba") is None:
+        return None
+    from workflows.benchmarks.radiance_mitsuba import Mitsuba
+
+    return Mitsuba(A, x, threads)
 
 
 def main(arguments: list[str] | None = None) -> int:
