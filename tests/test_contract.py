@@ -56,6 +56,7 @@ ELSEWHERE = {
     "Atmosphere": "its inputs have bounds: test_atmosphere.py",
     "CameraImage": "its value has edges: test_terrain_cameras.py",
     "Fourier": "what Nufft and Cartesian share",
+    "Sparse": "what Axial and Texture share",
     "FromPylops": "needs PyLops: test_interop.py",
     "MeshShading": "on meshes: test_meshes.py",
     "Mixture": "substances in the air: test_under_air.py",

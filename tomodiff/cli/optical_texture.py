@@ -83,21 +83,16 @@ def read_shots(photos: Path, suns: Path | None, gamma: float) -> tuple[list[str]
 
     from tomodiff.errors import DataError
     from tomodiff.files.photographs import read_views
-    from tomodiff.files.pictures import read_picture
     from tomodiff.recipes.optical.texturing import Shot
 
     views = read_views(photos)
     towards = {} if suns is None else read_suns(suns)
     names, shots = [], []
     for view in views:
-        picture = read_picture(view.path)
-        if picture.shape[:2] != view.camera.shape:
-            expected = f"{view.camera.shape[0]} x {view.camera.shape[1]} pixels as its camera has"
-            raise DataError(view.path, "size", expected, f"{picture.shape[0]} x {picture.shape[1]}")
         if suns is not None and view.path.name not in towards:
             raise DataError(suns, view.path.name, "a line IMAGE X Y Z for each photograph", "none")
         names.append(view.path.name)
-        shots.append(Shot(np.maximum(picture, 0) ** gamma, view.camera, towards.get(view.path.name)))
+        shots.append(Shot(np.maximum(view.numbers(), 0) ** gamma, view.camera, towards.get(view.path.name)))
     channels = {shot.picture.shape[-1] for shot in shots}
     if len(channels) > 1:
         raise DataError(photos, "channels", "photographs that all are grey or all have colours", str(sorted(channels)))

@@ -39,12 +39,13 @@ def make(config: Path | None, out: Path, pictures: int | None, seed: int | None,
     from tomodiff.files.atomic import replace_text
     from tomodiff.files.labelled import Bop, Coco, write_labelled_hdf5
     from tomodiff.files.pictures import write_picture
-    from tomodiff.recipes.optical.dataset_settings import DatasetSettings, read_dataset_settings
+    from tomodiff.recipes.config_file import settings_in
+    from tomodiff.recipes.optical.dataset_settings import DatasetSettings
     from tomodiff.recipes.progress import Progress
     from tomodiff.simulate.labelled import consistency, draw, taken
     from tomodiff.simulate.solids import KINDS
 
-    settings = DatasetSettings() if config is None else read_dataset_settings(config)
+    settings = DatasetSettings() if config is None else settings_in(config, DatasetSettings)
     given = {name: value for name, value in (("pictures", pictures), ("seed", seed)) if value is not None}
     if any(value < (name == "pictures") for name, value in given.items()):
         raise ConfigError("--pictures, --seed: expected at least 1, and at least 0")

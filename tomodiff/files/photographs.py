@@ -18,6 +18,7 @@ from scipy.spatial.transform import Rotation
 
 from tomodiff.errors import DataError
 from tomodiff.extras import library
+from tomodiff.files.pictures import read_picture
 from tomodiff.geometry.cameras.photograph import Photograph
 
 SUFFIXES = ("", ".png", ".jpg", ".jpeg", ".JPG", ".PNG")
@@ -52,6 +53,15 @@ class View:
             raise DataError(self.path, "alpha", "an opaque image, or a background", "transparent pixels")
         made: np.ndarray = colours + np.float32(1.0 if background is None else background) * (1 - alpha[..., None])
         return made
+
+    def numbers(self) -> np.ndarray:
+        """The image (row, column, channel) as numbers that `read_picture` reads, of any kind of file and brightness.
+        DataError where it cannot be read, or has not the size of its camera."""
+        values = read_picture(self.path)
+        if values.shape[:2] != self.camera.shape:
+            expected = f"{self.camera.shape[0]} x {self.camera.shape[1]} pixels as its camera has"
+            raise DataError(self.path, "size", expected, f"{values.shape[0]} x {values.shape[1]}")
+        return values
 
     def layers(self, bin: int = 1) -> tuple[np.ndarray, np.ndarray]:
         """Colours times opacity (rows, columns, 3), and opacity (rows, columns), averaged over bin x bin pixels."""

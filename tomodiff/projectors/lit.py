@@ -86,13 +86,19 @@ class LitNormals(Operator):
 
         return at.value, Linear(self.domain, self.range, push, pull, "Jacobian of LitNormals")
 
-    def partials(self, x: Element) -> Partials:
-        """The brightness, and its slopes in all inputs, from which fits take those of each pixel or each light."""
+    def partials(self, x: Element, common: bool = True) -> Partials:
+        """The brightness, and its slopes in all inputs, from which fits take those of each pixel or each light.
+
+        common: whether slopes in lights, parameters and gloss are wanted as well; they are empty else.
+        """
         check_element(self.domain, x, "LitNormals: x")
         xp, geometry = namespace(x["normals"]), self._geometry(x)
         factor, strengths, albedo = float(x["gloss"][0]), x["strengths"][:, None], x["albedo"]
-        matt, of_matt = self._slopes(self.matt, geometry, x["parameters"], xp)
-        shine, of_shine = self._slopes(self.shine, geometry, self._facets(x), xp)
+        matt, of_matt = self._slopes(self.matt, geometry, x["parameters"], common)
+        if common or factor:
+            shine, of_shine = self._slopes(self.shine, geometry, self._facets(x), common)
+        else:
+            shine, of_shine = 0 * matt, 0 * of_matt
         lit = albedo * matt + factor * shine
         # slopes in mu0, mu, cos g and side, then in normals and lights
         in_geometry = strengths * (albedo * of_matt[:4] + factor * of_shine[:4])
@@ -106,7 +112,7 @@ class LitNormals(Operator):
             value=(strengths * lit + albedo * (waves @ sky)).astype(self.dtype),
             normals=in_normals,
             albedo=strengths * matt + waves @ sky,
-            lights=mu0 * x["normals"] + phase * view + side * turned,
+            lights=mu0 * x["normals"] + phase * view + side * turned if common else of_matt[:0],
             strengths=lit,
             parameters=strengths * albedo * of_matt[4:],
             gloss=strengths * xp.concatenate([shine[None], factor * of_shine[4:6]]),
@@ -150,9 +156,9 @@ class LitNormals(Operator):
     def _same(self, values: Array, xp: object) -> Array:
         return xp.asarray(values, self.dtype)  # type: ignore[attr-defined, no-any-return]
 
-    def _slopes(self, model: Photometry, geometry: Array, parameters: Array, xp: object) -> tuple[Array, Array]:
+    def _slopes(self, model: Photometry, geometry: Array, parameters: Array, common: bool) -> tuple[Array, Array]:
         """Of a model: values (light, pixel), slopes (4 + k, light, pixel)."""
-        value, slopes = model.slopes({"geometry": geometry, "parameters": parameters})
+        value, slopes = model.slopes({"geometry": geometry, "parameters": parameters}, common)
         return value.reshape(self.range.shape), slopes.reshape(-1, *self.range.shape)
 
 

@@ -9,17 +9,20 @@ import difflib
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
 
 from tomodiff.errors import ConfigError
 from tomodiff.recipes.job import KINDS, settings_class
-from tomodiff.recipes.section import Job
+from tomodiff.recipes.section import Job, Section
 from tomodiff.recipes.yaml_tree import Key, Tree, parse_value, read_yaml
 
 NUMBERS = re.compile(r"[-+.\deE\s]*(:[-+.\deE\s]*){1,2}")
 """A range such as 0:180:181, in a place where there may also be a path."""
+
+
+S = TypeVar("S", bound=Section)
 
 
 def load_settings(path: Path, overrides: Mapping[str, tuple[Any, str]] | None = None) -> Job:
@@ -87,6 +90,16 @@ def _finish(tree: Tree, overrides: Mapping[str, tuple[Any, str]], name: str, mod
         lines = "\n".join(f"  {line}" for line in wrong)
         raise ConfigError(f"{name or 'settings'}: {count}\n{lines}")
     return settings
+
+
+def settings_in(path: Path, model: type[S]) -> S:
+    """The settings of a section by itself in a YAML file.  ConfigError that lists every mistake."""
+    tree = read_yaml(path)
+    try:
+        return model.model_validate(tree.values)
+    except ValidationError as error:
+        job: Any = model
+        raise ConfigError("\n".join(explain(error, tree, job))) from error
 
 
 def explain(error: ValidationError, tree: Tree, job: type[Job]) -> list[str]:

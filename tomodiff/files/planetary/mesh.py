@@ -9,9 +9,10 @@ import numpy as np
 
 from tomodiff.errors import ConfigError, DataError
 from tomodiff.extras import library
+from tomodiff.files.body_mesh import SUFFIXES as SURFACES
+from tomodiff.files.body_mesh import read_body
 
 DSK = (".bds", ".dsk")
-SURFACES = (".obj", ".ply", ".stl")
 UNITS = {"km": 1000.0, "m": 1.0}
 OUTSIDE = 1.01
 """Where rays towards a body begin, over its largest radius."""
@@ -60,7 +61,8 @@ def read_mesh(path: Path, unit: str = "km") -> Mesh:
         vertices, faces = _read_dsk(path)
         unit = "km"
     elif suffix in SURFACES:
-        vertices, faces = _read_surface(path)
+        body = read_body(path)
+        vertices, faces = body.vertices, body.faces
     else:
         raise DataError(path, "name", f"one that ends in {', '.join((*SURFACES, *DSK))}", suffix or "none")
     if len(faces) == 0:
@@ -70,16 +72,6 @@ def read_mesh(path: Path, unit: str = "km") -> Mesh:
     if faces.min() < 0 or faces.max() >= len(vertices):
         raise DataError(path, "faces", f"numbers of {len(vertices)} vertices", f"{faces.min()} to {faces.max()}")
     return Mesh(vertices * UNITS[unit], faces.astype(np.int64), path)
-
-
-def _read_surface(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    trimesh = library("trimesh", "meshes", f"{path.name}: shape models need")
-    try:
-        found = trimesh.load(path, force="mesh", process=False)
-    except Exception as error:
-        raise DataError(path, "", "a mesh that trimesh reads", f"{type(error).__name__}: {error}") from error
-    faces = np.asarray(getattr(found, "faces", np.zeros((0, 3))))
-    return np.asarray(getattr(found, "vertices", np.zeros((0, 3))), np.float64), faces.reshape(-1, 3)
 
 
 def _read_dsk(path: Path) -> tuple[np.ndarray, np.ndarray]:

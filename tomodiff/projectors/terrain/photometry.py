@@ -205,11 +205,12 @@ class Photometry(Operator):
 
         return value, Linear(self.domain, self.range, push, pull, "Jacobian of Photometry")
 
-    def slopes(self, x: Element) -> tuple[Array, Array]:
-        """The reflectance (n,), and its slopes (4 + k, n) in the geometry and in each parameter."""
+    def slopes(self, x: Element, parameters: bool = True) -> tuple[Array, Array]:
+        """The reflectance (n,), and its slopes (4 + k, n) in the geometry and, if wanted, in each parameter."""
         check_element(self.domain, x, "Photometry: x")
         made, count = self._launched("reflectance_slopes", x, (5, self.count)), len(self.model.parameters)
-        rows = [self._launched("reflectance_parameter", x, (1, self.count), k, count) for k in range(count)]
+        wanted = range(count if parameters else 0)
+        rows = [self._launched("reflectance_parameter", x, (1, self.count), k, count) for k in wanted]
         return made[4], namespace(made).concatenate([made[:4], *rows])
 
     def _launched(self, name: str, x: Element, shape: tuple[int, ...], *which: int) -> Array:

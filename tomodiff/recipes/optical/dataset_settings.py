@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, ValidationError
+from pydantic import AfterValidator, Field
 
-from tomodiff.errors import ConfigError
 from tomodiff.recipes import fields
-from tomodiff.recipes.config_file import explain
 from tomodiff.recipes.section import Section
-from tomodiff.recipes.yaml_tree import read_yaml
 
 
 def _ordered(ends: tuple[float, float]) -> tuple[float, float]:
@@ -104,14 +100,3 @@ class DatasetSettings(Section):
     camera: Cameras = Field(default_factory=Cameras)
     light: Lighting = Field(default_factory=Lighting)
     sensor: Reading = Field(default_factory=Reading)
-
-
-def read_dataset_settings(path: Path) -> DatasetSettings:
-    """The settings in a YAML file.  ConfigError that lists every mistake."""
-    tree = read_yaml(path)
-    try:
-        made: DatasetSettings = DatasetSettings.model_validate(tree.values)
-    except ValidationError as error:
-        job: Any = DatasetSettings
-        raise ConfigError("\n".join(explain(error, tree, job))) from error
-    return made

@@ -10,7 +10,6 @@ import numpy as np
 from tomodiff.errors import ConfigError, DataError
 from tomodiff.files import read, read_volume
 from tomodiff.files.photographs import read_views
-from tomodiff.files.pictures import read_picture
 from tomodiff.files.sky_images import read_sky_image
 from tomodiff.geometry import Grid
 from tomodiff.projectors.axial import Axial
@@ -36,10 +35,7 @@ def _photographs(settings: EmissionSettings, path: Path) -> tuple[list[Seen], li
     seen, pictures, cameras = [], [], []
     chosen, bin = settings.images.channel, settings.images.bin
     for view in read_views(path):
-        values = read_picture(view.path)
-        if values.shape[:2] != view.camera.shape:
-            expected = f"{view.camera.shape[0]} x {view.camera.shape[1]} pixels as its camera has"
-            raise DataError(view.path, "size", expected, f"{values.shape[0]} x {values.shape[1]}")
+        values = view.numbers()
         camera = view.camera if bin == 1 else view.camera.smaller(bin)
         rows, columns = camera.shape
         values = values[: rows * bin, : columns * bin].reshape(rows, bin, columns, bin, -1).mean(axis=(1, 3))

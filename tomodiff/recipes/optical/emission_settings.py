@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
 from tomodiff.errors import ConfigError
 from tomodiff.recipes import fields
-from tomodiff.recipes.config_file import explain
+from tomodiff.recipes.config_file import settings_in
 from tomodiff.recipes.section import Section
-from tomodiff.recipes.yaml_tree import read_yaml
 
 Number = Annotated[float, Field(allow_inf_nan=False), fields.expected("a number")]
 Three = Annotated[tuple[Number, Number, Number], fields.expected("three numbers")]
@@ -84,12 +83,7 @@ class EmissionSettings(Section):
 
 def read_emission_settings(path: Path) -> EmissionSettings:
     """The settings in a YAML file, whose own folder is where its paths begin.  ConfigError that lists every mistake."""
-    tree = read_yaml(path)
-    try:
-        made: EmissionSettings = EmissionSettings.model_validate(tree.values)
-    except ValidationError as error:
-        job: Any = EmissionSettings
-        raise ConfigError("\n".join(explain(error, tree, job))) from error
+    made = settings_in(path, EmissionSettings)
     given = [name for name in ("photographs", "scan", "sky") if getattr(made.images, name)]
     if len(given) != 1:
         found = ", ".join(given) or "none"

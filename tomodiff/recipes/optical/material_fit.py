@@ -228,7 +228,7 @@ def _settled(
     shrink = (WIDTHS[1] / WIDTHS[0]) ** (1 / (OWN_STEPS // 2))
     for step in range(OWN_STEPS):
         width = max(WIDTHS[1], WIDTHS[0] / 2 * shrink**step)
-        at = A.partials(x)
+        at = A.partials(x, common=False)
         residual = at.value / bright - y
         own, weights = _own_slopes(at, x) / bright[:, None], _weights(residual, width)
         H = np.einsum("lp,lpi,lpj->pij", weights, own, own)
@@ -244,7 +244,7 @@ def _settled(
 
 def known(y: np.ndarray, bright: np.ndarray, x: dict[str, np.ndarray], plan: Plan) -> tuple[np.ndarray, np.ndarray]:
     """Degrees (pixel,) of the normals' deviation, by what lights that fit leave, and the share (pixel,) that fits."""
-    at = operator(x, plan).partials(x)
+    at = operator(x, plan).partials(x, common=False)
     residual, own = at.value / bright - y, _own_slopes(at, x) / bright[:, None]
     fits = np.abs(residual) < 3 * WIDTHS[1]
     inverse = np.linalg.inv(np.einsum("lp,lpi,lpj->pij", fits, own, own) + 1e-9 * np.eye(3))

@@ -117,7 +117,7 @@ def albedo_of(pictures: np.ndarray, found: Materials, plan: Plan) -> np.ndarray:
     for i in range(0, len(made), per):
         of = slice(i, i + per)
         x = _some(found.x, of)
-        at = operator(x, plan).partials(x)
+        at = operator(x, plan).partials(x, common=False)
         ratio = (pictures[:, of] - (at.value - x["albedo"] * at.albedo)[..., None]) / np.maximum(at.albedo, 1e-12)[
             ..., None
         ]

@@ -59,7 +59,7 @@ class Thing:
                 "strengths": np.array([strength for _, strength in lights]), "albedo": np.ones(len(normals)),
                 "parameters": np.array(self.parameters), "gloss": np.array(self.gloss), "sky": np.zeros(1),
             }  # fmt: skip
-            at = A.partials(x)
+            at = A.partials(x, common=False)
             seen = np.stack([self._seen(relief, light)[inside] for light, _ in lights])
             matt, shine = ((seen * part).sum(axis=0)[:, None] for part in (at.albedo, at.gloss[0]))
             made[inside] = albedo * matt + self.gloss[0] * shine
