@@ -27,7 +27,7 @@ def scene(model: str, degree: int, rng: np.random.Generator) -> dict[str, np.nda
     sky = 0.1 * rng.normal(size=(degree + 1) ** 2)
     sky[0] = 0.3
     return {
-        "normals": lights_above(2500, rng)[:900], "albedo": rng.uniform(0.3, 0.9, 900),
+        "normals": lights_above(1400, rng)[:500], "albedo": rng.uniform(0.3, 0.9, 500),
         "lights": lights_above(60, rng)[:LIGHTS], "strengths": strengths / strengths.mean(),
         "parameters": np.array([0.5]), "gloss": np.array([1.0, 0.4, 0.06]), "sky": sky,
     }  # fmt: skip
@@ -38,7 +38,7 @@ def test_all_at_once(wrong: float, rng: np.random.Generator) -> None:
     """Rough and glossy pixels of any albedo under lights of unknown strength, of directions given to two degrees,
     and an unknown sky: what is common to all comes back, and normals to about the noise where lights are known."""
     x = scene("oren_nayar", 2, rng)
-    y = LitNormals(900, LIGHTS, "oren_nayar", 2)(x)
+    y = LitNormals(500, LIGHTS, "oren_nayar", 2)(x)
     y += 0.002 * rng.normal(size=y.shape)
     given = turned(x["lights"], np.radians(wrong) * rng.normal(size=(LIGHTS, 2)))
     found = materials(y, given, Plan("oren_nayar", sky=2, unequal=True, turned=1.5 * wrong))

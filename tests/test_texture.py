@@ -139,6 +139,8 @@ def test_mistakes_are_named(tmp_path: Path, rng: np.random.Generator, capsys: py
     far = trimesh.creation.icosphere(subdivisions=1)
     far.vertices += [50.0, 0, 0]
     far.export(tmp_path / "far.obj")
+    away = Photograph((SIDE, SIDE), (SIDE,) * 2, (SIDE / 2,) * 2, looking(np.array([0, 0, 9.0]), np.array([0, 9.0, 9])))
+    write_transforms(tmp_path / "away.json", ["000.npy"], [away])
     for more, code, message in (
         ([mesh, "--size", "3"], 2, "ROWSxCOLUMNS"), ([mesh, "--model", "phong"], 2, "phong"),
         ([mesh, "--suns", str(tmp_path / "short.txt")], 3, "001.npy"),
@@ -146,6 +148,7 @@ def test_mistakes_are_named(tmp_path: Path, rng: np.random.Generator, capsys: py
         ([str(tmp_path / "empty.obj")], 3, "triangles"), ([str(tmp_path / "none.ply")], 3, "no file of that name"),
         ([str(tmp_path / "a.txt")], 3, ".obj, .ply, .stl"), ([mesh, "--uv"], 3, "no texture coordinates"),
         ([str(tmp_path / "far.obj")], 3, "do not belong together"),
+        ([mesh, "--test", str(tmp_path / "away.json")], 3, "shows a lit part of the mesh"),
     ):  # fmt: skip
         assert main(["optical", "texture", str(photos), *more, "-o", str(tmp_path / "out")]) == code, more
         assert message in " ".join(capsys.readouterr().err.split()), more

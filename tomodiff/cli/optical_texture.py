@@ -38,6 +38,12 @@ def find_texture(photos: Path, mesh: Path, suns: Path | None, test: Path | None,
             found = textured(body, shots, plan, stage.advance)
         except ValueError as error:
             raise DataError(mesh, "mesh", "one that the photographs show", str(error)) from error
+    tests = []
+    for name, shot in zip(*(read_shots(test, suns, gamma) if test else ([], [])), strict=True):
+        shown, inside = seen_with(body, shot, found.texture, plan)
+        if not inside.any():
+            raise DataError(test or photos, name, "a photograph that shows a lit part of the mesh", "none of it")
+        tests.append((shot.picture, shown, psnr(shown[inside], shot.picture[inside])))
     make_folder(out)
     seen = found.known
     write_array(out / "albedo.npy", np.where(seen[..., None], found.texture, np.nan))
@@ -49,12 +55,10 @@ def find_texture(photos: Path, mesh: Path, suns: Path | None, test: Path | None,
         "seen": f"{seen.mean():.0%} of the texture",
         "rms of what fits": f"{found.rms:.4g}",
     }
-    measured = []
-    for number, shot in enumerate(read_shots(test, suns, gamma)[1] if test else []):
-        shown, inside = seen_with(body, shot, found.texture, plan)
-        measured.append(psnr(shown[inside], shot.picture[inside]))
+    measured = [decibels for _, _, decibels in tests]
+    for number, (seen_picture, shown, _) in enumerate(tests):
         write_picture(
-            out / f"test{number}.png", np.concatenate([shot.picture, shown], axis=1).clip(0, 1) ** (1 / gamma)
+            out / f"test{number}.png", np.concatenate([seen_picture, shown], axis=1).clip(0, 1) ** (1 / gamma)
         )
     if measured:
         facts["PSNR of held-out photographs, dB"] = f"{np.mean(measured):.1f} (least {min(measured):.1f})"
