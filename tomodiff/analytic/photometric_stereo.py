@@ -15,7 +15,7 @@ from scipy import fft
 from scipy.optimize import least_squares
 
 from tomodiff.array import Array
-from tomodiff.projectors.terrain.photometry import Photometry
+from tomodiff.projectors.terrain.photometry import Photometry, geometry_under
 
 LEAST_SPREAD = 0.05
 """The least singular value of the lights, over the largest: below, normals are not known along one direction."""
@@ -82,13 +82,10 @@ def least_squares_normals(pictures: np.ndarray, lights: np.ndarray) -> np.ndarra
 def gloss(normals: np.ndarray, lights: np.ndarray, roughness: float, f0: float) -> np.ndarray:
     """Brightness (light, pixel) of the facets of model "ggx" alone, seen from ahead, beside matt albedo times
     cosine."""
-    across = np.cross(lights, VIEW)
-    shape = len(lights), len(normals)
-    rows = (lights @ normals.T, normals @ VIEW, (lights @ VIEW)[:, None], across @ normals.T)
-    geometry = np.stack([np.broadcast_to(row, shape).ravel() for row in rows])
-    model = Photometry("ggx", geometry.shape[1])
+    model = Photometry("ggx", len(lights) * len(normals))
     parameters = model.model.vector(roughness=max(roughness, 0.03), f0=f0, matt=0.0)
-    return np.asarray(model({"geometry": geometry, "parameters": parameters})).reshape(shape)
+    made = model({"geometry": geometry_under(normals, lights, VIEW), "parameters": parameters})
+    return np.asarray(made).reshape(len(lights), len(normals))
 
 
 def integrated(normals: np.ndarray, mask: np.ndarray) -> np.ndarray:

@@ -26,6 +26,16 @@ def optical() -> None:
     """Photographs: scenes from them, pictures of scenes, where cameras were, normals under lights."""
 
 
+FOLDER = typer.Option("--out", "-o", metavar="FOLDER", help="where results go")
+PICTURE = typer.Option("--out", "-o", metavar="FILE", help="picture, or .npy of brightness")
+BRIGHTNESS = typer.Option("--gamma", metavar="N", help="brightness is the file's values to this power (sRGB: 2.2)")
+LIGHT = typer.Option("--light", metavar="X,Y,Z[,STRENGTH]", help="right, up, towards the camera; repeatable")
+SKY = typer.Option("--sky", metavar="FILE", help="a sky as of `optical sky`")
+GAMMA = typer.Option("--gamma", metavar="N", help="of pictures, as of `normals`")
+DEGREE = typer.Option("--degree", metavar="N", help="of the sky's harmonics, 0 to 4")
+THING = typer.Argument(metavar="NORMALS", help="folder of `optical normals`")
+
+
 @app.command()
 @with_settings(*names_of("optical-reconstruct", "input", "fit", "output"), "seed", kind="optical-reconstruct")
 def reconstruct(photographs: Photographs, given: Overrides) -> None:
@@ -107,7 +117,7 @@ def locate(
 def texture(
     photos: Annotated[Path, typer.Argument(metavar="PHOTOS", help="transforms.json, or COLMAP's folder")],
     mesh: Annotated[Path, typer.Argument(metavar="MESH", help="OBJ, PLY or STL, in the cameras' axes and unit")],
-    out: Annotated[Path, typer.Option("--out", "-o", metavar="FOLDER", help="where results go")] = Path("texture"),
+    out: Annotated[Path, FOLDER] = Path("texture"),
     size: Annotated[str, typer.Option("--size", metavar="ROWSxCOLUMNS", help="of the texture")] = "256x512",
     uv: Annotated[bool, typer.Option("--uv/--latlong", help="by the mesh's own coordinates, or longitude")] = False,
     suns: Annotated[
@@ -120,9 +130,7 @@ def texture(
     test: Annotated[
         Path | None, typer.Option("--test", metavar="FILE", help="photographs that are held out, to measure by")
     ] = None,
-    gamma: Annotated[
-        float, typer.Option("--gamma", metavar="N", help="brightness is the file's values to this power (sRGB: 2.2)")
-    ] = 1.0,
+    gamma: Annotated[float, BRIGHTNESS] = 1.0,
 ) -> None:
     """Find the colours or the albedo of a body's surface as one picture: a mosaic in longitude and latitude, or a
     texture.
@@ -138,7 +146,7 @@ def texture(
 @app.command()
 def emission(
     config: Annotated[Path, typer.Argument(metavar="CONFIG", help="YAML: images, box, axis, absorption")],
-    out: Annotated[Path, typer.Option("--out", "-o", metavar="FOLDER", help="where results go")] = Path("emission"),
+    out: Annotated[Path, FOLDER] = Path("emission"),
     form: Annotated[
         str, typer.Option("--format", metavar="SUFFIX", help="of volumes: nii.gz, h5, mrc, ...")
     ] = "nii.gz",
@@ -159,13 +167,11 @@ def normals(
     lights: Annotated[
         Path, typer.Option("--lights", metavar="FILE", help="lines [IMAGE] X Y Z: right, up, towards the camera")
     ],
-    out: Annotated[Path, typer.Option("--out", "-o", metavar="FOLDER", help="where results go")] = Path("normals"),
+    out: Annotated[Path, FOLDER] = Path("normals"),
     mask: Annotated[
         Path | None, typer.Option("--mask", metavar="FILE", help="picture that is bright where pixels count")
     ] = None,
-    gamma: Annotated[
-        float, typer.Option("--gamma", metavar="N", help="brightness is the file's values to this power (sRGB: 2.2)")
-    ] = 1.0,
+    gamma: Annotated[float, BRIGHTNESS] = 1.0,
     glossy: Annotated[bool, typer.Option("--glossy/--matt", help="whether to seek one gloss of all pixels")] = True,
     model: Annotated[
         str, typer.Option("--model", metavar="NAME", help="what is matt: lambert, oren_nayar, minnaert, hapke_2002 ...")
@@ -191,21 +197,12 @@ def normals(
     find_normals(pictures, lights, mask, gamma, plan_of(model, free, glossy, sky, unequal, uncertain), out)
 
 
-LIGHT = typer.Option("--light", metavar="X,Y,Z[,STRENGTH]", help="right, up, towards the camera; repeatable")
-SKY = typer.Option("--sky", metavar="FILE", help="a sky as of `optical sky`")
-GAMMA = typer.Option("--gamma", metavar="N", help="of pictures, as of `normals`")
-DEGREE = typer.Option("--degree", metavar="N", help="of the sky's harmonics, 0 to 4")
-THING = typer.Argument(metavar="NORMALS", help="folder of `optical normals`")
-
-
 @app.command()
 def relight(
     found: Annotated[Path, THING],
     light: Annotated[list[str] | None, LIGHT] = None,
     sky: Annotated[Path | None, SKY] = None,
-    out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="picture, or .npy of brightness")] = Path(
-        "relit.png"
-    ),
+    out: Annotated[Path, PICTURE] = Path("relit.png"),
     ambient: Annotated[float, typer.Option("--ambient", metavar="N", help="light from everywhere")] = 0.0,
     gamma: Annotated[float, GAMMA] = 1.0,
 ) -> None:
@@ -240,9 +237,7 @@ def insert(
     at: Annotated[str, typer.Option("--at", metavar="ROW,COLUMN", help="where the thing's first pixel comes to")],
     light: Annotated[list[str] | None, LIGHT] = None,
     sky: Annotated[Path | None, SKY] = None,
-    out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="picture, or .npy of brightness")] = Path(
-        "inserted.png"
-    ),
+    out: Annotated[Path, PICTURE] = Path("inserted.png"),
     degree: Annotated[int, DEGREE] = 2,
     gamma: Annotated[float, GAMMA] = 1.0,
 ) -> None:

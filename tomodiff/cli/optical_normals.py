@@ -44,6 +44,7 @@ def find_normals(
     from tomodiff.files.pictures import write_array, write_picture
     from tomodiff.files.planetary import read_directions
     from tomodiff.projectors.terrain.photometry import model_named
+    from tomodiff.projectors.terrain.reflectance import direction
     from tomodiff.recipes.optical.materials import albedo_of, materials, parts
     from tomodiff.recipes.optical.thing import FACTS
     from tomodiff.recipes.progress import Progress
@@ -65,8 +66,7 @@ def find_normals(
     azimuth, elevation = (
         np.radians([getattr(told[p.name], n) for p in files]) for n in ("sun_azimuth", "sun_elevation")
     )
-    flat = np.cos(elevation)
-    directions = np.stack([flat * np.sin(azimuth), flat * np.cos(azimuth), np.sin(elevation)], axis=1)
+    directions = direction(azimuth, elevation)
     try:
         with Progress(quiet=STATE.quiet).stage("fit", total=parts(*grey.shape)) as stage:
             found = materials(grey, directions, plan, stage.advance)

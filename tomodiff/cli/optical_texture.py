@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING
 from tomodiff.cli.console import STATE, rows, say
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from tomodiff.recipes.optical.texturing import Shot, TexturePlan
 
 
@@ -87,10 +85,13 @@ def read_shots(photos: Path, suns: Path | None, gamma: float) -> tuple[list[str]
 
     from tomodiff.errors import DataError
     from tomodiff.files.photographs import read_views
+    from tomodiff.files.planetary import read_directions
+    from tomodiff.projectors.terrain.reflectance import direction
     from tomodiff.recipes.optical.texturing import Shot
 
     views = read_views(photos)
-    towards = {} if suns is None else read_suns(suns)
+    told = {} if suns is None else read_directions(suns, None)
+    towards = {n: direction(*np.radians([light.sun_azimuth, light.sun_elevation])) for n, light in told.items()}
     names, shots = [], []
     for view in views:
         if suns is not None and view.path.name not in towards:
@@ -101,25 +102,3 @@ def read_shots(photos: Path, suns: Path | None, gamma: float) -> tuple[list[str]
     if len(channels) > 1:
         raise DataError(photos, "channels", "photographs that all are grey or all have colours", str(sorted(channels)))
     return names, shots
-
-
-def read_suns(path: Path) -> dict[str, np.ndarray]:
-    """name of the image -> unit vector towards the sun in the mesh's axes, from lines IMAGE X Y Z.  DataError for
-    others."""
-    import numpy as np
-
-    from tomodiff.errors import DataError
-
-    made: dict[str, np.ndarray] = {}
-    try:
-        lines = [line.split() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
-        for words in lines:
-            name, x, y, z = words
-            towards = np.array([float(x), float(y), float(z)])
-            size = float(np.linalg.norm(towards))
-            if not (np.isfinite(size) and size > 0):
-                raise ValueError(f"{name}: a direction of no length")
-            made[name] = towards / size
-    except (OSError, ValueError) as error:
-        raise DataError(path, "suns", "lines IMAGE X Y Z", str(error)) from error
-    return made

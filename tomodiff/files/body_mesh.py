@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -24,29 +25,36 @@ class Body:
     uv: np.ndarray | None
     path: Path
 
-    def met(self, origins: np.ndarray, directions: np.ndarray) -> Hits:
-        """What rays (n, 3) meet first."""
-        mesh = self._mesh()
+    def first(self, origins: np.ndarray, directions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Of rays (n, 3) that meet something: where, which ray, which face.  ConfigError without what traces rays."""
         try:
-            places, ray, face = mesh.ray.intersects_location(origins, directions, multiple_hits=False)
+            found = self._mesh.ray.intersects_location(origins, directions, multiple_hits=False)
         except ImportError as error:
             raise ConfigError("rays to meshes need rtree: pip install 'tomodiff[meshes]'") from error
+        places, ray, face = (np.asarray(a) for a in found)
+        return places, ray, face
+
+    def met(self, origins: np.ndarray, directions: np.ndarray) -> Hits:
+        """What rays (n, 3) meet first."""
+        mesh, (places, ray, face) = self._mesh, self.first(origins, directions)
         trimesh = library("trimesh", "meshes", f"{self.path.name}: meshes need")
         corners = np.asarray(trimesh.triangles.points_to_barycentric(mesh.triangles[face], places))
         normals = np.einsum("nc,nca->na", corners, np.asarray(mesh.vertex_normals)[self.faces[face]])
         normals /= np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-12)
         uv = None if self.uv is None else np.einsum("nc,nca->na", corners, self.uv[self.faces[face]])
-        return Hits(np.asarray(ray), np.asarray(places), normals, uv)
+        return Hits(ray, places, normals, uv)
 
     def hidden(self, places: np.ndarray, normals: np.ndarray, towards: np.ndarray) -> np.ndarray:
         """(n,) whether something stands between places and a light far away."""
         off = 1e-4 * float(np.ptp(self.vertices, axis=0).max())
         made: np.ndarray = np.asarray(
-            self._mesh().ray.intersects_any(places + off * normals, np.broadcast_to(towards, places.shape).copy())
+            self._mesh.ray.intersects_any(places + off * normals, np.broadcast_to(towards, places.shape).copy())
         )
         return made
 
+    @cached_property
     def _mesh(self) -> Any:
+        """What traces rays; the tree of its faces is built once."""
         trimesh = library("trimesh", "meshes", f"{self.path.name}: meshes need")
         return trimesh.Trimesh(self.vertices, self.faces, process=False)
 

@@ -34,9 +34,7 @@ class Axial(Sparse):
         self.grid, self.spacing = grid, min(grid.spacing) if spacing is None else float(spacing)
         if not self.spacing > 0:
             raise ValueError(f"Axial: spacing: expected a length above 0, got {spacing}")
-        z, y, x = np.meshgrid(*[np.arange(n) for n in grid.shape], indexing="ij")
-        affine = grid.world_from_index
-        places = np.stack([x, y, z], axis=-1).reshape(-1, 3) @ affine[:, :3].T + affine[:, 3] - place
+        places = np.stack([a.ravel() for a in grid.coordinates()], axis=1) - place
         height = places @ (towards / size)
         radius = np.sqrt(np.maximum((places**2).sum(axis=1) - height**2, 0))
         if mirror:

@@ -30,6 +30,12 @@ def harmonic_slopes(directions: Array, degree: int) -> Array:
     return xp.stack(rows, axis=1).astype(directions.dtype)
 
 
+def sky_factors(degree: int) -> list[float]:
+    """What makes harmonics of `harmonics` those of skies, the first of which is 1, without the signs of Condon and
+    Shortley."""
+    return [(-1.0) ** abs(m) * sqrt(4 * pi) for el in range(degree + 1) for m in range(-el, el + 1)]
+
+
 def _powers(directions: Array, degree: int) -> tuple[list[Array], list[Array], Array]:
     """Real and imaginary parts of the powers of x + i y, and z."""
     x, y, z = directions.T

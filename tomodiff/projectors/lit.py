@@ -8,8 +8,8 @@ import numpy as np
 
 from tomodiff.array import Array, Element, namespace
 from tomodiff.core import Linear, LinearOperator, Operator, Space, check_element
-from tomodiff.projectors.harmonics import harmonic_slopes, harmonics
-from tomodiff.projectors.terrain.photometry import Photometry
+from tomodiff.projectors.harmonics import harmonic_slopes, harmonics, sky_factors
+from tomodiff.projectors.terrain.photometry import Photometry, geometry_under
 
 COSINE = (1.0, 2.0 / 3, 1.0 / 4, 0.0, -1.0 / 24)
 """What a matt surface makes of a sky's harmonics of each degree (Ramamoorthi and Hanrahan 2001, SIGGRAPH, 497)."""
@@ -54,9 +54,8 @@ class LitNormals(Operator):
         matt = self.matt({"geometry": geometry, "parameters": x["parameters"]}).reshape(self.range.shape)
         lit = x["albedo"] * matt
         if float(x["gloss"][0]):
-            lit = lit + float(x["gloss"][0]) * self.shine({"geometry": geometry, "parameters": facets}).reshape(
-                lit.shape
-            )
+            shine = self.shine({"geometry": geometry, "parameters": facets}).reshape(lit.shape)
+            lit = lit + float(x["gloss"][0]) * shine
         made = x["strengths"][:, None] * lit + x["albedo"] * (self.waves(x["normals"]) @ self._of_sky(x))
         return made.astype(self.dtype)
 
@@ -129,21 +128,12 @@ class LitNormals(Operator):
         return xp.swapaxes(harmonic_slopes(normals, self.degree), 1, 2) * self._sizes(xp)
 
     def _sizes(self, xp: object) -> Array:
-        orders = [(el, m) for el in range(self.degree + 1) for m in range(-el, el + 1)]
-        found = [(-1.0) ** abs(m) * COSINE[el] * np.sqrt(4 * np.pi) for el, m in orders]
+        found = np.repeat(COSINE[: self.degree + 1], 2 * np.arange(self.degree + 1) + 1) * sky_factors(self.degree)
         return xp.asarray(found, self.dtype)  # type: ignore[attr-defined, no-any-return]
 
     def _geometry(self, x: Element) -> Array:
-        normals, lights = x["normals"], x["lights"]
-        xp, view = namespace(normals), namespace(normals).asarray(VIEW, self.dtype)
-        shape = self.range.shape
-        rows = (
-            lights @ normals.T,
-            xp.broadcast_to(normals @ view, shape),
-            xp.broadcast_to((lights @ view)[:, None], shape),
-            xp.cross(lights, view) @ normals.T,
-        )
-        return xp.stack([row.reshape(-1) for row in rows])
+        normals = x["normals"]
+        return geometry_under(normals, x["lights"], namespace(normals).asarray(VIEW, self.dtype))
 
     def _facets(self, x: Element) -> Array:
         """Parameters of the gloss without what is matt."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
@@ -72,7 +72,7 @@ def set_overrides(assignments: list[str]) -> dict[str, tuple[Any, str]]:
 
 
 def _finish(tree: Tree, overrides: Mapping[str, tuple[Any, str]], name: str, model: type[Job]) -> Any:
-    wrong = [f"{line}: {_dotted(key)}: stands twice" for key, line in tree.doubles]
+    wrong = []
     for dotted, (value, origin) in overrides.items():
         anchored = Tree({})
         try:
@@ -81,6 +81,12 @@ def _finish(tree: Tree, overrides: Mapping[str, tuple[Any, str]], name: str, mod
             tree.put(dotted, value_at(anchored.values, dotted), origin)
         except ConfigError as error:
             wrong.append(str(error))
+    return _validated(tree, name, model, wrong)
+
+
+def _validated(tree: Tree, name: str, model: type[S], wrong: Sequence[str] = ()) -> S:
+    """The settings of a tree.  ConfigError that lists every mistake, beside those that were found before."""
+    wrong = [*(f"{line}: {_dotted(key)}: stands twice" for key, line in tree.doubles), *wrong]
     try:
         settings = model.model_validate(tree.values)
     except ValidationError as error:
@@ -94,15 +100,10 @@ def _finish(tree: Tree, overrides: Mapping[str, tuple[Any, str]], name: str, mod
 
 def settings_in(path: Path, model: type[S]) -> S:
     """The settings of a section by itself in a YAML file.  ConfigError that lists every mistake."""
-    tree = read_yaml(path)
-    try:
-        return model.model_validate(tree.values)
-    except ValidationError as error:
-        job: Any = model
-        raise ConfigError("\n".join(explain(error, tree, job))) from error
+    return _validated(read_yaml(path), str(path), model)
 
 
-def explain(error: ValidationError, tree: Tree, job: type[Job]) -> list[str]:
+def explain(error: ValidationError, tree: Tree, job: type[Section]) -> list[str]:
     """One line per mistake, in the order of the file: where, which field, what is wrong, the nearest valid name."""
     found = []
     for detail in error.errors(include_url=False):
@@ -114,7 +115,7 @@ def explain(error: ValidationError, tree: Tree, job: type[Job]) -> list[str]:
     return list(dict.fromkeys(text for _, text in sorted(found, key=lambda item: item[0])))
 
 
-def _message(job: type[Job], kind: str, message: str, ctx: Mapping[str, Any], key: Key, value: Any) -> str:
+def _message(job: type[Section], kind: str, message: str, ctx: Mapping[str, Any], key: Key, value: Any) -> str:
     if kind == "extra_forbidden":
         siblings = names_in(job, key[:-1])
         return f"unknown setting{_nearest(job, str(key[-1]), siblings, key)}"
@@ -131,7 +132,7 @@ def _message(job: type[Job], kind: str, message: str, ctx: Mapping[str, Any], ke
     return message
 
 
-def _nearest(job: type[Job], name: str, siblings: list[str], key: Key) -> str:
+def _nearest(job: type[Section], name: str, siblings: list[str], key: Key) -> str:
     close = _did_you_mean(name, siblings)
     if close:
         return close
@@ -149,13 +150,13 @@ def _did_you_mean(name: str, known: list[str]) -> str:
     return f"; did you mean {match[0]}?" if match else ""
 
 
-def names_in(job: type[Job], key: Key) -> list[str]:
+def names_in(job: type[Section], key: Key) -> list[str]:
     """The names that the section at `key` knows; none if there is no such section."""
     model = _model(job, key)
     return list(model.model_fields) if model else []
 
 
-def _model(job: type[Job], key: Key) -> type[BaseModel] | None:
+def _model(job: type[Section], key: Key) -> type[BaseModel] | None:
     model: type[BaseModel] = job
     for name in key:
         field = model.model_fields.get(str(name))
@@ -166,7 +167,7 @@ def _model(job: type[Job], key: Key) -> type[BaseModel] | None:
     return model
 
 
-def _choices(job: type[Job], key: Key) -> list[Any]:
+def _choices(job: type[Section], key: Key) -> list[Any]:
     model = _model(job, key[:-1])
     annotation = model.model_fields[str(key[-1])].annotation if model else None
     found: list[Any] = []

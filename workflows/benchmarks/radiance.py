@@ -45,16 +45,24 @@ def problem(voxels: int, rays: int) -> tuple[RadianceField, dict[str, np.ndarray
     return A, {name: a.astype(np.float32) for name, a in x.items()}, rng.normal(size=(rays, 3)).astype(np.float32)
 
 
+def samples(A: RadianceField, x: dict[str, np.ndarray]) -> tuple[np.ndarray, ...]:
+    """Origins and directions (ray, x y z) in voxels, how many voxels there are, and each ray's first sample and the one
+    past its last."""
+    turn, n = A.grid.index_from_world, np.array(A.grid.shape[::-1])
+    o, d = x["origins"] @ turn[:, :3].T + turn[:, 3], x["directions"] @ turn[:, :3].T
+    with np.errstate(divide="ignore"):
+        ends = np.stack([(-1 - o) / d, (n - o) / d])
+    near, far = ends.min(axis=0).max(axis=1), ends.max(axis=0).min(axis=1)
+    return o, d, n, np.maximum(np.floor(near / A.step - 0.5), 0), np.floor(far / A.step - 0.5) + 2
+
+
 class Torch:
     """The same by grid_sample and autograd."""
 
     def __init__(self, A: RadianceField, x: dict[str, np.ndarray]) -> None:
         self.torch = torch = library("torch", "torch", "this benchmark needs")
-        grid, to = A.grid, torch.from_numpy
-        n = np.array(grid.shape[::-1])
-        turn = grid.index_from_world
-        o, d = x["origins"] @ turn[:, :3].T + turn[:, 3], x["directions"] @ turn[:, :3].T
-        first, last = self._ends(o, d, n, A.step)
+        to = torch.from_numpy
+        o, d, n, first, last = samples(A, x)
         count = int((last - first).max())
         t = (first[:, None] + np.arange(count) + 0.5) * A.step
         places = o[:, None] + t[..., None] * d[:, None]
@@ -66,13 +74,6 @@ class Torch:
         self.basis = to(harmonics(x["directions"], 1))
         self.field = to(np.ascontiguousarray(np.moveaxis(x["field"], -1, 0)))[None].requires_grad_()
         self.background = to(x["background"])
-
-    @staticmethod
-    def _ends(o: np.ndarray, d: np.ndarray, n: np.ndarray, step: float) -> tuple[np.ndarray, np.ndarray]:
-        with np.errstate(divide="ignore"):
-            ends = np.stack([(-1 - o) / d, (n - o) / d])
-        near, far = ends.min(axis=0).max(axis=1), ends.max(axis=0).min(axis=1)
-        return np.maximum(np.floor(near / step - 0.5), 0), np.floor(far / step - 0.5) + 2
 
     def forward(self) -> Any:
         """Colours (ray, 3)."""

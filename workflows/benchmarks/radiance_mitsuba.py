@@ -11,6 +11,7 @@ import numpy as np
 
 from tomodiff.projectors.harmonics import harmonics
 from tomodiff.projectors.radiance import RadianceField
+from workflows.benchmarks.radiance import samples
 
 mi.set_variant("llvm_ad_rgb")
 
@@ -20,14 +21,8 @@ class Mitsuba:
 
     def __init__(self, A: RadianceField, x: dict[str, np.ndarray], threads: int) -> None:
         dr.set_thread_count(threads)
-        turn, grid = A.grid.index_from_world, A.grid
-        o, d = x["origins"] @ turn[:, :3].T + turn[:, 3], x["directions"] @ turn[:, :3].T
-        n = np.array(grid.shape[::-1])
-        with np.errstate(divide="ignore"):
-            ends = np.stack([(-1 - o) / d, (n - o) / d])
-        near, far = ends.min(axis=0).max(axis=1), ends.max(axis=0).min(axis=1)
-        self.first = mi.Float(np.maximum(np.floor(near / A.step - 0.5), 0).astype(np.float32))
-        self.last = mi.Float((np.floor(far / A.step - 0.5) + 2).astype(np.float32))
+        o, d, n, first, last = samples(A, x)
+        self.first, self.last = (mi.Float(a.astype(np.float32)) for a in (first, last))
         # voxels' middles are at (i + 1/2) / n of a texture; a border of zeros ends it as ours does
         self.origin = mi.Point3f(*((o + 1.5) / (n + 2)).T.astype(np.float32))
         self.direction = mi.Vector3f(*(d / (n + 2)).T.astype(np.float32))

@@ -10,7 +10,7 @@ import numpy as np
 from tomodiff.errors import ConfigError, DataError
 from tomodiff.extras import library
 from tomodiff.files.body_mesh import SUFFIXES as SURFACES
-from tomodiff.files.body_mesh import read_body
+from tomodiff.files.body_mesh import Body, read_body
 
 DSK = (".bds", ".dsk")
 UNITS = {"km": 1000.0, "m": 1.0}
@@ -34,14 +34,10 @@ class Mesh:
     def heights(self, places: np.ndarray, up: np.ndarray) -> np.ndarray:
         """(...) how far above `places` (3, ...) along unit vectors `up` the surface is met first from outside, metres;
         NaN where it is not."""
-        trimesh = library("trimesh", "meshes", f"{self.path.name}: shape models need")
-        body = trimesh.Trimesh(self.vertices, self.faces, process=False)
         shape, flat, directions = places.shape[1:], places.reshape(3, -1).T, up.reshape(3, -1).T
         far = OUTSIDE * float(np.linalg.norm(self.vertices, axis=1).max()) + float(np.linalg.norm(flat, axis=1).max())
-        try:
-            met, ray, _ = body.ray.intersects_location(flat + far * directions, -directions, multiple_hits=False)
-        except ImportError as error:
-            raise ConfigError("rays to meshes need rtree: pip install 'tomodiff[meshes]'") from error
+        body = Body(self.vertices, self.faces, None, self.path)
+        met, ray, _ = body.first(flat + far * directions, -directions)
         made = np.full(len(flat), np.nan)
         made[ray] = ((met - flat[ray]) * directions[ray]).sum(1)
         return made.reshape(shape)

@@ -48,23 +48,23 @@ def read_lights(path: Path) -> dict[str, Light]:
     return made
 
 
-def read_directions(path: Path, names: Sequence[str]) -> dict[str, Light]:
+def read_directions(path: Path, names: Sequence[str] | None) -> dict[str, Light]:
     """name of the image -> Light, from lines `IMAGE X Y Z` or, in the order of the images, `X Y Z`: towards the light
-    in the axes right, up, towards the camera; of any length."""
+    in the axes right, up, towards the camera; of any length.  names: of the images, None where lines must have them."""
     made: dict[str, Light] = {}
     lines = _lines(path)
-    unnamed = all(len(words) == 3 for _, words in lines)
-    if unnamed and len(lines) != len(names):
-        raise DataError(path, "", f"a line X Y Z for each of {len(names)} images", f"{len(lines)} lines")
+    by_order = names if names is not None and all(len(words) == 3 for _, words in lines) else None
+    if by_order is not None and len(lines) != len(by_order):
+        raise DataError(path, "", f"a line X Y Z for each of {len(by_order)} images", f"{len(lines)} lines")
     for n, (where, words) in enumerate(lines):
-        if len(words) != (3 if unnamed else 4):
+        if len(words) != (4 if by_order is None else 3):
             raise DataError(path, where, "X Y Z, or IMAGE X Y Z in every line", f"{len(words)} words")
         x, y, z = _numbers(path, where, words[-3:])
         size = math.hypot(x, y, z)
         if not (math.isfinite(size) and size > 0):
             raise DataError(path, where, "a vector of some length", " ".join(words[-3:]))
         azimuth, elevation = math.degrees(math.atan2(x, y)), math.degrees(math.asin(z / size))
-        made[names[n] if unnamed else Path(words[0]).name] = Light(azimuth, elevation)
+        made[Path(words[0]).name if by_order is None else by_order[n]] = Light(azimuth, elevation)
     return made
 
 

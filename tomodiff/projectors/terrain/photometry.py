@@ -160,6 +160,13 @@ def geometry_of_angles(incidence: Any, emission: Any, phase: Any) -> np.ndarray:
     return np.stack([mu0, mu, cg, np.sqrt(np.maximum(square, 0))])
 
 
+def geometry_under(normals: Array, lights: Array, view: Array) -> Array:
+    """(4, light * pixel) the geometry of normals (pixel, 3) under lights (light, 3), seen along one direction (3,)."""
+    xp, shape = namespace(normals), (len(lights), len(normals))
+    rows = (lights @ normals.T, normals @ view, (lights @ view)[:, None], xp.cross(lights, view) @ normals.T)
+    return xp.stack([xp.broadcast_to(row, shape).reshape(-1) for row in rows])
+
+
 class Photometry(Operator):
     """geometry (4, n), parameters (k,) -> reflectance (n,) of a model.
 
@@ -183,9 +190,7 @@ class Photometry(Operator):
         return self.linearize_in(x, self.domain)
 
     def linearize_in(self, x: Element, names: Collection[str]) -> tuple[Array, LinearOperator]:
-        check_element(self.domain, x, "Photometry: x")
-        made = self._launched("reflectance_slopes", x, (5, self.count))
-        slopes, value = made[:4], made[4]
+        value, slopes = self.slopes(x, parameters=False)
 
         def in_parameter(k: int) -> Array:
             return self._launched("reflectance_parameter", x, (self.count,), k, len(self.model.parameters))

@@ -11,7 +11,7 @@ import numpy as np
 from tomodiff.array import Array, Element, namespace, to_numpy
 from tomodiff.core import LinearOperator, Operator, Space, check_element
 from tomodiff.core.operators import Linear
-from tomodiff.projectors.harmonics import harmonics
+from tomodiff.projectors.harmonics import harmonics, sky_factors
 from tomodiff.projectors.terrain.shadows import Penumbra, Ray, Shadows
 from tomodiff.projectors.terrain.surface import SurfaceGeometry
 
@@ -272,8 +272,7 @@ SIN_SIN = _kernel({-2: -0.25, 0: 0.5, 2: -0.25})
 def sky_harmonics(directions: np.ndarray, degree: int) -> np.ndarray:
     """Real spherical harmonics (n, (degree + 1)^2) of unit vectors (n, 3), l rising and m from -l to l, orthonormal
     times sqrt(4 pi), so that the first is 1, without the signs of Condon and Shortley."""
-    signs = [(-1.0) ** abs(m) for el in range(degree + 1) for m in range(-el, el + 1)]
-    made: np.ndarray = np.sqrt(4 * np.pi) * np.array(signs) * harmonics(directions, degree)
+    made: np.ndarray = np.array(sky_factors(degree)) * harmonics(directions, degree)
     return made
 
 

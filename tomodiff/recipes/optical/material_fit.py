@@ -71,9 +71,8 @@ class Common:
         self.slices = {name: slice(a, b) for (name, _), a, b in zip(parts, ends[:-1], ends[1:], strict=True)}
         self.size = int(ends[-1])
         turned = np.radians(plan.turned) if plan.turned else 1.0
-        self.known = np.zeros(
-            (self.size, self.size)
-        )  # what holds without pictures: given lights, strengths of mean one
+        # what holds without pictures: lights as given, strengths of mean one
+        self.known = np.zeros((self.size, self.size))
         self.known[self.slices["lights"], self.slices["lights"]] = np.eye(2 * lights if plan.turned else 0) / turned**2
         self.known[self.slices["strengths"], self.slices["strengths"]] = MEAN_ONE / lights**2
         self.given = x["lights"]
