@@ -30,6 +30,27 @@ static __device__ __forceinline__ Dual<N> chained(const Dual<N>& x, real dx, con
     return z;
 }
 
+#if LANES > 1
+/* Eight derivatives are a vector of a CPU, which a compiler does not make of the loops above. */
+template <> struct Dual<8> {
+    typedef real Eight __attribute__((vector_size(8 * sizeof(real))));
+    real v;
+    Eight d;
+    Dual() {}
+    Dual(real x) : v(x), d{} {}
+};
+static inline __attribute__((always_inline)) Dual<8> chained(const Dual<8>& x, real v, real slope) {
+    Dual<8> y;
+    y.v = v, y.d = slope * x.d;
+    return y;
+}
+static inline __attribute__((always_inline)) Dual<8> chained(const Dual<8>& x, real dx, const Dual<8>& y, real dy, real v) {
+    Dual<8> z;
+    z.v = v, z.d = dx * x.d + dy * y.d;
+    return z;
+}
+#endif
+
 template <int N> static __device__ __forceinline__ Dual<N> operator+(const Dual<N>& a, const Dual<N>& b) {
     return chained(a, (real)1, b, (real)1, a.v + b.v);
 }

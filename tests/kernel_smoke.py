@@ -29,6 +29,7 @@ from tomodiff.projectors.march import gathered
 from tomodiff.projectors.mri.nufft import Nufft
 from tomodiff.projectors.radiance import ACTIVATIONS, RadianceField
 from tomodiff.projectors.records import NAMES
+from tomodiff.projectors.solids import SolidRays
 from tomodiff.projectors.terrain.camera_image import CameraImage
 from tomodiff.projectors.terrain.photometry import MODELS, Photometry
 from tomodiff.projectors.terrain.reflectance import Reflectance, direction
@@ -55,11 +56,7 @@ def problems() -> Iterator[tuple[str, Grid, Scan]]:
     small, tall = Grid((7, 9, 11), (0.9, 1.0, 1.1), (0.3, -0.4, 0.2)), Grid((LANES + 13, 4, 5), 1.0)
     cube = Grid((17, 19, 18), 1.0)
     yield "rows", Grid((9, 6, 7), 1.0), ParallelBeam(angles, (9, 13), 1.0)
-    yield (
-        "rows, 4 vectors and a rest",
-        Grid((83, 5, 6), 1.0),
-        ParallelBeam(angles, (83, 7), (1.0, 0.7), axis_offset=0.3),
-    )
+    yield "rows, 4 vectors and more", Grid((83, 5, 6)), ParallelBeam(angles, (83, 7), (1.0, 0.7), axis_offset=0.3)
     yield "parallel", small, ParallelBeam(angles, (6, 14), (1.3, 0.8), axis_offset=0.4)
     yield "tilted parallel", small, ParallelBeam(angles, (8, 9), 1.1, detector_tilt=(0.1, 0.05, -0.1))
     yield "tall parallel", tall, ParallelBeam(angles, (LANES + 5, 6), (1.001, 0.9))
@@ -339,8 +336,9 @@ def glowing(precision: str, rng: np.random.Generator, xp: ModuleType) -> Results
     n = len(origins)
     kinds: list[tuple[str, Any]] = [(f"emission {on}", EmissionRays(grid, n, 2, on, dtype=precision)) for on in (0, 1)]
     mask = xp.asarray(rng.integers(0, 2, grid.shape))
-    for d, made_by in enumerate(ACTIVATIONS):
-        kinds.append((f"radiance {d}", RadianceField(grid, n, d, made_by, None, 1e-2, mask, precision)))
+    for d, by in enumerate(ACTIVATIONS):
+        kinds.append((f"radiance {d}", RadianceField(grid, n, d, by, None, 1e-2, mask, precision)))
+    kinds.append(("solids", SolidRays(["box", "cylinder", "capsule"], [0, 0, 1], n, 2, 0.3, None, precision)))
     for name, A in kinds:
         given = random_element(A.domain, rng, nonnegative=True) | {"origins": origins, "directions": directions}
         x = {key: xp.asarray(a.astype(precision)) for key, a in given.items()}
@@ -349,6 +347,7 @@ def glowing(precision: str, rng: np.random.Generator, xp: ModuleType) -> Results
         for walk in ("atomic", "copies") if xp is np else ("atomic",):
             kernels.PREFERRED[f"{name.split()[0]}_pull", xp is np] = f"{name.split()[0]}_pull_{walk}"
             yield from ((f"{name} {key} {walk}", g) for key, g in jacobian.adjoint(image).items())
+    yield "solids columns", A.columns(x, [x, x])
     values, gradient = (xp.asarray(rng.normal(size=(*size, n, 3)).astype(precision)) for size in ((), (2,)))
     ListedAdam(values, gradient, xp.arange(0, n, 2)).step(np.ones(3))
     yield from (("adam", values), ("adam gradient", gradient), ("copies", gathered(gradient.copy())))

@@ -42,6 +42,7 @@ from tomodiff.projectors.mri.series import Series
 from tomodiff.projectors.polychromatic import Fractions, Polychromatic
 from tomodiff.projectors.radiance import RadianceField
 from tomodiff.projectors.response import Response
+from tomodiff.projectors.solids import SolidRays
 from tomodiff.projectors.spectrum import Spectrum
 from tomodiff.projectors.terrain.images import TerrainImages
 from tomodiff.projectors.terrain.reflectance import Reflectance, direction
@@ -166,6 +167,13 @@ def _coloured(A: Any, rng: np.random.Generator) -> Element:
     return _like(random_element(A.domain, rng) | {"origins": origins, "directions": directions}, A)
 
 
+def _solid(A: Any, rng: np.random.Generator) -> Element:
+    frames = np.tile(np.eye(3, 4), (2, 1, 1)) + 0.05 * rng.random((2, 3, 4))
+    origins, directions = around(A.range.shape[1], rng)
+    rays = {"origins": origins, "directions": directions, "frames": frames, "half": 1 + rng.random((2, 3))}
+    return _like(random_element(A.domain, rng, nonnegative=True) | rays, A)
+
+
 PLACES = np.random.default_rng(0).random((9, 2))
 
 
@@ -226,6 +234,9 @@ EXAMPLES: dict[str, Example] = {
     ),
     "RadianceField": Example(
         lambda t: RadianceField(GRID, 5, 1, dtype=t), _coloured, "where rays cross planes of voxels: test_radiance.py"
+    ),
+    "SolidRays": Example(
+        lambda t: SolidRays(["box", "capsule"], [False, True], 6, 2, 0.2, dtype=t), _solid, "test_solid_rays.py"
     ),
     "EmissionProjection": Example(lambda t: _emission_projection(t)),
     "Nufft": Example(lambda t: Nufft((6, 5), POINTS, (2,), 1e-3, complex_of(t))),

@@ -12,8 +12,9 @@ from tomodiff.cli.main import main
 from tomodiff.files import write_scan
 from tomodiff.geometry import ConeBeam
 from tomodiff.geometry.vectors import Vectors
-from tomodiff.recipes import parts as module
-from tomodiff.recipes.parts import Part, PartsModel, fit_parts, placed, unknowns
+from tomodiff.recipes import radiographs as module
+from tomodiff.recipes.parts import Part, get, placed, replaced, unknowns
+from tomodiff.recipes.radiographs import PartsModel, fit_parts
 from tomodiff.recipes.yaml_tree import read_yaml
 from tomodiff.result import Dataset
 from tomodiff.simulate.ellipsoids import chords
@@ -52,8 +53,8 @@ def wrong(parts: list[Part], rng: np.random.Generator) -> list[Part]:
     """Parts that are off by up to 0.6 mm, 4 degrees and 15 % where they are free."""
     names = unknowns(parts)
     off = {"half": 0.3, "place": 0.6, "turn": 4.0, "density": 0.01}
-    values = [module._get(parts, n) + off[n.split(".")[1].split("_")[0]] * rng.uniform(-1, 1) for n in names]
-    return module._with(parts, names, np.array(values))
+    values = [get(parts, n) + off[n.split(".")[1].split("_")[0]] * rng.uniform(-1, 1) for n in names]
+    return replaced(parts, names, np.array(values))
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -114,6 +114,26 @@ def locate(
 
 
 @app.command()
+def parts(
+    photos: Annotated[Path, typer.Argument(metavar="PHOTOS", help="transforms.json, or COLMAP's folder")],
+    parts: Annotated[Path, typer.Argument(metavar="PARTS.yml", help="solids in a tree of joints, about right")],
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="the fitted parts")] = Path("fitted.yml"),
+    silhouettes: Annotated[
+        bool, typer.Option("--silhouettes", help="by the opacity (alpha) of the photographs alone")
+    ] = False,
+    gamma: Annotated[float, BRIGHTNESS] = 1.0,
+) -> None:
+    """Find dimensions, poses and colours of parts from a few photographs: metrology, or how joints are bent.
+
+    PARTS.yml is that of `tomodiff ct parts`, in the cameras' unit of length, with colours instead of densities; what
+    has a density below 0 is cut out of the rest.
+    """
+    from tomodiff.cli.optical_parts import find_seen_parts
+
+    find_seen_parts(photos, parts, silhouettes, gamma, out)
+
+
+@app.command()
 def texture(
     photos: Annotated[Path, typer.Argument(metavar="PHOTOS", help="transforms.json, or COLMAP's folder")],
     mesh: Annotated[Path, typer.Argument(metavar="MESH", help="OBJ, PLY or STL, in the cameras' axes and unit")],
