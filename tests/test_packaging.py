@@ -128,6 +128,7 @@ class TestWheel:
             files = [p for p in (tree / folder).rglob("*") if p.is_file()]
             expected |= {f"tomodiff/{p.relative_to(tree)}" for p in files}
         expected |= {str(p.relative_to(tree)) for p in (tree / "tomodiff").rglob("*.py")}
+        expected |= {str(p.relative_to(tree)) for p in (tree / "tomodiff" / "live" / "static").iterdir()}
         assert not expected - names
         strange = {n for n in names - expected if ".dist-info/" not in n}
         assert not strange, f"unexpected in the wheel: {sorted(strange)}"

@@ -16,6 +16,7 @@ class State:
 
     debug: bool = False
     quiet: bool = False
+    watch: bool = False
 
 
 STATE = State()
@@ -41,9 +42,9 @@ class Levels(logging.Formatter):
         return f"{record.levelname.lower()}: {text}" if record.levelno >= logging.WARNING else text
 
 
-def set_up(debug: bool, quiet: bool) -> None:
+def set_up(debug: bool, quiet: bool, watch: bool = False) -> None:
     """Start the log of one command."""
-    STATE.debug, STATE.quiet = debug, quiet
+    STATE.debug, STATE.quiet, STATE.watch = debug, quiet, watch
     for handler in [h for h in LOG.handlers if isinstance(h, StderrHandler)]:
         LOG.removeHandler(handler)
     handler = StderrHandler()

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tomodiff.cli.console import STATE, say
+from tomodiff.cli.watch import watched
 from tomodiff.errors import ConfigError, DataError, Stopped
 
 if TYPE_CHECKING:
@@ -73,7 +74,7 @@ def carry_out(run: Run) -> None:
 
     progress = Progress(quiet=STATE.quiet or not run.comm.leads)
     try:
-        with run:
+        with watched(run.path, STATE.watch and run.comm.leads), run:
             try:
                 result = recipe(run.settings.job)(run.settings, run, progress)
             finally:

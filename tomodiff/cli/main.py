@@ -14,13 +14,26 @@ from typing import Annotated, Any
 import typer
 
 import tomodiff
-from tomodiff.cli import batch, cryoem, ct, jobs_commands, look, mri, optical, simulate, submit, template, terrain
+from tomodiff.cli import (
+    batch,
+    cryoem,
+    ct,
+    jobs_commands,
+    look,
+    mri,
+    optical,
+    simulate,
+    submit,
+    template,
+    terrain,
+    watch,
+)
 from tomodiff.cli.console import STATE, complain, set_up
 from tomodiff.errors import Stopped, TomodiffError
 
 MEMORY, INTERRUPTED = 4, 130
 SECONDS_FOR_THE_FIRST = 1.0
-ANYWHERE = ("--debug", "--quiet", "-q")
+ANYWHERE = ("--debug", "--quiet", "-q", "--watch")
 """Switches of the whole command that may stand after a subcommand, too."""
 
 app = typer.Typer(
@@ -44,11 +57,14 @@ def _print_version(wanted: bool) -> None:
 def globally(
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error, and log everything.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but warnings and errors.")] = False,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Show the run of a job in the browser while it goes on.")
+    ] = False,
     version: Annotated[
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
-    set_up(debug, quiet)
+    set_up(debug, quiet, watch)
 
 
 jobs_commands.register(app)
@@ -56,6 +72,7 @@ look.register(app)
 template.register(app)
 batch.register(app)
 submit.register(app)
+watch.register(app)
 app.add_typer(ct.app, name="ct")
 app.add_typer(cryoem.app, name="cryoem")
 app.add_typer(terrain.app, name="terrain")

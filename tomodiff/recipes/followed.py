@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Any
 
@@ -31,6 +31,9 @@ class Follower(Run):
         pass
 
     def save_report_data(self, name: str, data: Mapping[str, Any] | np.ndarray) -> None:
+        pass
+
+    def show(self, volume: Any, spacing_mm: Sequence[float], quantity: str, unit: str) -> None:
         pass
 
     def save_timings(self, timings: Mapping[str, float]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -137,7 +137,7 @@ def _iterated(
         if chosen.start is not None:
             start = given_start(chosen.start, grid, start, positive=method in COUNTED)
     solver = make_solver(method, chosen, A, values, grid, run, weights)
-    return run_solver(solver, misfit, start, method, settings, run, progress)
+    return run_solver(solver, misfit, start, method, settings, run, progress, grid.spacing)
 
 
 def photons_of(values: Array) -> Array:
@@ -281,9 +281,12 @@ def noise_level(values: Array) -> float:
 
 
 def run_solver(
-    solver: Any, misfit: Functional, start: Any, method: str, settings: CtSettings, run: Run, progress: Progress
-) -> Array:
-    """Iterate from a first estimate, or from the State of a checkpoint, with all that a job does after each step."""
+    solver: Any, misfit: Functional, start: Any, method: str, settings: CtSettings, run: Run, progress: Progress,
+    spacing: Sequence[float] | None = None,
+) -> Array:  # fmt: skip
+    """Iterate from a first estimate, or from the State of a checkpoint, with all that a job does after each step.
+
+    spacing: of the volume in mm, where what is sought is one that may be shown on its way."""
     chosen, checkpoints = settings.reconstruction, Checkpoints(run)
     stop: Any = MaxIterations(chosen.iterations or 1)
     if chosen.tolerance:
@@ -299,6 +302,8 @@ def run_solver(
                 metrics = state.metrics
                 run.log_metrics({"iteration": state.iteration, **{k: v for k, v in metrics.items() if k != "seconds"}})
                 stage.advance(value=metrics["value"], change=metrics["relative_change"])
+                if spacing is not None:
+                    run.show(state.x, spacing, "attenuation", "1/mm")
                 checkpoints.after_step(state)
         except Diverged as error:
             if not isinstance(state, State):

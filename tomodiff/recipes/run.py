@@ -17,7 +17,7 @@ import math
 import os
 import socket
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
@@ -35,10 +35,12 @@ from tomodiff.recipes.identity import identity
 from tomodiff.recipes.place import STATUS, Place, is_alive, make_room, read_status
 from tomodiff.recipes.section import Job
 from tomodiff.recipes.stopping import StopSwitch
-from tomodiff.recipes.volume_summary import summary
+from tomodiff.recipes.volume_summary import middle, summary
 from tomodiff.recipes.yaml_tree import write_yaml
 from tomodiff.result import Result
 
+SHOWN_EVERY = 5.0
+"""Seconds between two previews of a volume on its way."""
 LOG = logging.getLogger("tomodiff")
 
 
@@ -59,6 +61,7 @@ class Run:
         self.place, self.settings, self.status = place, settings, status
         self._stop = StopSwitch()
         self._clock, self._earlier = time.monotonic(), 0.0
+        self._shown = -SHOWN_EVERY
         self._handler: logging.Handler | None = None
         self._level = logging.NOTSET
 
@@ -229,6 +232,13 @@ class Run:
         finally:
             temporary.unlink(missing_ok=True)
 
+    def show(self, volume: Any, spacing_mm: Sequence[float], quantity: str, unit: str) -> None:
+        """Keep the middle slices of a volume (z, y, x) on its way, for who watches; at most every `SHOWN_EVERY` s."""
+        if time.monotonic() - self._shown < SHOWN_EVERY:
+            return
+        self._shown = time.monotonic()
+        self.save_report_data("preview", middle(volume, spacing_mm, quantity, unit))
+
     def report_data(self, name: str) -> dict[str, np.ndarray] | None:
         """What `save_report_data` kept under `name`; None if nothing."""
         path = self.path / "report_data" / f"{name}.npz"
@@ -253,6 +263,7 @@ class Run:
         """Remove the checkpoint and mark the run as done; all that it makes is written."""
         for leftover in (self.path / "checkpoint").iterdir():
             remove(leftover)
+        (self.path / "report_data" / "preview.npz").unlink(missing_ok=True)
         self.status["state"] = "done"
         self._save_status()
         LOG.info("wrote %s", self.volume_path)

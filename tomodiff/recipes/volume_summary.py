@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from tomodiff.array import to_numpy
+from tomodiff.array import Array, to_numpy
 from tomodiff.result import Result
 
 HISTOGRAM_SAMPLES = 8_000_000
@@ -40,6 +41,17 @@ def summary(result: Result) -> dict[str, Any]:
         "mean": finite.mean() if finite.size else np.nan,
         "bad": np.count_nonzero(~np.isfinite(sample)),
     }
+
+
+def middle(volume: Array, spacing_mm: Sequence[float], quantity: str, unit: str) -> dict[str, Any]:
+    """Slices z, y, x through the middle of a volume on its way, with their place and a window."""
+    index = [n // 2 for n in volume.shape]
+    slices = {axis: to_numpy(volume.take(index[i], axis=i)).astype(np.float32) for i, axis in enumerate("zyx")}
+    low, high = np.nanpercentile(np.concatenate([a.ravel() for a in slices.values()]), [0.5, 99.5])
+    return {
+        **slices, "index": np.array(index), "shape": np.array(volume.shape), "quantity": quantity, "unit": unit,
+        "spacing_mm": np.asarray(spacing_mm, np.float64), "window": np.array([low, high]),
+    }  # fmt: skip
 
 
 def _histogram(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

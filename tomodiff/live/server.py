@@ -1,0 +1,174 @@
+"""The live page of a run as a small web server on this computer: nobody without its token is served.
+
+Nothing that a browser sends becomes part of a path: pages, slices and pictures are told by number.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import secrets
+import socket
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+from tomodiff.errors import ConfigError, DataError
+from tomodiff.extras import library
+from tomodiff.live.folder import RunFolder
+
+NEEDS = "tomodiff watch needs"
+STATIC = Path(__file__).parent / "static"
+FILES = {
+    "page.js": "text/javascript",
+    "page.css": "text/css",
+    "uPlot.iife.min.js": "text/javascript",
+    "uPlot.min.css": "text/css",
+}
+HOSTS = ("127.0.0.1", "localhost", "[::1]")
+"""Names under which a browser may call: a page elsewhere that points its own name here (rebinding) is refused."""
+EVERY = 0.5
+"""Seconds between two looks at the directory."""
+TAIL = 400
+"""Lines of the log that a page begins with."""
+HEADERS = {
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": "default-src 'self'; img-src 'self' data:; style-src 'self' 'unsafe-inline'",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+}
+
+
+def application(run: RunFolder, token: str) -> Any:
+    """The ASGI application.  ConfigError where Starlette is not installed."""
+    starlette = library("starlette.applications", "watch", NEEDS, "starlette")
+    answers = library("starlette.responses", "watch", NEEDS, "starlette")
+    routing = library("starlette.routing", "watch", NEEDS, "starlette")
+
+    def refused(request: Any) -> Any | None:
+        host = request.headers.get("host", "")
+        given = request.query_params.get("token") or request.cookies.get("tomodiff") or ""
+        if host.rpartition(":")[0] not in HOSTS and host not in HOSTS:
+            return answers.PlainTextResponse(f"expected one of the hosts {', '.join(HOSTS)}", 403, HEADERS)
+        if not secrets.compare_digest(given.encode(), token.encode()):
+            return answers.PlainTextResponse(
+                "expected the address with its token that tomodiff watch says", 403, HEADERS
+            )
+        return None
+
+    def guarded(path: str, answer: Any) -> Any:
+        async def guard(request: Any) -> Any:
+            no = refused(request)
+            if no is not None:
+                return no
+            try:
+                return await answer(request)
+            except DataError as error:
+                return answers.JSONResponse({"error": str(error)}, 404, HEADERS)
+
+        return routing.Route(path, guard)
+
+    async def page(request: Any) -> Any:
+        made = answers.FileResponse(STATIC / "page.html", headers=HEADERS)
+        made.set_cookie("tomodiff", token, httponly=True, samesite="strict")
+        return made
+
+    async def file(request: Any) -> Any:
+        name = request.path_params["name"]
+        if name not in FILES:
+            return answers.PlainTextResponse("no such file", 404, HEADERS)
+        return answers.FileResponse(STATIC / name, media_type=FILES[name], headers=HEADERS)
+
+    async def state(request: Any) -> Any:
+        about = {"settings": run.settings(), "command": run.command(), **_seen(run)}
+        return answers.JSONResponse(about, headers=HEADERS)
+
+    async def slices(request: Any) -> Any:
+        axis, index = int(request.path_params["axis"]), int(request.path_params["index"])
+        if axis > 2:
+            return answers.PlainTextResponse("expected axis 0, 1 or 2", 404, HEADERS)
+        found = await asyncio.to_thread(run.slice, axis, index)
+        shape = {"X-Shape": ",".join(map(str, found.shape))}
+        return answers.Response(found.tobytes(), media_type="application/octet-stream", headers={**HEADERS, **shape})
+
+    async def picture(request: Any) -> Any:
+        all_of_them, number = run.pictures(), int(request.path_params["number"])
+        if number >= len(all_of_them):
+            return answers.PlainTextResponse("no such picture", 404, HEADERS)
+        return answers.FileResponse(all_of_them[number], media_type="image/png", headers=HEADERS)
+
+    async def report(request: Any) -> Any:
+        path = run.report()
+        if path is None:
+            return answers.PlainTextResponse("no report yet", 404, HEADERS)
+        own = {**HEADERS, "Content-Security-Policy": "default-src 'unsafe-inline' data:"}
+        return answers.FileResponse(path, media_type="text/html", headers=own)
+
+    async def events(request: Any) -> Any:
+        made = _events(run, request.is_disconnected)
+        return answers.StreamingResponse(made, media_type="text/event-stream", headers=HEADERS)
+
+    routes = (
+        ("/", page), ("/static/{name}", file), ("/api/state", state), ("/api/slice/{axis:int}/{index:int}", slices),
+        ("/api/picture/{number:int}", picture), ("/report", report), ("/api/events", events),
+    )  # fmt: skip
+    return starlette.Starlette(routes=[guarded(path, answer) for path, answer in routes])
+
+
+def _seen(run: RunFolder) -> dict[str, Any]:
+    """What of a run changes as it goes on, but metrics and log."""
+    try:
+        shown = run.shown()
+    except DataError as error:
+        shown = {"error": str(error)}
+    pictures = [p.name for p in run.pictures()]
+    return {"status": run.status(), "slices": shown, "pictures": pictures, "report": run.report() is not None}
+
+
+async def _events(run: RunFolder, gone: Any) -> AsyncIterator[str]:
+    """Server-sent events: `metrics` and `log` with what came, `state` with what changed, until the browser is gone."""
+    at, log, before = 0, 0, ""
+    first = True
+    while not await gone():
+        entries, end = run.metrics(at)
+        if end < at:  # the run was begun anew
+            yield _event("again", {})
+        at = end
+        if entries:
+            yield _event("metrics", entries)
+        said = run.grown("log.txt", log)
+        log = said.end
+        if said.lines:
+            yield _event("log", said.lines[-TAIL:] if first else said.lines)
+        state = await asyncio.to_thread(_seen, run)
+        text = json.dumps(state)
+        if text != before:
+            before = text
+            yield _event("state", state)
+        first = False
+        await asyncio.sleep(EVERY)
+
+
+def _event(name: str, data: Any) -> str:
+    return f"event: {name}\ndata: {json.dumps(data)}\n\n"
+
+
+def serve(path: Path, port: int = 8790, host: str = "127.0.0.1", opened: Any = lambda address: None) -> None:
+    """Serve until interrupted.  opened(address): called once the port is taken, before the first answer.
+
+    ConfigError where the port is taken, or what serves is not installed.
+    """
+    uvicorn = library("uvicorn", "watch", NEEDS)
+    token = secrets.token_urlsafe(16)
+    app = application(RunFolder(path), token)
+    listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listening.bind((host, port))
+    except OSError as error:
+        listening.close()
+        raise ConfigError(f"--port {port}: {error.strerror}; another one, or 0 for any that is free") from error
+    opened(f"http://{host}:{listening.getsockname()[1]}/?token={token}")
+    config = uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=1)
+    with listening:
+        uvicorn.Server(config).run(sockets=[listening])

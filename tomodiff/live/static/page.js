@@ -1,0 +1,182 @@
+"use strict";
+// The live page: what the server's events say, drawn. Keys on the slice: arrows move it, +/- widen and narrow the window.
+const $ = id => document.getElementById(id);
+const shape = n => Number.isFinite(n) ? (n !== 0 && (Math.abs(n) >= 1e5 || Math.abs(n) < 1e-3) ? n.toExponential(3) : String(+n.toPrecision(5))) : "–";
+
+// ---- convergence
+const entries = new Map(); // by iteration: of one that ran again the last counts
+let names = [], plot = null, drawn = "", stale = false;
+
+function take(lines) {
+  for (const line of lines) {
+    entries.set(line.iteration ?? `line ${entries.size}`, line);
+    for (const [name, value] of Object.entries(line))
+      if (typeof value === "number" && !["iteration", "seconds"].includes(name) && !names.includes(name)) names.push(name);
+  }
+  const chosen = $("curve").value;
+  if ($("curve").options.length !== names.length)
+    $("curve").replaceChildren(...names.map(name => new Option(name, name, false, name === chosen)));
+  stale = true;
+}
+
+function curve() {
+  const name = $("curve").value, lines = [...entries.values()].filter(line => typeof line[name] === "number");
+  $("count").textContent = entries.size ? `${entries.size} iterations` : "";
+  $("noplot").hidden = lines.length > 0;
+  $("plot").hidden = !lines.length;
+  if (!lines.length) return;
+  const x = lines.map((line, i) => typeof line.iteration === "number" ? line.iteration : i + 1), y = lines.map(line => line[name]);
+  const log = $("log").checked && y.every(v => v > 0), key = `${name} ${log} ${scheme.matches}`;
+  if (plot && key === drawn) return plot.setData([x, y]);
+  if (plot) plot.destroy();
+  const style = getComputedStyle(document.documentElement), ink = style.getPropertyValue("--soft").trim(), line = style.getPropertyValue("--line").trim();
+  const axis = {stroke: ink, grid: {stroke: line, width: 1}, ticks: {stroke: line, width: 1}};
+  plot = new uPlot({width: width(), height: 300, scales: {x: {time: false}, y: {distr: log ? 3 : 1}},
+    axes: [{...axis, label: "iteration"}, {...axis, size: 74, values: (u, all) => all.map(v => v === null ? "" : shape(v))}],
+    series: [{label: "iteration"}, {label: name, stroke: style.getPropertyValue("--blue").trim(), width: 2, value: (u, v) => shape(v)}]}, [x, y], $("plot"));
+  drawn = key;
+}
+
+const width = () => Math.max(240, $("plot").parentElement.clientWidth - 38);
+const scheme = matchMedia("(prefers-color-scheme: dark)");
+scheme.addEventListener("change", curve);
+addEventListener("resize", () => plot && plot.setSize({width: width(), height: 300}));
+for (const id of ["curve", "log"]) $(id).addEventListener("change", curve);
+
+// ---- slices
+let slices = null, values = null, size = [0, 0], asked = 0;
+
+function range() { // of the sliders: three times the window about its middle
+  const [low, high] = slices.window, span = (high - low) || 1;
+  const level = low - span + 3 * span * $("level").value / 1000, wide = 2 * span * $("window").value / 1000;
+  return [level - wide / 2, level + wide / 2];
+}
+
+async function fetchSlice() {
+  if (!slices || slices.error) return;
+  const axis = +$("axis").value, index = +$("index").value, mine = ++asked;
+  const answer = await fetch(`api/slice/${axis}/${index}`);
+  if (!answer.ok || mine !== asked) return;
+  size = answer.headers.get("X-Shape").split(",").map(Number);
+  values = new Float32Array(await answer.arrayBuffer());
+  paint();
+}
+
+function paint() {
+  if (!values) return;
+  const canvas = $("slice"), [rows, columns] = size, [low, high] = range(), scale = 255 / ((high - low) || 1);
+  canvas.width = columns, canvas.height = rows;
+  const axes = [[1, 2], [0, 2], [0, 1]][+$("axis").value], spacing = slices.spacing || [1, 1, 1];
+  canvas.style.aspectRatio = `${columns * spacing[axes[1]]} / ${rows * spacing[axes[0]]}`;
+  const context = canvas.getContext("2d"), image = context.createImageData(columns, rows), data = image.data;
+  for (let row = 0, at = 0; row < rows; row++) // the first row is the lowest, as in the report
+    for (let i = (rows - 1 - row) * columns, end = i + columns; i < end; i++, at += 4) {
+      data[at] = data[at + 1] = data[at + 2] = (values[i] - low) * scale;
+      data[at + 3] = 255;
+    }
+  context.putImageData(image, 0, 0);
+  canvas.dataset.index = $("index").value;
+  $("value").textContent = `grey from ${shape(low)} to ${shape(high)} ${slices.unit || ""}`;
+}
+
+function showSlices(told) {
+  if (!told || told.error) { if (told) $("value").textContent = told.error; return; }
+  const fresh = !slices || slices.version !== told.version, first = !slices || slices.whole !== told.whole;
+  slices = told;
+  $("slicebar").hidden = $("slice").hidden = false;
+  $("of").textContent = `${told.shape.join(" x ")} voxels${told.whole ? "" : ", the middle ones"}`;
+  if (first) limits();
+  if (fresh) fetchSlice();
+}
+
+function limits() {
+  const axis = +$("axis").value, n = slices.shape[axis], only = slices.whole ? null : slices.index[axis];
+  $("index").min = only ?? 0, $("index").max = only ?? n - 1, $("index").value = only ?? Math.floor(n / 2);
+  $("index").disabled = only !== null;
+  told();
+}
+
+const told = () => { $("at").textContent = `${$("index").value} of ${slices.shape[+$("axis").value]}`; };
+$("index").addEventListener("input", () => { told(); fetchSlice(); });
+$("axis").addEventListener("change", () => { limits(); fetchSlice(); });
+for (const id of ["level", "window"]) $(id).addEventListener("input", paint);
+$("reset").addEventListener("click", () => { $("level").value = $("window").value = 500; paint(); });
+$("slice").addEventListener("keydown", event => {
+  const moves = {ArrowUp: 1, ArrowRight: 1, ArrowDown: -1, ArrowLeft: -1}, widths = {"+": 25, "=": 25, "-": -25};
+  if (event.key in moves) $("index").value = +$("index").value + moves[event.key], $("index").dispatchEvent(new Event("input"));
+  else if (event.key in widths) $("window").value = +$("window").value + widths[event.key], paint();
+  else return;
+  event.preventDefault();
+});
+$("slice").addEventListener("wheel", event => {
+  $("index").value = +$("index").value + Math.sign(event.deltaY);
+  $("index").dispatchEvent(new Event("input"));
+  event.preventDefault();
+}, {passive: false});
+$("slice").addEventListener("mousemove", event => {
+  const box = $("slice").getBoundingClientRect(), [rows, columns] = size;
+  const column = Math.floor((event.clientX - box.left) / box.width * columns), row = rows - 1 - Math.floor((event.clientY - box.top) / box.height * rows);
+  const v = values && values[row * columns + column];
+  if (v !== undefined) $("value").textContent = `row ${row}, column ${column}: ${shape(v)} ${slices.unit || ""}`;
+});
+
+// ---- the rest
+function state(now) {
+  const {status} = now;
+  document.title = `${status.state} · ${status.name}`;
+  $("name").textContent = status.name;
+  $("state").textContent = status.state, $("state").className = `state ${status.state}`;
+  $("message").textContent = status.lost ? "its process is not there any more: tomodiff resume goes on from the last checkpoint, if there is one" : status.message || "";
+  $("report").hidden = !now.report;
+  $("warnings").hidden = !(status.warnings || []).length;
+  $("warnings").querySelector("ul").replaceChildren(...(status.warnings || []).map(text => element("li", text)));
+  const facts = {...flat(status.facts || {}), ...Object.fromEntries(Object.entries(status.timings || {}).map(([k, v]) => [`seconds of ${k}`, v]))};
+  for (const name of ["host", "updated"]) if (status[name]) facts[name] = status[name];
+  $("facts").replaceChildren(...Object.entries(facts).map(([name, value]) => {
+    const row = element("tr", "");
+    row.append(element("td", name.replaceAll("_", " ")), element("td", typeof value === "number" ? shape(value) : typeof value === "object" ? JSON.stringify(value) : String(value)));
+    return row;
+  }));
+  $("figures").hidden = !now.pictures.length;
+  const own = $("figures").querySelector("div");
+  if (own.childElementCount !== now.pictures.length)
+    own.replaceChildren(...now.pictures.map((name, i) => {
+      const figure = element("figure", ""), image = element("img", "");
+      image.src = `api/picture/${i}`, image.alt = name;
+      figure.append(image, element("figcaption", name));
+      return figure;
+    }));
+  showSlices(now.slices);
+}
+
+function flat(values, before = "") { // objects within objects as one list of names
+  return Object.fromEntries(Object.entries(values).flatMap(([name, value]) =>
+    value && typeof value === "object" && !Array.isArray(value) ? Object.entries(flat(value, `${before}${name}: `)) : [[before + name, value]]));
+}
+
+function element(tag, text) {
+  const made = document.createElement(tag);
+  made.textContent = text;
+  return made;
+}
+
+function say(lines) {
+  const log = $("said"), below = log.scrollTop + log.clientHeight >= log.scrollHeight - 4;
+  log.append(lines.join("\n") + "\n");
+  if (below) log.scrollTop = log.scrollHeight;
+}
+
+history.replaceState(null, "", location.pathname); // the token is in a cookie now
+fetch("api/state").then(answer => answer.json()).then(now => {
+  $("settings").textContent = now.settings;
+  $("command").textContent = now.command;
+  state(now);
+});
+const events = new EventSource("api/events");
+events.onopen = () => { entries.clear(); $("said").textContent = ""; };
+events.addEventListener("metrics", event => take(JSON.parse(event.data)));
+events.addEventListener("again", () => { entries.clear(); stale = true; });
+events.addEventListener("log", event => say(JSON.parse(event.data)));
+events.addEventListener("state", event => state(JSON.parse(event.data)));
+events.onerror = () => { $("message").textContent = "tomodiff watch has ended; what is shown is what it last saw"; };
+setInterval(() => { if (stale) { stale = false; curve(); } }, 250);
