@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -195,3 +196,17 @@ def test_doctor_never_fails(capsys: pytest.CaptureFixture[str], monkeypatch: pyt
 def test_a_closed_pipe_is_no_error() -> None:
     done = subprocess.run(f"{sys.executable} -m tomodiff init ct | head -1", shell=True, capture_output=True, text=True)
     assert done.returncode == 0 and done.stderr == "" and done.stdout.startswith("# Settings")
+
+
+def test_what_is_found_as_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """One object on stdout, of the same facts that the lines for people have, and nothing beside it."""
+    sample = str(Path(__file__).parents[1] / "datasets" / "ct_sample.h5")
+    for command in (["info", sample], ["check", sample], ["doctor"], ["ct", "center", sample, "--compare"]):
+        assert main([*command, "--json"]) == 0
+        found = json.loads(capsys.readouterr().out)
+        assert main(command) == 0
+        lines = capsys.readouterr().out
+        assert found and all(name in lines for name in found if name not in ("notes", "column")), command
+        assert all(str(value) in lines for value in found.get("notes", []))
+    assert main(["--json", "info", str(tmp_path / "none.h5")]) == 3
+    assert "none.h5" in json.loads(capsys.readouterr().out)["error"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tomodiff.cli.console import rows
+from tomodiff.cli.console import note, tell
 
 if TYPE_CHECKING:
     import numpy as np
@@ -29,15 +29,15 @@ def describe(file: Path, root: Path | None = None) -> None:
     """
     suffix = file.suffix.lower()
     if suffix in STACKS:
-        print(rows(_stack(file)))
+        tell(_stack(file))
         return
     if suffix == ".par":
-        print(rows(_par(file)))
+        tell(_par(file))
         return
     found: Particles | TiltSeries = _series(file) if suffix in SERIES else _particles(file, root)
-    print(rows(_told_by_series(file, found) if hasattr(found, "tilt") else told_by_particles(found)))
+    tell(_told_by_series(file, found) if hasattr(found, "tilt") else told_by_particles(found))
     for text in found.warnings:
-        print(f"warning: {text}")
+        note(f"warning: {text}")
 
 
 def check(file: Path, root: Path | None = None) -> None:
@@ -66,13 +66,13 @@ def check_job(settings: Any) -> None:
         series = series_of(settings.input)
         shape = shape_of(series, settings.reconstruction.thickness_a, settings.input.bin)
         made = f"{' x '.join(map(str, shape))} voxels of {series.pixel * settings.input.bin:g} angstrom"
-        print(rows(_told_by_series(settings.input.path, series) | {"tomogram": made}))
+        tell(_told_by_series(settings.input.path, series) | {"tomogram": made})
         return
     from tomodiff.recipes.cryoem.source import check_memory, particles_of_job, reference_map
 
     notes: Any = Notes()
     particles = particles_of_job(settings, notes)
-    print(rows(told_by_particles(particles)))
+    tell(told_by_particles(particles))
     chosen = next(group for name in settings.in_order() if hasattr(group := getattr(settings, name), "padding"))
     _check_poses(settings, chosen, particles)
     for path in (getattr(chosen, "reference", None), *(getattr(chosen, "references", None) or ())):
@@ -82,9 +82,9 @@ def check_job(settings: Any) -> None:
     if mask not in ("auto", "none"):
         reference_map(Path(mask), particles)
     check_memory(notes, particles, particles.box, chosen.padding, chosen.dtype, chosen.maps)
-    print(rows({"memory": f"{notes.facts['memory_needed']} needed, {notes.facts['memory_free']} free"}))
+    tell({"memory": f"{notes.facts['memory_needed']} needed, {notes.facts['memory_free']} free"})
     for text in notes.warnings:
-        print(f"warning: {text}")
+        note(f"warning: {text}")
     check_images(particles.images)
 
 
@@ -114,9 +114,9 @@ def check_images(images: Any) -> None:
         flat += [part.start + i + 1 for i in range(len(values)) if not spread[i] > 0]
     if flat:
         shown = ", ".join(map(str, flat[:5])) + (", ..." if len(flat) > 5 else "")
-        print(f"warning: {len(flat)} images are constant: {shown}")
+        note(f"warning: {len(flat)} images are constant: {shown}")
     else:
-        print("no problems found")
+        note("no problems found")
 
 
 def told_by_particles(found: Particles) -> dict[str, str]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tomodiff.cli.console import rows, say
+from tomodiff.cli.console import note, say, tell
 
 if TYPE_CHECKING:
     import numpy as np
@@ -46,7 +46,7 @@ def fsc(
     shown["interpolated"] = f"{crossing(curves.corrected, size):.3f} A"
     shown["FSC 0.5"] = f"{resolution(curves.corrected, size, 0.5):.3f} A"
     shown["unmasked"] = f"{resolution(curves.unmasked, size):.3f} A" if cover is not None else ""
-    print(rows(shown))
+    tell(shown)
     if out is not None:
         write_curves(out, curves, size)
         say(f"curves        {out}")
@@ -90,9 +90,9 @@ def postprocess(
     )  # fmt: skip
     write_map(out, made.map, size)
     write_curves(curve_file, made.curves, size)
-    print(rows({"resolution": f"{made.resolution:.3f} A at FSC 0.143", "B factor": f"{made.b_factor:.1f} A^2"}))
+    tell({"resolution": f"{made.resolution:.3f} A at FSC 0.143", "B factor": f"{made.b_factor:.1f} A^2"})
     for text in made.warnings:
-        print(f"warning: {text}")
+        note(f"warning: {text}")
     say(f"map         {out}\ncurves      {curve_file}")
 
 

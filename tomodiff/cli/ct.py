@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from tomodiff.cli import simulation
+from tomodiff.cli.console import STATE, note, tell
 from tomodiff.cli.options import INPUT, OUTPUT, PREPARE, RECONSTRUCTION, Overrides, names_of, with_settings
 from tomodiff.recipes.calibration.names import ERRORS
 
@@ -53,9 +54,12 @@ def center(
 
     settings = settings_from({"input.path": (str(scan), "SCAN"), **given})
     found = axis.find_column(settings)
-    print(f"{found.column:.3f}")
-    if compare:
-        print("\n".join(axis.by_every_method(found, settings.prepare.center_search)))
+    if STATE.json:
+        tell({"column": round(found.column, 3)})
+    else:
+        print(f"{found.column:.3f}")
+    for line in axis.by_every_method(found, settings.prepare.center_search) if compare else ():
+        note(line)
     if picture is not None:
         axis.picture(found, step, picture)
 

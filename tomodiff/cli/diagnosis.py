@@ -10,10 +10,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import tomodiff
-from tomodiff.cli.console import rows
 
 
-def diagnosis() -> str:
+def diagnosis() -> dict[str, str]:
     """The whole report.  No part of it raises: what fails is written into its line."""
     parts: dict[str, Callable[[], str]] = {
         "tomodiff": _version,
@@ -28,7 +27,7 @@ def diagnosis() -> str:
         "workflows": lambda: f"Snakemake {_present('snakemake')}",
         "sample scan": _sample,
     }
-    return rows({name: _safely(part) for name, part in parts.items()})
+    return {name: _safely(part) for name, part in parts.items()}
 
 
 def _safely(part: Callable[[], str]) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from tomodiff.cli import cryoem_look, mri_look, optical_look
-from tomodiff.cli.console import rows
+from tomodiff.cli.console import note, tell
 from tomodiff.cli.options import INPUT, Overrides, with_settings
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def info(
     from tomodiff.recipes.settings import volume_suffix
 
     if read_status(file) is not None:
-        print(rows(_run(file)))
+        tell(_run(file))
         return
     if file.suffix.lower() in cryoem_look.KNOWN:
         cryoem_look.describe(file, root)
@@ -62,22 +62,22 @@ def info(
         optical_look.describe(file)
         return
     if volume_suffix(file) in VOLUMES:
-        print(rows(_volume(file)))
+        tell(_volume(file))
         return
     try:
         found = probe(file, **_settings(file, given).input.setup())
     except DataError as no_scan:
         try:
-            print(rows(_volume(file)))
+            tell(_volume(file))
         except DataError:
             raise no_scan from None
         return
     if found.angles_deg is None and _is_volume(file):
-        print(rows(_volume(file)))
+        tell(_volume(file))
         return
-    print(rows(_scan(found)))
+    tell(_scan(found))
     for text in found.warnings:
-        print(f"warning: {text}")
+        note(f"warning: {text}")
 
 
 @with_settings(*INPUT)
@@ -93,14 +93,16 @@ def check(
         settings: Any = load_settings(file, given)
         if settings.job.startswith("ct"):
             _check_scan(settings)
-            has_plan = settings.job == "ct"
-            print(rows(_plan(settings)) if has_plan else f"{settings.job}: nothing is wrong with its settings")
+            if settings.job == "ct":
+                tell(_plan(settings))
+            else:
+                note(f"{settings.job}: nothing is wrong with its settings")
         elif settings.job.startswith("cryoem"):
             cryoem_look.check_job(settings)
         else:
             from tomodiff.recipes.job import look
 
-            print(f"{settings.job}: {look(settings)}")
+            note(f"{settings.job}: {look(settings)}")
         _check_place(settings)
     elif file.suffix.lower() in cryoem_look.KNOWN:
         cryoem_look.check(file, root)
@@ -112,7 +114,7 @@ def doctor() -> None:
     """Print what this installation has and can do: paste it into a bug report."""
     from tomodiff.cli.diagnosis import diagnosis
 
-    print(diagnosis())
+    tell(diagnosis())
 
 
 def _settings(file: Path, given: Overrides) -> CtSettings:
@@ -127,25 +129,25 @@ def _check_scan(settings: CtSettings) -> None:
     from tomodiff.files import check_dataset, probe, read
 
     found = probe(settings.input.path, **settings.input.setup())
-    print(rows(_scan(found)))
+    tell(_scan(found))
     part = settings.input.selection()
     size = 4 * found.shape[0] * found.shape[1] * found.shape[2]
     if part["views"] is None and part["rows"] is None and size > MOST_CHECKED:
         step = -(-size // MOST_CHECKED)
         part["views"] = slice(None, None, step)
-        print(f"every {step}th view is looked at")
+        note(f"every {step}th view is looked at")
     problems = check_dataset(read(settings.input.path, **settings.input.setup(), **part))
     for text in found.warnings:
-        print(f"warning: {text}")
+        note(f"warning: {text}")
     for problem in problems:
-        print(problem)
+        note(str(problem))
     errors = [p for p in problems if p.severity == "error"]
     if errors:
         raise DataError(
             settings.input.path, errors[0].field, "a scan without errors", f"{len(errors)}: {errors[0].message}"
         )
     if not problems and not found.warnings:
-        print("no problems found")
+        note("no problems found")
 
 
 def _plan(settings: CtSettings) -> dict[str, str]:
@@ -177,7 +179,7 @@ def _check_place(settings: Job) -> None:
     from tomodiff.recipes.place import Place
 
     place = Place.of(settings.output)
-    print(rows({"run directory": str(place.run), "volume": str(place.volume)}))
+    tell({"run directory": str(place.run), "volume": str(place.volume)})
     taken = next((p for p in (place.volume, place.run) if p.exists()), None)
     if taken is not None and not settings.output.overwrite:
         raise ConfigError(f"{taken}: exists already; choose another output, or set output.overwrite to true")

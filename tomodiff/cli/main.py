@@ -28,12 +28,12 @@ from tomodiff.cli import (
     terrain,
     watch,
 )
-from tomodiff.cli.console import STATE, complain, set_up
+from tomodiff.cli.console import STATE, complain, set_up, told
 from tomodiff.errors import Stopped, TomodiffError
 
 MEMORY, INTERRUPTED = 4, 130
 SECONDS_FOR_THE_FIRST = 1.0
-ANYWHERE = ("--debug", "--quiet", "-q", "--watch")
+ANYWHERE = ("--debug", "--quiet", "-q", "--watch", "--json")
 """Switches of the whole command that may stand after a subcommand, too."""
 
 app = typer.Typer(
@@ -60,11 +60,12 @@ def globally(
     watch: Annotated[
         bool, typer.Option("--watch", help="Show the run of a job in the browser while it goes on.")
     ] = False,
+    json: Annotated[bool, typer.Option("--json", help="Say what is found as one JSON object.")] = False,
     version: Annotated[
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
-    set_up(debug, quiet, watch)
+    set_up(debug, quiet, watch, json)
 
 
 jobs_commands.register(app)
@@ -86,6 +87,7 @@ def main(arguments: list[str] | None = None) -> int:
     given = sys.argv[1:] if arguments is None else list(arguments)
     try:
         code: Any = app(args=_in_front(given), standalone_mode=False, prog_name="tomodiff")
+        told()
         return code if isinstance(code, int) else 0
     except (typer.Abort, KeyboardInterrupt):
         complain("interrupted; nothing half-written is left")
@@ -102,6 +104,8 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _report(error: Exception) -> int:
     """Say what went wrong in one message; returns the exit code."""
+    STATE.told["error"] = str(error)
+    told()
     if hasattr(error, "exit_code") and hasattr(error, "show"):  # typer's usage errors
         error.show()
         return int(error.exit_code)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from tomodiff.cli.console import rows
+from tomodiff.cli.console import note, tell
 
 BART = (".cfl", ".hdr")
 
@@ -38,7 +38,7 @@ def describe(file: Path) -> None:
     except DataError:
         if file.suffix.lower() not in BART:
             raise
-        print(rows({"format": "BART", "dimensions": " x ".join(map(str, read_cfl(file).shape))}))
+        tell({"format": "BART", "dimensions": " x ".join(map(str, read_cfl(file).shape))})
         return
     shown: dict[str, Any] = {
         "format": found.meta["format"],
@@ -51,6 +51,6 @@ def describe(file: Path) -> None:
         shown["images in time"] = found.frames
     if found.pixel_mm:
         shown["pixel"] = " x ".join(f"{mm:.4g}" for mm in found.pixel_mm) + " mm"
-    print(rows(shown))
+    tell(shown)
     for line in found.history:
-        print(line)
+        note(line)

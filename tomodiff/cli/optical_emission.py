@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tomodiff.cli.console import STATE, rows, say
+from tomodiff.cli.console import STATE, say, tell
 
 if TYPE_CHECKING:
     import numpy as np
@@ -58,7 +58,7 @@ def find_emission(config: Path, out: Path, form: str) -> None:
              "what images miss, of their deviation": f"{found.rms:.4g}", "smooth": f"{found.smooth:.3g}"}  # fmt: skip
     replace_text(out / "found.json", json.dumps({**facts, "rms": found.rms, "centre": list(grid.center),
                                                  "spacing": list(grid.spacing)}, indent=1) + "\n")  # fmt: skip
-    print(rows({name: str(value) for name, value in facts.items()}))
+    tell({name: str(value) for name, value in facts.items()})
     say(f"emission  {out}")
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tomodiff.cli.console import STATE, rows, say
+from tomodiff.cli.console import STATE, say, tell
 
 if TYPE_CHECKING:
     import numpy as np
@@ -56,7 +56,7 @@ def locate_picture(photo: Path, scene: Path, camera: Path, out: Path, xrays: str
         **{name.replace("_", " "): f"{value:.4g}" for name, value in found.fit.items()},
         "deviation": f"{found.deviations[0]:.2g} degrees, {found.deviations[1]:.2g}",
     }
-    print(rows(facts))
+    tell(facts)
     if found.doubt:
         raise Diverged(
             f"{photo}: not located: {found.doubt}; try a better --camera, or larger --turn, --shift, --starts"

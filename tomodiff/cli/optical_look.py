@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from tomodiff.cli.console import rows
+from tomodiff.cli.console import tell
 
 
 def is_photographs(file: Path) -> bool:
@@ -43,4 +43,4 @@ def describe(file: Path) -> None:
         shown["and see there"] = f"{2 * half:.4g} across"
     except ValueError as error:
         shown["they look at"] = str(error)
-    print(rows(shown))
+    tell(shown)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tomodiff.cli.console import STATE, rows, say
+from tomodiff.cli.console import STATE, say, tell
 
 if TYPE_CHECKING:
     import numpy as np
@@ -105,7 +105,7 @@ def find_normals(
         "lights": of_lights, "untold": found.untold,
     }  # fmt: skip
     replace_text(out / FACTS, json.dumps({**facts, "materials": told_materials}, indent=1) + "\n")
-    print(rows(facts))
+    tell(facts)
     say("albedo is known up to one factor, the strength of the lights; heights up to a constant, in pixels")
     say(f"normals  {out}")
 

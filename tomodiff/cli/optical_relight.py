@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tomodiff.cli.console import rows, say
+from tomodiff.cli.console import say, tell
 
 if TYPE_CHECKING:
     import numpy as np
@@ -46,8 +46,8 @@ def find_sky(found: Path, photo: Path, degree: int, gamma: float, out: Path) -> 
         raise ConfigError("--degree, --gamma: expected 0 to 4, and a number above 0")
     sky, told = sky_over(read_thing(found), photo, _picture(photo, gamma), degree)
     replace_text(out, json.dumps({"sky": sky.tolist(), "told": told.tolist()}, indent=1) + "\n")
-    print(rows({"mean of the sky": ", ".join(f"{v:.4g}" for v in sky[:, 0]),
-                "combinations that are told": f"{int((told > SEEN).sum())} of {len(told)}"}))  # fmt: skip
+    tell({"mean of the sky": ", ".join(f"{v:.4g}" for v in sky[:, 0]),
+                "combinations that are told": f"{int((told > SEEN).sum())} of {len(told)}"})  # fmt: skip
     say(f"sky  {out}")
 
 

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tomodiff.cli.console import STATE, rows, say
+from tomodiff.cli.console import STATE, say, tell
 
 if TYPE_CHECKING:
     from tomodiff.recipes.optical.texturing import Shot, TexturePlan
@@ -64,7 +64,7 @@ def find_texture(photos: Path, mesh: Path, suns: Path | None, test: Path | None,
     replace_text(
         out / "found.json", json.dumps({**facts, "exposures": exposures, "psnr_db": measured}, indent=1) + "\n"
     )
-    print(rows({name: str(value) for name, value in facts.items()}))
+    tell({name: str(value) for name, value in facts.items()})
     say(f"texture  {out}")
 
 

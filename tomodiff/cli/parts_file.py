@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tomodiff.cli.console import rows
+from tomodiff.cli.console import tell
 
 if TYPE_CHECKING:
     from tomodiff.recipes.parts import Part
@@ -72,8 +72,7 @@ def plain(part: Part) -> dict[str, Any]:
 def show_parts(parts: Sequence[Part], deviations: dict[str, float], units: dict[str, str]) -> None:
     """Print the values of the groups that have units, with the deviations of what was sought."""
     for part in parts:
-        print(part.name)
-        print(rows({f"  {group}": _shown(part, group, deviations, unit) for group, unit in units.items()}))
+        tell({f"  {group}": _shown(part, group, deviations, unit) for group, unit in units.items()}, part.name)
 
 
 def _shown(part: Part, group: str, deviations: dict[str, float], unit: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from tomodiff.cli.console import STATE, rows, say
+from tomodiff.cli.console import STATE, note, say, tell
 
 REPROJECTION_PX = 1e-6
 """How far flow may be from what depth and cameras say."""
@@ -82,7 +82,7 @@ def make(config: Path | None, out: Path, pictures: int | None, seed: int | None,
     if made:
         write_labelled_hdf5(out / "dataset.h5", made, json.dumps(plain))
     replace_text(out / "settings.json", json.dumps({**plain, "consistency": worst}, indent=1) + "\n")
-    print(rows({"pictures": str(settings.pictures), **{key: f"{value:.3g}" for key, value in worst.items()}}))
+    tell({"pictures": str(settings.pictures), **{key: f"{value:.3g}" for key, value in worst.items()}})
     say(f"dataset  {out}")
     if (
         worst["reprojection_px"] > REPROJECTION_PX
@@ -103,6 +103,6 @@ def find_sensor(picture: Path, light: Path) -> None:
         found = fit_sensor(given, real)
     except ValueError as error:
         raise DataError(light, "light", "that of the real picture", str(error).partition(": ")[2]) from error
-    print(rows({name: f"{getattr(found, name):.4g}" for name in FITTED}))
+    tell({name: f"{getattr(found, name):.4g}" for name in FITTED})
     ends = ", ".join(f"{name}: [{getattr(found, name):.4g}, {getattr(found, name):.4g}]" for name in FITTED)
-    print(f"sensor: {{{ends}}}")
+    note(f"sensor: {{{ends}}}")
