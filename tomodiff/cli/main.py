@@ -16,6 +16,7 @@ import typer
 import tomodiff
 from tomodiff.cli import (
     batch,
+    compare,
     cryoem,
     ct,
     jobs_commands,
@@ -74,6 +75,7 @@ template.register(app)
 batch.register(app)
 submit.register(app)
 watch.register(app)
+compare.register(app)
 app.add_typer(ct.app, name="ct")
 app.add_typer(cryoem.app, name="cryoem")
 app.add_typer(terrain.app, name="terrain")

@@ -60,8 +60,7 @@ def convergence(metrics: Sequence[Mapping[str, Any]], theme: Theme) -> Figure:
     fig = figure(theme, WIDTH if len(names) > 1 else 7.2, 2.9)
     axes = fig.subplots(1, len(names), squeeze=False)[0]
     for n, (panel, name) in enumerate(zip(axes, names, strict=True)):
-        points = [(m["iteration"], m[name]) for m in metrics if _is_number(m.get(name)) and "iteration" in m]
-        x, y = (np.array(values, dtype=np.float64) for values in zip(*points, strict=True))
+        x, y = points(metrics, name)
         panel.plot(x, y, color=theme.curves[n], linewidth=1.4, marker="." if len(x) < 40 else "")
         if (y > 0).all():
             panel.set_yscale("log")
@@ -69,6 +68,38 @@ def convergence(metrics: Sequence[Mapping[str, Any]], theme: Theme) -> Figure:
         panel.set_xlabel("iteration")
         dress(panel, theme)
     return fig
+
+
+def shared_names(runs: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[str]:
+    """The metrics that all runs have."""
+    return [n for n in curve_names(next(iter(runs.values()))) if all(n in curve_names(m) for m in runs.values())]
+
+
+def both(runs: Mapping[str, Sequence[Mapping[str, Any]]], theme: Theme) -> Figure:
+    """Each metric that all runs have against the iteration, a curve for each run."""
+    names = shared_names(runs)[:4]
+    fig = figure(theme, WIDTH if len(names) > 1 else 7.2, 2.9)
+    axes = fig.subplots(1, len(names), squeeze=False)[0]
+    for panel, name in zip(axes, names, strict=True):
+        positive = True
+        for n, (run, metrics) in enumerate(runs.items()):
+            x, y = points(metrics, name)
+            panel.plot(x, y, color=theme.curves[n], linewidth=1.4, marker="." if len(x) < 40 else "", label=run)
+            positive &= bool((y > 0).all())
+        if positive:
+            panel.set_yscale("log")
+        panel.set_title(name.replace("_", " "))
+        panel.set_xlabel("iteration")
+        dress(panel, theme)
+    axes[0].legend(fontsize=8, frameon=False, labelcolor=theme.ink)
+    return fig
+
+
+def points(metrics: Sequence[Mapping[str, Any]], name: str) -> tuple[np.ndarray, np.ndarray]:
+    """Iterations, and a metric's values there."""
+    found = [(m["iteration"], m[name]) for m in metrics if _is_number(m.get(name)) and "iteration" in m]
+    x, y = (np.array(values, dtype=np.float64) for values in zip(*found, strict=True))
+    return x, y
 
 
 def curve_names(metrics: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -42,14 +42,16 @@ def orthogonal(volume: Arrays, theme: Theme) -> Figure:
     return fig
 
 
-def against_truth(volume: Arrays, truth: Arrays, theme: Theme) -> Figure:
-    """The middle slice, that of the truth in the same colours, and their difference."""
+def against_truth(
+    volume: Arrays, truth: Arrays, theme: Theme, titles: tuple[str, str] = ("reconstruction", "truth")
+) -> Figure:
+    """The middle slice, that of the truth (or of another volume) in the same colours, and their difference."""
     size = sizes(volume)
     extent = size["x"], size["y"]
     fig = figure(theme, WIDTH, float(np.clip(3.1 * extent[1] / extent[0] + 0.5, 1.6, 5)))
     axes = fig.subplots(1, 3)
     low, high = window(volume["z"], truth["z"])
-    for panel, image, title in zip(axes, (volume["z"], truth["z"]), ("reconstruction", "truth"), strict=False):
+    for panel, image, title in zip(axes, (volume["z"], truth["z"]), titles, strict=False):
         drawn = show_image(panel, image, theme, extent, cmap="gray", vmin=low, vmax=high)
         scale_bar(panel, *extent, length_unit(volume))
         panel.set_title(title)
