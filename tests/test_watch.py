@@ -27,6 +27,8 @@ from tomodiff.recipes.config_file import settings_from
 from tomodiff.recipes.run import Run
 
 TOKEN = "a-token"
+GL = ["--no-sandbox", "--use-angle=swiftshader", "--enable-unsafe-swiftshader", "--ignore-gpu-blocklist"]
+"""WebGL without a GPU."""
 SAMPLE = Path(__file__).parents[1] / "datasets" / "ct_sample.h5"
 
 
@@ -187,7 +189,7 @@ def chromium() -> Iterator[Any]:
     if path is None:
         pytest.skip("chromium is not installed")
     with playwright.sync_playwright() as p:
-        browser = p.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        browser = p.chromium.launch(executable_path=path, args=GL)
         yield browser
         browser.close()
 
@@ -235,6 +237,26 @@ def test_a_run_that_is_done_in_a_browser(chromium: Any, page: Page) -> None:
     view.select_option("#curve", "relative_change")
     assert view.get_attribute("#report", "href") == "report" and view.is_visible("#report")
     assert "iteration" in view.inner_text("#said") or view.inner_text("#said").strip()
+    assert not wrong, wrong
+    view.close()
+
+
+def test_a_volume_in_space(chromium: Any, page: Page, done: Path) -> None:
+    """NiiVue shows the volume that the run wrote, and what is clear changes the picture."""
+    nibabel = pytest.importorskip("nibabel")
+    volume, grid, _ = read_volume(done / "volume.h5")
+    with page.get("/api/volume.nii") as answer:
+        image = nibabel.Nifti1Image.from_bytes(answer.read())
+    np.testing.assert_array_equal(np.asarray(image.dataobj).transpose(2, 1, 0), volume)
+    np.testing.assert_allclose(image.header.get_zooms(), np.broadcast_to(grid.spacing, (3,))[::-1], rtol=1e-6)
+    expect = playwright_expect()
+    view, wrong = opened(chromium, page.address)
+    view.click("#render")
+    expect(view.locator("#gl")).to_have_attribute("data-shown", re.compile("volume"), timeout=30000)
+    first = view.locator("#gl").screenshot()
+    view.locator("#from").fill("900")
+    second = view.locator("#gl").screenshot()
+    assert first != second and len(first) > 3000  # a picture of one colour packs to less
     assert not wrong, wrong
     view.close()
 

@@ -13,11 +13,14 @@ from typing import Any
 import numpy as np
 
 from tomodiff.errors import DataError
+from tomodiff.extras import library
 from tomodiff.files import read_volume
 from tomodiff.recipes.place import is_alive, read_status
 
 MOST_READ = 4 << 30
 """Bytes of a volume that is read whole; of larger ones the page has the slices that the run kept."""
+RENDERED = 192
+"""Voxels along an axis of the volume that a browser renders, at most."""
 AXES = "zyx"
 
 
@@ -121,6 +124,25 @@ class RunFolder:
         if kept is None:
             raise DataError(self.path, "slices", "a volume, or slices of one", "none yet")
         return np.ascontiguousarray(kept[AXES[axis]], np.float32)
+
+    def nifti(self) -> bytes:
+        """The volume as a NIfTI-1 file, thinned to `RENDERED` voxels along an axis, with voxels in mm.  DataError where
+        there is none."""
+        file = self._volume_file()
+        if file is None:
+            raise DataError(self.path, "volume", "a run that is done, with a volume", "none")
+        nibabel = library("nibabel", "watch", "the volume in 3D needs")
+        volume, spacing = self._read(file)
+        step = max(1, -(-max(volume.shape) // RENDERED))
+        thinned = np.ascontiguousarray(volume[::step, ::step, ::step].transpose(2, 1, 0), np.float32)
+        sizes = [s * step for s in reversed(spacing)]
+        middle = [-(n - 1) / 2 * s for n, s in zip(thinned.shape, sizes, strict=True)]
+        affine = np.diag([*sizes, 1.0])
+        affine[:3, 3] = middle
+        image = nibabel.Nifti1Image(thinned, affine)
+        image.header.set_xyzt_units("mm")
+        made: bytes = image.to_bytes()
+        return made
 
     def _kept(self) -> tuple[dict[str, np.ndarray] | None, str]:
         """The slices that the run kept, of its end or else of its way there."""

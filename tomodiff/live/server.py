@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
-from tomodiff.errors import ConfigError, DataError
+from tomodiff.errors import ConfigError, DataError, TomodiffError
 from tomodiff.extras import library
 from tomodiff.live.folder import RunFolder
 
@@ -22,6 +22,7 @@ STATIC = Path(__file__).parent / "static"
 FILES = {
     "page.js": "text/javascript",
     "page.css": "text/css",
+    "niivue.umd.js": "text/javascript",
     "uPlot.iife.min.js": "text/javascript",
     "uPlot.min.css": "text/css",
 }
@@ -63,7 +64,7 @@ def application(run: RunFolder, token: str) -> Any:
                 return no
             try:
                 return await answer(request)
-            except DataError as error:
+            except TomodiffError as error:
                 return answers.JSONResponse({"error": str(error)}, 404, HEADERS)
 
         return routing.Route(path, guard)
@@ -91,6 +92,10 @@ def application(run: RunFolder, token: str) -> Any:
         shape = {"X-Shape": ",".join(map(str, found.shape))}
         return answers.Response(found.tobytes(), media_type="application/octet-stream", headers={**HEADERS, **shape})
 
+    async def volume(request: Any) -> Any:
+        found = await asyncio.to_thread(run.nifti)
+        return answers.Response(found, media_type="application/octet-stream", headers=HEADERS)
+
     async def picture(request: Any) -> Any:
         all_of_them, number = run.pictures(), int(request.path_params["number"])
         if number >= len(all_of_them):
@@ -108,11 +113,11 @@ def application(run: RunFolder, token: str) -> Any:
         made = _events(run, request.is_disconnected)
         return answers.StreamingResponse(made, media_type="text/event-stream", headers=HEADERS)
 
-    routes = (
-        ("/", page), ("/static/{name}", file), ("/api/state", state), ("/api/slice/{axis:int}/{index:int}", slices),
-        ("/api/picture/{number:int}", picture), ("/report", report), ("/api/events", events),
-    )  # fmt: skip
-    return starlette.Starlette(routes=[guarded(path, answer) for path, answer in routes])
+    routes = {
+        "/": page, "/static/{name}": file, "/report": report, "/api/state": state, "/api/events": events,
+        "/api/slice/{axis:int}/{index:int}": slices, "/api/volume.nii": volume, "/api/picture/{number:int}": picture,
+    }  # fmt: skip
+    return starlette.Starlette(routes=[guarded(path, answer) for path, answer in routes.items()])
 
 
 def _seen(run: RunFolder) -> dict[str, Any]:

@@ -84,6 +84,7 @@ function showSlices(told) {
   const fresh = !slices || slices.version !== told.version, first = !slices || slices.whole !== told.whole;
   slices = told;
   $("slicebar").hidden = $("slice").hidden = false;
+  $("space").hidden = !told.whole;
   $("of").textContent = `${told.shape.join(" x ")} voxels${told.whole ? "" : ", the middle ones"}`;
   if (first) limits();
   if (fresh) fetchSlice();
@@ -120,6 +121,39 @@ $("slice").addEventListener("mousemove", event => {
   if (v !== undefined) $("value").textContent = `row ${row}, column ${column}: ${shape(v)} ${slices.unit || ""}`;
 });
 
+// ---- the volume in 3D, by NiiVue, which is loaded when it is wanted
+let viewer = null;
+
+async function render() {
+  $("render").disabled = true;
+  if (!window.niivue) await new Promise((done, failed) => {
+    const script = document.createElement("script");
+    script.src = "static/niivue.umd.js", script.onload = done, script.onerror = failed;
+    document.head.append(script);
+  });
+  $("room").hidden = $("fromlabel").hidden = $("help").hidden = false;
+  if (!viewer) {
+    viewer = new niivue.Niivue({backColor: [0, 0, 0, 1], show3Dcrosshair: false, logLevel: "error"});
+    await viewer.attachToCanvas($("gl"));
+    viewer.setSliceType(viewer.sliceTypeRender);
+  }
+  const [low, high] = slices.window;
+  await viewer.loadVolumes([{url: "api/volume.nii", name: "volume.nii", colormap: "gray", cal_min: low, cal_max: high}]);
+  threshold();
+  $("gl").dataset.shown = slices.version;
+  $("render").textContent = "again", $("render").disabled = false;
+}
+
+function threshold() {
+  if (!viewer || !viewer.volumes.length) return;
+  const [low, high] = slices.window;
+  viewer.volumes[0].cal_min = low + (high - low) * $("from").value / 1000, viewer.volumes[0].cal_max = high;
+  viewer.updateGLVolume();
+}
+
+$("render").addEventListener("click", () => render().catch(error => { $("thinned").textContent = String(error.message || error); }));
+$("from").addEventListener("input", threshold);
+
 // ---- the rest
 function state(now) {
   const {status} = now;
@@ -130,13 +164,13 @@ function state(now) {
   $("report").hidden = !now.report;
   $("warnings").hidden = !(status.warnings || []).length;
   $("warnings").querySelector("ul").replaceChildren(...(status.warnings || []).map(text => element("li", text)));
-  const facts = {...flat(status.facts || {}), ...Object.fromEntries(Object.entries(status.timings || {}).map(([k, v]) => [`seconds of ${k}`, v]))};
+  const all = Object.entries(status.facts || {}), nested = all.filter(([, value]) => isGroup(value));
+  const facts = {...Object.fromEntries(all.filter(([, value]) => !isGroup(value))),
+    ...Object.fromEntries(Object.entries(status.timings || {}).map(([name, value]) => [`seconds of ${name}`, value]))};
   for (const name of ["host", "updated"]) if (status[name]) facts[name] = status[name];
-  $("facts").replaceChildren(...Object.entries(facts).map(([name, value]) => {
-    const row = element("tr", "");
-    row.append(element("td", name.replaceAll("_", " ")), element("td", typeof value === "number" ? shape(value) : typeof value === "object" ? JSON.stringify(value) : String(value)));
-    return row;
-  }));
+  list($("facts"), facts);
+  $("steps").hidden = !nested.length;
+  list($("steps").querySelector("table"), flat(Object.fromEntries(nested)));
   $("figures").hidden = !now.pictures.length;
   const own = $("figures").querySelector("div");
   if (own.childElementCount !== now.pictures.length)
@@ -149,9 +183,19 @@ function state(now) {
   showSlices(now.slices);
 }
 
+const isGroup = value => value !== null && typeof value === "object" && !Array.isArray(value);
+
+function list(table, values) { // names and values
+  table.replaceChildren(...Object.entries(values).map(([name, value]) => {
+    const row = element("tr", ""), text = typeof value === "number" ? shape(value) : typeof value === "object" ? JSON.stringify(value) : String(value);
+    row.append(element("td", name.replaceAll("_", " ")), element("td", text));
+    return row;
+  }));
+}
+
 function flat(values, before = "") { // objects within objects as one list of names
   return Object.fromEntries(Object.entries(values).flatMap(([name, value]) =>
-    value && typeof value === "object" && !Array.isArray(value) ? Object.entries(flat(value, `${before}${name}: `)) : [[before + name, value]]));
+    isGroup(value) ? Object.entries(flat(value, `${before}${name}: `)) : [[before + name, value]]));
 }
 
 function element(tag, text) {
