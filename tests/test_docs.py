@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import configparser
 import os
 import re
 import shlex
@@ -84,3 +85,25 @@ def test_commands_and_options_exist(place: str, command: str, capsys: pytest.Cap
 def test_links_lead_somewhere(page: Path) -> None:
     missing = [link for link in _LINK.findall(page.read_text()) if not (page.parent / link).exists()]
     assert not missing
+
+
+def test_every_dependency_is_told_of() -> None:
+    """docs/dependencies.md names all that setup.cfg asks for, and nothing else; extras by the name they have there."""
+    setup = configparser.ConfigParser(interpolation=None)
+    setup.read(REPOSITORY / "setup.cfg")
+    page = (REPOSITORY / "docs" / "dependencies.md").read_text(encoding="utf-8").lower()
+    tables, prose = page.partition("in the browser:")[::2]
+    told = {name.strip() for row in re.findall(r"^\| ([^|]+) \|", tables, re.MULTILINE) for name in row.split(",")}
+
+    def asked(section: str, name: str) -> set[str]:
+        lines = setup.get(section, name).splitlines()
+        return {re.split(r"[>=<;\[ ]", line)[0].lower() for line in lines if line and not line.startswith(("%", "#"))}
+
+    wanted = asked("options", "install_requires")
+    extras = dict(setup.items("options.extras_require"))
+    for extra in set(extras) - {"test", "dev", "peers"}:
+        wanted |= asked("options.extras_require", extra)
+        assert f"`{extra}`" in tables, extra
+    assert wanted == told - {"library", "---"}
+    for name in (asked("options.extras_require", "test") | asked("options.extras_require", "dev")) - wanted:
+        assert re.search(rf"\b{re.escape(name)}\b", prose), name

@@ -211,6 +211,7 @@ def playwright_expect() -> Any:
     return expect
 
 
+@pytest.mark.browser
 def test_a_run_that_is_done_in_a_browser(chromium: Any, page: Page) -> None:
     """Curves, slices by slider, keyboard and wheel, the window; the token leaves the address; no errors."""
     view, wrong = opened(chromium, page.address)
@@ -241,6 +242,7 @@ def test_a_run_that_is_done_in_a_browser(chromium: Any, page: Page) -> None:
     view.close()
 
 
+@pytest.mark.browser
 def test_a_volume_in_space(chromium: Any, page: Page, done: Path) -> None:
     """NiiVue shows the volume that the run wrote, and what is clear changes the picture."""
     nibabel = pytest.importorskip("nibabel")
@@ -261,6 +263,7 @@ def test_a_volume_in_space(chromium: Any, page: Page, done: Path) -> None:
     view.close()
 
 
+@pytest.mark.browser
 def test_a_run_that_goes_on_in_a_browser(chromium: Any, tmp_path: Path, rng: np.random.Generator) -> None:
     """The curve grows, slices appear, warnings come first, and the end is told, without loading the page again."""
     run = begun(tmp_path / "run")
