@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tomodiff.array import Array
+from tomodiff.array import Array, to_numpy
 from tomodiff.errors import DataError
+from tomodiff.html import card, lengths
 
 if TYPE_CHECKING:
     from tomodiff.geometry import Grid, Scan
@@ -53,6 +54,20 @@ class Dataset:
         """A dataset that differs in the named fields and shares the others."""
         return dataclasses.replace(self, **changes)
 
+    def _repr_html_(self) -> str:
+        """For notebooks: what it holds, and its middle view."""
+        facts = {
+            "projections": f"{lengths(self.data.shape)} (view, v, u), {self.data.dtype}",
+            "numbers are": self.kind.replace("_", " "),
+            "flat fields": None if self.flats is None else len(self.flats),
+            "dark fields": None if self.darks is None else len(self.darks),
+            "weights": None if self.weights is None else "yes",
+            "scan": str(self.scan),
+            "done so far": "; ".join(self.history) or None,
+        }
+        view = len(self.data) // 2
+        return card("Dataset", facts, [(f"view {view}", to_numpy(self.data[view]))])
+
     def noted(self, line: str) -> Dataset:
         """The same dataset with one more line of history."""
         return dataclasses.replace(self, history=(*self.history, line))
@@ -84,6 +99,19 @@ class Result:
     def replace(self, **changes: Any) -> Result:
         """A result that differs in the named fields and shares the others."""
         return dataclasses.replace(self, **changes)
+
+    def _repr_html_(self) -> str:
+        """For notebooks: what it is, and three slices through its middle."""
+        z, y, x = (n // 2 for n in self.volume.shape)
+        facts = {
+            "voxels (z, y, x)": f"{lengths(self.volume.shape)}, {self.volume.dtype}",
+            "voxel size (z, y, x)": f"{lengths(self.grid.spacing)} mm",
+            "values": f"{self.quantity} in {self.unit}",
+            "iterations": len(self.history) or None,
+            "warnings": "; ".join(self.warnings) or None,
+        }
+        slices = (f"z = {z}", self.volume[z]), (f"y = {y}", self.volume[:, y]), (f"x = {x}", self.volume[:, :, x])
+        return card("Result", facts, [(caption, to_numpy(image)) for caption, image in slices])
 
 
 def _expect_frames(name: str, frames: Array, shape: tuple[int | None, ...], whose: str) -> None:

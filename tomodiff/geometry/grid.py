@@ -11,6 +11,7 @@ import numpy as np
 
 from tomodiff.geometry.checks import Array, count, items, positive, refuse, vector
 from tomodiff.geometry.rotation import Matrix, as_rotation, as_tuples, from_rotvec
+from tomodiff.html import card, lengths
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,17 @@ class Grid:
         """Side lengths (z, y, x) of the box in mm, from voxel edge to voxel edge."""
         z, y, x = (n * d for n, d in zip(self.shape, self.spacing, strict=True))
         return z, y, x
+
+    def _repr_html_(self) -> str:
+        """For notebooks."""
+        facts = {
+            "voxels (z, y, x)": lengths(self.shape),
+            "spacing (z, y, x)": f"{lengths(self.spacing)} mm",
+            "size (z, y, x)": f"{lengths(self.size)} mm",
+            "centre (x, y, z)": f"{', '.join(f'{c:.5g}' for c in self.center)} mm",
+            "turned": None if self.rotation is None else "yes",
+        }
+        return card("Grid", facts)
 
     @property
     def voxel_volume(self) -> float:

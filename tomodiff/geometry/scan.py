@@ -13,6 +13,7 @@ import numpy as np
 
 from tomodiff.geometry import frames as frame_table
 from tomodiff.geometry.checks import Array, count, refuse
+from tomodiff.html import card, lengths
 
 S = TypeVar("S", bound="Scan")
 
@@ -161,6 +162,19 @@ class Scan(ABC):
         shape = "flat" if self.radius is None else f"cylindrical, radius {self.radius:.6g} mm,"
         detector = f"{shape} detector of {nv} x {nu} pixels (v, u) of {dv:.6g} x {du:.6g} mm"
         return f"{type(self).__name__}: {len(self)} view{'s' if len(self) > 1 else ''}, {detector}"
+
+    def _repr_html_(self) -> str:
+        """For notebooks."""
+        nv, nu = self.detector_shape
+        facts = {
+            "views": len(self),
+            "detector (v, u)": f"{nv} x {nu} pixels of {lengths(self.pixel)} mm",
+            "detector's radius": None if self.radius is None else f"{self.radius:.6g} mm",
+        }
+        own = {name: value for name, value in self.arguments().items() if isinstance(value, int | float) and value}
+        return card(
+            type(self).__name__, facts | {name.replace("_", " "): f"{value:.6g}" for name, value in own.items()}
+        )
 
 
 def _indices(views: Any, n: int) -> np.ndarray:
