@@ -82,6 +82,15 @@ def test_an_assembly_is_measured_under_an_unknown_light(rng: np.random.Generator
     assert np.ptp(ratios) < 0.03 * ratios.mean()  # colours are known up to how bright the light is
 
 
+@pytest.mark.slow
+def test_large_photographs_are_compared_at_their_edges(rng: np.random.Generator) -> None:
+    """More pixels than are compared all over: finer levels look at edges alone, and come further than whole ones."""
+    true = assembly()
+    found = fit_shown(shots(true, rng, 4, 6), wrong(true, rng), silhouettes=True)
+    compare(found.parts, true, PIXEL / 6)
+    assert found.pictures[0][0].shape == (52 * 6 // 2, 54 * 6 // 2, 1)
+
+
 def test_the_command(tmp_path: Path, rng: np.random.Generator, capsys: pytest.CaptureFixture[str]) -> None:
     """Opaque photographs on a plain background."""
     ball = Part("b", "sphere", np.full(3, 5.0), np.array([1.0, 2.0, 0.0]), np.zeros(3), 1.0, None, (), (0.7, 0.6, 0.2))

@@ -24,7 +24,12 @@ of surfaces in it."""
 EDGE = 0.02
 """How much brightness or opacity differs between neighbours where one of them may show an edge."""
 MOST = 300_000
-"""Pixels of all photographs together; where there are more they are averaged."""
+"""Pixels of all photographs together that are compared all over; where there are more they are averaged at first."""
+MOST_RAYS = 1_500_000
+"""Rays of all photographs together: finer levels than that, where only edges and some pixels between are compared, are
+not gone to."""
+BETWEEN = 4
+"""Of the pixels that show no edge, every so-manieth along rows and columns is compared at finer levels."""
 ROBUST = 0.05
 """Residuals beyond this, of brightness from 0 to 1, count less."""
 STEP = 1e-6
@@ -69,13 +74,20 @@ def fit_shown(
     names = unknowns(parts, sought)
     if silhouettes and any(shot.opacity is None for shot in shots):
         raise ValueError("silhouettes: expected photographs with opacity (alpha), found opaque ones")
-    least = int(np.ceil(np.sqrt(sum(shot.colours[..., 0].size for shot in shots) / MOST)))
+    pixels = sum(shot.colours[..., 0].size for shot in shots)
+    least = 2 ** max(0, int(np.ceil(np.log2(pixels / MOST) / 2)))
+    levels = [(least * bin, sub, softness) for bin, sub, softness in LEVELS]
+    levels += [(2**k, *LEVELS[-1][1:]) for k in reversed(range(int(np.log2(least))))]
     x = np.array([*(get(parts, name) for name in names), *np.zeros(0 if silhouettes else WAVES - 1)])
     scale = np.array([*(scale_of(parts, name) for name in names), *np.ones(len(x) - len(names))])
     low, high = limits([*names, *["light"] * (len(x) - len(names))], scale)
     found: Any = None
-    for bin, sub, softness in LEVELS:
-        model = _Model(shots, parts, names, silhouettes, max(bin, least), sub, softness, x)
+    model: Any = None
+    for bin, sub, softness in levels:
+        subs = None if bin >= least else model.finer(x, shots, bin, sub)
+        if subs is not None and sum(int((s**2).sum()) for s in subs) > MOST_RAYS:
+            break
+        model = _Model(shots, parts, names, silhouettes, bin, sub, softness, x, subs)
 
         def misfit(u: np.ndarray, model: _Model = model) -> np.ndarray:
             advance()
@@ -92,7 +104,8 @@ def fit_shown(
     rms = float(np.sqrt(np.mean(found.fun**2)))
     told = deviations([*names, *(f"light.{k}" for k in range(1, 1 + len(x) - len(names)))], scale, found.jac, rms)
     kept = {name: told[name] for name in names}
-    return SeenParts(replaced(parts, names, x[: len(names)]), kept, model.light(x), rms, model.pictures(x))
+    whole = _Model(shots, parts, names, silhouettes, *levels[2], x)
+    return SeenParts(replaced(parts, names, x[: len(names)]), kept, whole.light(x), rms, whole.pictures(x))
 
 
 def _shown(part: Part, sought: Sequence[str]) -> Part:
@@ -102,12 +115,17 @@ def _shown(part: Part, sought: Sequence[str]) -> Part:
 
 
 class _Model:
-    """What photographs show of parts, at one size of pixels, and its slopes in the unknowns and eight harmonics."""
+    """What photographs show of parts, at one size of pixels, and its slopes in the unknowns and eight harmonics.
+
+    subs: of each photograph how many rays (row, column) there are along each side of a pixel, 0 for those that are not
+    compared; None for all that are near the parts, with more where a picture of the first x has edges.
+    """
 
     def __init__(
         self, shots: Sequence[Shown], parts: Sequence[Part], names: Sequence[str], silhouettes: bool, bin: int,
-        sub: int, softness: float, x: np.ndarray,
+        sub: int, softness: float, x: np.ndarray, subs: Sequence[np.ndarray] | None = None,
     ) -> None:  # fmt: skip
+        self.whole = subs is None
         self.parts, self.names, self.silhouettes = replaced(parts, names, x[: len(names)]), list(names), silhouettes
         self.cameras = [shot.camera.smaller(bin) for shot in shots]
         alpha = [shot.opacity is not None for shot in shots]
@@ -119,23 +137,49 @@ class _Model:
         solids = placed(self.parts)
         middle = np.mean([solid.pose[:, 3] for solid in solids], axis=0)
         pixel = np.median([np.linalg.norm(c.place - middle) / max(c.focal) for c in self.cameras])
-        self.chosen = [_near(camera, solids, 4 * bin) for camera in self.cameras]
+        if subs is None:
+            self.subs = [1 * _near(camera, solids, 4 * bin) for camera in self.cameras]
+        else:
+            self.subs = list(subs)
+        self.chosen = [s > 0 for s in self.subs]
         if not sum(map(np.count_nonzero, self.chosen)):
             raise ValueError("photographs: expected some that show the parts: are cameras and parts in one world?")
         self.data = np.concatenate([s[c] for s, c in zip(self.seen, self.chosen, strict=True)])
         self.width = softness * float(pixel)
-        self._place([chosen * 1 for chosen in self.chosen])
-        if sub > 1:
-            shown = [picture for _, picture in self.pictures(x)]
-            self._place([c * np.where(_edges(s), sub, 1) for c, s in zip(self.chosen, shown, strict=True)])
+        self._place()
+        if sub > 1 and subs is None:
+            self.subs = [c * np.where(e, sub, 1) for c, e in zip(self.chosen, self._edges(x), strict=True)]
+            self._place()
 
-    def _place(self, subs: Sequence[np.ndarray]) -> None:
-        """Rays of all photographs, so many (row, column) along each side of a pixel."""
-        rays = [_rays(camera, sub) for camera, sub in zip(self.cameras, subs, strict=True)]
+    def finer(self, x: np.ndarray, shots: Sequence[Shown], bin: int, sub: int) -> list[np.ndarray]:
+        """`subs` for pixels half as large: as many as `sub` about edges, one for some of the others."""
+        solids, made = placed(replaced(self.parts, self.names, x[: len(self.names)])), []
+        for edges, shot in zip(self._edges(x), shots, strict=True):
+            camera = shot.camera.smaller(bin)
+            rows, columns = (n - 2 * m for n, m in zip(camera.shape, edges.shape, strict=True))
+            about = np.pad(edges.repeat(2, axis=0).repeat(2, axis=1), ((0, rows), (0, columns)))
+            between = np.zeros(camera.shape, bool)
+            between[::BETWEEN, ::BETWEEN] = True
+            made.append(np.where(about, sub, between & _near(camera, solids, 4 * bin)))
+        return made
+
+    def _edges(self, x: np.ndarray) -> list[np.ndarray]:
+        """Which pixels of each photograph (row, column) differ from a neighbour, or are beside such; of pixels whose
+        neighbours are not all compared, none."""
+        made = []
+        for (_, shown), subs in zip(self.pictures(x), self.subs, strict=True):
+            spread = (ndimage.maximum_filter(shown, (3, 3, 1)) - ndimage.minimum_filter(shown, (3, 3, 1))).max(axis=2)
+            known = np.ones(subs.shape, bool) if self.whole else ndimage.binary_erosion(subs > 1, np.ones((3, 3)))
+            made.append(ndimage.binary_dilation((spread > EDGE) & known))
+        return made
+
+    def _place(self) -> None:
+        """The rays of all photographs."""
+        rays = [_rays(camera, sub) for camera, sub in zip(self.cameras, self.subs, strict=True)]
         self.origins, self.directions = (np.concatenate([r[i] for r in rays]).astype(np.float32) for i in (0, 1))
         shares = [np.repeat(plain[:, None], len(r[0]), axis=1) for plain, r in zip(self.plain, rays, strict=True)]
         self.background = np.concatenate(shares, axis=1).astype(np.float32)
-        self.counts = np.concatenate([sub[sub > 0] ** 2 for sub in subs])
+        self.counts = np.concatenate([sub[sub > 0] ** 2 for sub in self.subs])
         kinds, cut = [s.kind for s in placed(self.parts)], [p.density < 0 for p in self.parts]
         self.A = SolidRays(kinds, cut, len(self.origins), self.bands, self.width)
 
@@ -215,13 +259,6 @@ def _rays(camera: Photograph, sub: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     number, side = np.arange(len(of)) - np.repeat(np.cumsum(counts) - counts, counts), sides[of]
     down, right = number // side, number % side
     return camera.rays(row[of] + (down + 0.5) / side - 0.5, column[of] + (right + 0.5) / side - 0.5)
-
-
-def _edges(shown: np.ndarray) -> np.ndarray:
-    """Which pixels (row, column) of a picture (row, column, band) differ from a neighbour, or are beside such."""
-    spread = (ndimage.maximum_filter(shown, (3, 3, 1)) - ndimage.minimum_filter(shown, (3, 3, 1))).max(axis=2)
-    made: np.ndarray = ndimage.binary_dilation(spread > EDGE)
-    return made
 
 
 def _near(camera: Photograph, solids: Sequence[Any], margin: int) -> np.ndarray:
