@@ -38,6 +38,7 @@ class RunFolder:
     def __init__(self, path: Path) -> None:
         self.path = path.resolve()
         self._lock = threading.Lock()
+        self._slices: tuple[dict[str, np.ndarray] | None, str] = None, ""
         self._volume: tuple[tuple[str, int], np.ndarray, tuple[float, ...]] | None = None
 
     def status(self) -> dict[str, Any]:
@@ -150,8 +151,10 @@ class RunFolder:
             path = self.path / "report_data" / f"{name}.npz"
             try:
                 version = f"{name}{path.stat().st_mtime_ns}"
-                with np.load(path, allow_pickle=False) as stored:
-                    return {key: stored[key] for key in stored.files}, version
+                if self._slices[1] != version:
+                    with np.load(path, allow_pickle=False) as stored:
+                        self._slices = {key: stored[key] for key in stored.files}, version
+                return self._slices
             except (OSError, ValueError, EOFError, KeyError):
                 continue
         return None, ""
