@@ -134,6 +134,7 @@ def test_a_flame_from_a_few_cameras(tmp_path: Path, rng: np.random.Generator) ->
     assert error < 0.05
 
 
+@pytest.mark.slow
 def test_emission_tomography_through_a_body(tmp_path: Path, rng: np.random.Generator) -> None:
     """SPECT: a scan file of collimated views, and a volume of what attenuates; at most 5 % off.  Without the latter
     it is far off, and a cone is no collimator."""

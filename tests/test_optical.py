@@ -99,6 +99,7 @@ def test_a_turn_as_a_film(scene: Path, photographs: Path, tmp_path: Path) -> Non
     assert main(["optical", "render", str(scene), "--cameras", cameras[1], "--what", "heat", "-o", str(tmp_path)]) == 2
 
 
+@pytest.mark.slow
 def test_a_room_through_a_lens(tmp_path: Path) -> None:
     """Nothing transparent, a lens that distorts, a background to be learnt: as photographs of a telephone."""
     lens = (0.12, -0.05, 0.002, -0.001)

@@ -80,6 +80,7 @@ def test_chords_add_up_to_the_volume(kind: str) -> None:
         np.testing.assert_allclose(lengths, exact, atol=1e-9)
 
 
+@pytest.mark.slow
 def test_an_assembly_is_measured(rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch) -> None:
     """From six radiographs: lengths and places to 0.02 voxels, angles to 0.05 degrees."""
     true = assembly()

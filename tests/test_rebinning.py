@@ -57,7 +57,7 @@ def helix(pitch: float, curved: bool, sign: float = 1.0, rows: int = 24, offset:
 
 @pytest.mark.parametrize(
     ("pitch", "curved"),
-    [(0.5, True), (1.0, False), pytest.param(0.5, False, marks=pytest.mark.slow),
+    [pytest.param(0.5, True, marks=pytest.mark.slow), (1.0, False), pytest.param(0.5, False, marks=pytest.mark.slow),
      pytest.param(1.0, True, marks=pytest.mark.slow)],
 )  # fmt: skip
 def test_a_helix_is_right_within_two_percent(pitch: float, curved: bool) -> None:
