@@ -17,22 +17,14 @@ HISTOGRAM_SAMPLES = 8_000_000
 def summary(result: Result) -> dict[str, Any]:
     """Slices z, y, x through the middle, spacing (z, y, x) and centre of the grid in mm, histogram, statistics."""
     volume = result.volume
-    nz, ny, nx = volume.shape
-    step = max(1, int(np.ceil((nz * ny * nx / HISTOGRAM_SAMPLES) ** (1 / 3))))
+    step = max(1, int(np.ceil((np.prod(volume.shape, dtype=float) / HISTOGRAM_SAMPLES) ** (1 / 3))))
     steps = tuple(min(step, n) for n in volume.shape)
     sample = to_numpy(volume[:: steps[0], :: steps[1], :: steps[2]])
     finite = sample[np.isfinite(sample)].astype(np.float64)
     counts, edges = _histogram(finite)
     low, high = np.percentile(finite, [0.5, 99.5]) if finite.size else (0.0, 1.0)
     return {
-        "z": to_numpy(volume[nz // 2]).astype(np.float32),
-        "y": to_numpy(volume[:, ny // 2]).astype(np.float32),
-        "x": to_numpy(volume[:, :, nx // 2]).astype(np.float32),
-        "index": np.array([nz // 2, ny // 2, nx // 2]),
-        "shape": np.array(volume.shape),
-        "spacing_mm": np.broadcast_to(np.asarray(result.grid.spacing, dtype=np.float64), (3,)),
-        "quantity": result.quantity,
-        "unit": result.unit,
+        **middle(volume, result.grid.spacing, result.quantity, result.unit),
         "counts": counts,
         "edges": edges,
         "window": np.array([low, high]),
@@ -46,8 +38,12 @@ def summary(result: Result) -> dict[str, Any]:
 def middle(volume: Array, spacing_mm: Sequence[float], quantity: str, unit: str) -> dict[str, Any]:
     """Slices z, y, x through the middle of a volume on its way, with their place and a window."""
     index = [n // 2 for n in volume.shape]
-    slices = {axis: to_numpy(volume.take(index[i], axis=i)).astype(np.float32) for i, axis in enumerate("zyx")}
-    low, high = np.nanpercentile(np.concatenate([a.ravel() for a in slices.values()]), [0.5, 99.5])
+    z, y, x = index
+    planes = {"z": volume[z], "y": volume[:, y], "x": volume[:, :, x]}
+    slices = {axis: to_numpy(plane).astype(np.float32) for axis, plane in planes.items()}
+    values = np.concatenate([a.ravel() for a in slices.values()])
+    finite = values[np.isfinite(values)]
+    low, high = np.percentile(finite, [0.5, 99.5]) if finite.size else (0.0, 1.0)
     return {
         **slices, "index": np.array(index), "shape": np.array(volume.shape), "quantity": quantity, "unit": unit,
         "spacing_mm": np.asarray(spacing_mm, np.float64), "window": np.array([low, high]),

@@ -151,7 +151,11 @@ function threshold() {
   viewer.updateGLVolume();
 }
 
-$("render").addEventListener("click", () => render().catch(error => { $("thinned").textContent = String(error.message || error); }));
+$("render").addEventListener("click", () => render().catch(async error => {
+  const answer = await fetch("api/volume.nii"); // which says what is wrong, if it is there that something is
+  $("thinned").textContent = answer.ok ? String(error.message || error) : (await answer.json()).error;
+  $("render").disabled = false;
+}));
 $("from").addEventListener("input", threshold);
 
 // ---- the rest
