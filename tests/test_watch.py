@@ -284,6 +284,10 @@ def test_a_run_that_goes_on_in_a_browser(chromium: Any, tmp_path: Path, rng: np.
         expect(view.locator("#count")).to_have_text("8 iterations")
         view.wait_for_selector("#warnings li")
         assert "<b>for</b>" in view.inner_text("#warnings li")
+        view.click("#sofar summary")
+        inside = view.frame_locator("#sofar iframe")
+        expect(inside.locator("h2", has_text="Convergence")).to_be_visible(timeout=30000)
+        expect(inside.locator(".state")).to_have_text("running")
         run.conclude()
         expect(view.locator("#state")).to_have_text("done")
         dark, light = "rgb(15, 19, 24)", "rgb(244, 246, 248)"

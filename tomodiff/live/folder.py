@@ -16,6 +16,8 @@ from tomodiff.errors import DataError
 from tomodiff.extras import library
 from tomodiff.files import read_volume
 from tomodiff.recipes.place import is_alive, read_status
+from tomodiff.recipes.run import Run
+from tomodiff.report.run_report import report
 
 MOST_READ = 4 << 30
 """Bytes of a volume that is read whole; of larger ones the page has the slices that the run kept."""
@@ -88,10 +90,13 @@ class RunFolder:
         """Images that the run made, in the order of their names."""
         return sorted(p for p in self.path.glob("*.png") if not p.name.startswith("."))
 
-    def report(self) -> Path | None:
-        """report.html, where it is written."""
-        path = self.path / "report.html"
-        return path if path.is_file() else None
+    def report(self) -> str:
+        """The report of what there is so far, or, of a run that has ended, what it wrote.  DataError or ConfigError
+        where there is none yet."""
+        written = self.path / "report.html"
+        if self.status()["state"] != "running" and written.is_file():
+            return written.read_text(encoding="utf-8")
+        return report(Run.open(self.path))
 
     def shown(self) -> dict[str, Any] | None:
         """What slices there are: `whole` volume or the kept ones, shape (z, y, x), spacing, window, unit; None for no

@@ -103,11 +103,8 @@ def application(run: RunFolder, token: str) -> Any:
         return answers.FileResponse(all_of_them[number], media_type="image/png", headers=HEADERS)
 
     async def report(request: Any) -> Any:
-        path = run.report()
-        if path is None:
-            return answers.PlainTextResponse("no report yet", 404, HEADERS)
         own = {**HEADERS, "Content-Security-Policy": "default-src 'unsafe-inline' data:"}
-        return answers.FileResponse(path, media_type="text/html", headers=own)
+        return answers.HTMLResponse(await asyncio.to_thread(run.report), headers=own)
 
     async def events(request: Any) -> Any:
         made = _events(run, request.is_disconnected)
@@ -127,7 +124,7 @@ def _seen(run: RunFolder) -> dict[str, Any]:
     except DataError as error:
         shown = {"error": str(error)}
     pictures = [p.name for p in run.pictures()]
-    return {"status": run.status(), "slices": shown, "pictures": pictures, "report": run.report() is not None}
+    return {"status": run.status(), "slices": shown, "pictures": pictures}
 
 
 async def _events(run: RunFolder, gone: Any) -> AsyncIterator[str]:

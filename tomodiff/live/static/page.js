@@ -158,6 +158,16 @@ $("render").addEventListener("click", () => render().catch(async error => {
 }));
 $("from").addEventListener("input", threshold);
 
+// ---- the report of what there is so far
+function sofar() {
+  const frame = $("sofar").querySelector("iframe");
+  frame.hidden = false;
+  frame.src = `report?at=${Date.now()}`;
+}
+
+$("sofar").addEventListener("toggle", () => { if ($("sofar").open) sofar(); });
+$("again").addEventListener("click", sofar);
+
 // ---- the rest
 function state(now) {
   const {status} = now;
@@ -165,7 +175,6 @@ function state(now) {
   $("name").textContent = status.name;
   $("state").textContent = status.state, $("state").className = `state ${status.state}`;
   $("message").textContent = status.lost ? "its process is not there any more: tomodiff resume goes on from the last checkpoint, if there is one" : status.message || "";
-  $("report").hidden = !now.report;
   $("warnings").hidden = !(status.warnings || []).length;
   $("warnings").querySelector("ul").replaceChildren(...(status.warnings || []).map(text => element("li", text)));
   const all = Object.entries(status.facts || {}), nested = all.filter(([, value]) => isGroup(value));
