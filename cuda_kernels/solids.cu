@@ -60,7 +60,7 @@ static __device__ __forceinline__ void solids_ray(const SolidScene<T>& s, SolidI
  * slack: least over greatest half length of the ellipsoid that is longest. */
 extern "C" __global__ void solids_forward(const int* __restrict__ kinds, const real* __restrict__ parts, const real* __restrict__ light,
                                           const real* __restrict__ origins, const real* __restrict__ directions,
-                                          const real* __restrict__ background, const real* __restrict__ ball, real* __restrict__ image,
+                                          const real* __restrict__ ball, const real* __restrict__ background, real* __restrict__ image,
                                           real* __restrict__ left, int count, int bands, int cuts, int rays, real width, real slack,
                                           real step) {
     const SolidScene<real> s = {kinds, {parts, nullptr, 1}, {light, nullptr, 1}, count, bands, cuts, width};
@@ -77,7 +77,7 @@ extern "C" __global__ void solids_forward(const int* __restrict__ kinds, const r
 /* What a change of parts, light, rays and background does to the image.  Overwrites out.  One thread: LANES rays. */
 extern "C" __global__ void solids_push(const int* __restrict__ kinds, const real* __restrict__ parts, const real* __restrict__ light,
                                        const real* __restrict__ origins, const real* __restrict__ directions,
-                                       const real* __restrict__ background, const real* __restrict__ ball,
+                                       const real* __restrict__ ball, const real* __restrict__ background,
                                        const real* __restrict__ d_parts, const real* __restrict__ d_light,
                                        const real* __restrict__ d_origins, const real* __restrict__ d_directions,
                                        const real* __restrict__ d_background, real* __restrict__ out, int count, int bands, int cuts,
@@ -97,7 +97,7 @@ extern "C" __global__ void solids_push(const int* __restrict__ kinds, const real
  * likewise, out (SOLID_COLUMNS, bands, rays).  One thread: LANES rays. */
 extern "C" __global__ void solids_columns(const int* __restrict__ kinds, const real* __restrict__ parts, const real* __restrict__ light,
                                           const real* __restrict__ origins, const real* __restrict__ directions,
-                                          const real* __restrict__ background, const real* __restrict__ ball,
+                                          const real* __restrict__ ball, const real* __restrict__ background,
                                           const real* __restrict__ d_parts, const real* __restrict__ d_light, real* __restrict__ out,
                                           int count, int bands, int cuts, int rays, real width, real slack, real step) {
     typedef Dual<SOLID_TOGETHER> T;

@@ -170,15 +170,15 @@ static __device__ __forceinline__ void solids_back(const SolidScene<real>& s, co
 /* The transpose of solids_push, into copies of the parts' and the light's gradients (copies, ...).  One thread: every
  * `copies`-th ray, and a copy of its own. */
 extern "C" __global__ void solids_pull(const int* __restrict__ kinds, const real* __restrict__ parts,
-                                              const real* __restrict__ light, const real* __restrict__ origins,
-                                              const real* __restrict__ directions, const real* __restrict__ ball,
-                                              const real* __restrict__ image, const real* __restrict__ g, real* g_parts, real* g_light,
-                                              real* g_origins, real* g_directions, real* g_background, int count, int bands, int cuts,
-                                              int rays, real width, real slack, real step, int copies) {
+                                       const real* __restrict__ light, const real* __restrict__ origins,
+                                       const real* __restrict__ directions, const real* __restrict__ ball,
+                                       const real* __restrict__ image, const real* __restrict__ g, real* g_parts, real* g_light,
+                                       real* g_origins, real* g_directions, real* g_background, int count, int bands, int cuts,
+                                       int rays, real width, real slack, real step, int copies) {
     const SolidScene<real> s = {kinds, {parts, nullptr, 1}, {light, nullptr, 1}, count, bands, cuts, width};
     if (THREAD_X >= copies) return;
     for (long long r = THREAD_X; r < rays; r += copies)
         solids_back(s, origins, directions, ball, image, g, g_parts + (long long)THREAD_X * count * SOLID_NUMBERS,
-                           g_light + (long long)THREAD_X * SOLID_BANDS * SOLID_WAVES, g_origins, g_directions, g_background, slack, step,
-                           r, rays);
+                    g_light + (long long)THREAD_X * SOLID_BANDS * SOLID_WAVES, g_origins, g_directions, g_background, slack, step,
+                    r, rays);
 }

@@ -6,7 +6,6 @@ import json
 import os
 import socket
 import threading
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,14 +23,6 @@ MOST_READ = 4 << 30
 RENDERED = 192
 """Voxels along an axis of the volume that a browser renders, at most."""
 AXES = "zyx"
-
-
-@dataclass(frozen=True)
-class Lines:
-    """Whole lines of a file that grows, and where the next begins."""
-
-    lines: list[str]
-    end: int
 
 
 class RunFolder:
@@ -61,8 +52,9 @@ class RunFolder:
             return ""
         return " ".join(told) if isinstance(told, list) else str(told)
 
-    def grown(self, name: str, start: int) -> Lines:
-        """The whole lines of a file from a byte on; from the first where the file is shorter now."""
+    def grown(self, name: str, start: int) -> tuple[list[str], int]:
+        """The whole lines of a file from a byte on, from the first where the file is shorter now; and where the next
+        begins."""
         try:
             with (self.path / name).open("rb") as stream:
                 size = stream.seek(0, 2)
@@ -70,21 +62,21 @@ class RunFolder:
                 begin = stream.tell()
                 data = stream.read()
         except OSError:
-            return Lines([], 0)
+            return [], 0
         whole = data[: data.rfind(b"\n") + 1]
-        return Lines(whole.decode("utf-8", "replace").splitlines(), begin + len(whole))
+        return whole.decode("utf-8", "replace").splitlines(), begin + len(whole)
 
     def metrics(self, start: int) -> tuple[list[dict[str, Any]], int]:
         """Entries of metrics.jsonl from a byte on, without lines that a crash cut short, and where the next begins."""
-        found, made = self.grown("metrics.jsonl", start), []
-        for line in found.lines:
+        (lines, end), made = self.grown("metrics.jsonl", start), []
+        for line in lines:
             try:
                 entry = json.loads(line)
             except ValueError:
                 continue
             if isinstance(entry, dict):
                 made.append(entry)
-        return made, found.end
+        return made, end
 
     def pictures(self) -> list[Path]:
         """Images that the run made, in the order of their names."""

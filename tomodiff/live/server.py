@@ -81,7 +81,7 @@ def application(run: RunFolder, token: str) -> Any:
         return answers.FileResponse(STATIC / name, media_type=FILES[name], headers=HEADERS)
 
     async def state(request: Any) -> Any:
-        about = {"settings": run.settings(), "command": run.command(), **_seen(run)}
+        about = {"settings": run.settings(), "command": run.command(), **await asyncio.to_thread(_seen, run)}
         return answers.JSONResponse(about, headers=HEADERS)
 
     async def slices(request: Any) -> Any:
@@ -138,10 +138,9 @@ async def _events(run: RunFolder, gone: Any) -> AsyncIterator[str]:
         at = end
         if entries:
             yield _event("metrics", entries)
-        said = run.grown("log.txt", log)
-        log = said.end
-        if said.lines:
-            yield _event("log", said.lines[-TAIL:] if first else said.lines)
+        said, log = run.grown("log.txt", log)
+        if said:
+            yield _event("log", said[-TAIL:] if first else said)
         state = await asyncio.to_thread(_seen, run)
         text = json.dumps(state)
         if text != before:
@@ -155,7 +154,7 @@ def _event(name: str, data: Any) -> str:
     return f"event: {name}\ndata: {json.dumps(data)}\n\n"
 
 
-def serve(path: Path, port: int = 8790, host: str = "127.0.0.1", opened: Any = lambda address: None) -> None:
+def serve(path: Path, port: int = 8790, opened: Any = lambda address: None) -> None:
     """Serve until interrupted.  opened(address): called once the port is taken, before the first answer.
 
     ConfigError where the port is taken, or what serves is not installed.
@@ -166,11 +165,11 @@ def serve(path: Path, port: int = 8790, host: str = "127.0.0.1", opened: Any = l
     listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        listening.bind((host, port))
+        listening.bind((HOSTS[0], port))
     except OSError as error:
         listening.close()
         raise ConfigError(f"--port {port}: {error.strerror}; another one, or 0 for any that is free") from error
-    opened(f"http://{host}:{listening.getsockname()[1]}/?token={token}")
+    opened(f"http://{HOSTS[0]}:{listening.getsockname()[1]}/?token={token}")
     config = uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=1)
     with listening:
         uvicorn.Server(config).run(sockets=[listening])

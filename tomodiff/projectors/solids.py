@@ -76,25 +76,23 @@ class SolidRays(Operator):
     def seen(self, x: Element) -> tuple[Array, Array]:
         """Image (band, ray), and how much of the background comes through (ray): 1 - opacity."""
         x = self._checked(x)
-        return self._rendered(x, self._still(x), self._sizes(x))
+        return self._rendered(x, *self._prepared(x))
 
     def linearize(self, x: Element) -> tuple[Array, LinearOperator]:
         x = self._checked(x)
-        xp, still, sizes = namespace(x["half"]), self._still(x), self._sizes(x)
+        xp, (still, sizes) = namespace(x["half"]), self._prepared(x)
         image = self._rendered(x, still, sizes)[0]
-        kinds, parts, light, origins, directions, ball = still
 
         def push(d: Element) -> Array:
             d, made = self._checked(d), xp.empty(self.range.shape, self.dtype)
             change = (*self._packed(d), d["origins"], d["directions"], d["background"])
-            before = (kinds, parts, light, origins, directions, x["background"], ball)
-            launch("solids_push", xp, self.dtype, self.range.shape[1], *before, *change, made, *sizes)
+            launch("solids_push", xp, self.dtype, self.range.shape[1], *still, x["background"], *change, made, *sizes)
             return made
 
         def pull(g: Array) -> Element:
             rays = self.range.shape[1]
             copies = COPIES if xp is np else min(GPU_COPIES, max(rays, 1))
-            summed = [xp.zeros((copies, *a.shape), self.dtype) for a in (parts, light)]
+            summed = [xp.zeros((copies, *a.shape), self.dtype) for a in still[1:3]]  # parts and light
             own = [xp.empty((rays, 3), self.dtype) for _ in range(2)]
             background = xp.empty(self.range.shape, self.dtype)
             block = 1 if xp is np else GPU_BLOCK
@@ -116,19 +114,18 @@ class SolidRays(Operator):
         """What each of some changes of half, frames, colours and light does to the image: (change, band, ray).  As
         the Jacobian's `forward` of each, several in one pass."""
         x = self._checked(x)
-        xp, (kinds, parts, light, origins, directions, ball) = namespace(x["half"]), self._still(x)
+        xp, (still, sizes) = namespace(x["half"]), self._prepared(x)
         bands, rays = self.range.shape
         made = xp.empty((-(-len(changes) // COLUMNS) * COLUMNS, bands, rays), self.dtype)
         for first in range(0, len(changes), COLUMNS):
             packed = [self._packed(change) for change in changes[first : first + COLUMNS]]
             beside = []
-            for i, of in enumerate((parts, light)):
+            for i, of in enumerate(still[1:3]):
                 beside.append(xp.zeros((of.size, COLUMNS), self.dtype))
                 for column, change in enumerate(packed):
                     beside[i][:, column] = change[i].ravel()
-            before = (kinds, parts, light, origins, directions, x["background"], ball)
             out = made[first : first + COLUMNS]
-            launch("solids_columns", xp, self.dtype, rays, *before, *beside, out, *self._sizes(x))
+            launch("solids_columns", xp, self.dtype, rays, *still, x["background"], *beside, out, *sizes)
         return made[: len(changes)]
 
     def _checked(self, x: Element) -> dict[str, Array]:
@@ -144,33 +141,25 @@ class SolidRays(Operator):
         light[:bands] = x["light"]
         return parts, light
 
-    def _still(self, x: Element) -> tuple[Any, ...]:
-        """Kinds, parts, light, rays and the ball that holds everything, as the kernels take them."""
+    def _prepared(self, x: Element) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+        """As the kernels take them: kinds, parts, light, rays and the ball that holds everything; and all sizes."""
         xp = namespace(x["half"])
         half, frames = (to_numpy(x[name]).astype(np.float64) for name in ("half", "frames"))
+        long = half[self.kinds % CUT == KINDS.index("ellipsoid")]
+        # of ellipsoids, by which factor a distance may be wrong far away
+        slack = float((long.min(axis=1) / long.max(axis=1)).min()) if len(long) else 1.0
         solid = self.kinds < CUT
         places = -np.linalg.solve(frames[solid, :, :3], frames[solid, :, 3:])[..., 0]
-        reach = np.linalg.norm(half[solid], axis=1) + np.where(
-            self.kinds[solid] == KINDS.index("capsule"), half[solid, 0], 0
-        )
+        ends = np.where(self.kinds[solid] == KINDS.index("capsule"), half[solid, 0], 0)
+        reach = np.linalg.norm(half[solid], axis=1) + ends
         middle = (places - reach[:, None]).min(axis=0) / 2 + (places + reach[:, None]).max(axis=0) / 2
-        radius = (np.linalg.norm(places - middle, axis=1) + reach).max() + FAR * self.width / self._slack(half)
+        radius = (np.linalg.norm(places - middle, axis=1) + reach).max() + FAR * self.width / slack
         ball = xp.asarray(np.array([*middle, radius]), self.dtype)
-        return (xp.asarray(self.kinds), *self._packed(x), x["origins"], x["directions"], ball)
-
-    def _slack(self, half: np.ndarray) -> float:
-        """The least half length of an ellipsoid over its greatest, by which its distance may be wrong far away."""
-        long = half[self.kinds % CUT == 0]
-        return float((long.min(axis=1) / long.max(axis=1)).min()) if len(long) else 1.0
-
-    def _sizes(self, x: Element) -> tuple[Any, ...]:
-        bands, rays = self.range.shape
-        return len(self.kinds), bands, self.cuts, rays, self.width, self._slack(to_numpy(x["half"])), self.step
+        sizes = (len(self.kinds), self.range.shape[0], self.cuts, self.range.shape[1], self.width, slack, self.step)
+        return (xp.asarray(self.kinds), *self._packed(x), x["origins"], x["directions"], ball), sizes
 
     def _rendered(self, x: Element, still: tuple[Any, ...], sizes: tuple[Any, ...]) -> tuple[Array, Array]:
         xp = namespace(x["half"])
         image, left = xp.empty(self.range.shape, self.dtype), xp.empty(self.range.shape[1:], self.dtype)
-        kinds, parts, light, origins, directions, ball = still
-        arguments = (kinds, parts, light, origins, directions, x["background"], ball, image, left)
-        launch("solids_forward", xp, self.dtype, self.range.shape[1], *arguments, *sizes)
+        launch("solids_forward", xp, self.dtype, self.range.shape[1], *still, x["background"], image, left, *sizes)
         return image, left

@@ -56,18 +56,7 @@ def axis_search(center: Arrays, theme: Theme) -> Figure:
 
 def convergence(metrics: Sequence[Mapping[str, Any]], theme: Theme) -> Figure:
     """Each metric against the iteration, logarithmic where all its values are positive."""
-    names = curve_names(metrics)[:4]
-    fig = figure(theme, WIDTH if len(names) > 1 else 7.2, 2.9)
-    axes = fig.subplots(1, len(names), squeeze=False)[0]
-    for n, (panel, name) in enumerate(zip(axes, names, strict=True)):
-        x, y = points(metrics, name)
-        panel.plot(x, y, color=theme.curves[n], linewidth=1.4, marker="." if len(x) < 40 else "")
-        if (y > 0).all():
-            panel.set_yscale("log")
-        panel.set_title(name.replace("_", " "))
-        panel.set_xlabel("iteration")
-        dress(panel, theme)
-    return fig
+    return _panels({"": metrics}, curve_names(metrics), theme)
 
 
 def shared_names(runs: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[str]:
@@ -77,22 +66,30 @@ def shared_names(runs: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[str]:
 
 def both(runs: Mapping[str, Sequence[Mapping[str, Any]]], theme: Theme) -> Figure:
     """Each metric that all runs have against the iteration, a curve for each run."""
-    names = shared_names(runs)[:4]
+    fig = _panels(runs, shared_names(runs), theme)
+    fig.axes[0].legend(fontsize=8, frameon=False, labelcolor=theme.ink)
+    return fig
+
+
+def _panels(runs: Mapping[str, Sequence[Mapping[str, Any]]], names: Sequence[str], theme: Theme) -> Figure:
+    """A panel for each of the first four names, logarithmic where all is positive; of one run each in its own colour,
+    of several each run in its own."""
+    names, alone = names[:4], len(runs) == 1
     fig = figure(theme, WIDTH if len(names) > 1 else 7.2, 2.9)
     axes = fig.subplots(1, len(names), squeeze=False)[0]
-    for panel, name in zip(axes, names, strict=True):
+    for at, (panel, name) in enumerate(zip(axes, names, strict=True)):
         positive = True
         for n, (run, metrics) in enumerate(runs.items()):
             x, y = points(metrics, name)
-            wide = 3.2 if n == 0 else 1.4  # what is the same shows on both sides
-            panel.plot(x, y, color=theme.curves[n], linewidth=wide, marker="." if len(x) < 40 else "", label=run)
+            wide = 3.2 if n == 0 and not alone else 1.4  # what is the same shows on both sides
+            colour, marker = theme.curves[at if alone else n], "." if len(x) < 40 else ""
+            panel.plot(x, y, color=colour, linewidth=wide, marker=marker, label=run)
             positive &= bool((y > 0).all())
         if positive:
             panel.set_yscale("log")
         panel.set_title(name.replace("_", " "))
         panel.set_xlabel("iteration")
         dress(panel, theme)
-    axes[0].legend(fontsize=8, frameon=False, labelcolor=theme.ink)
     return fig
 
 
