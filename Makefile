@@ -51,9 +51,9 @@ test-gpu: ## the kernel and projector tests on CuPy arrays
 	@python3 -c 'import sys, cupy; sys.exit(0 if cupy.cuda.is_available() else "make test-gpu: CuPy finds no GPU here")'
 	PYTHONPATH=.$${PYTHONPATH:+:$$PYTHONPATH} TOMODIFF_TEST_GPU=1 python3 -m pytest -m "not slow" -k gpu $(PYTEST_ARGS) $$(grep -lw xp tests/test_*.py)
 
-docs: $(VENV)/.ready-test ## run the Python and check the commands and links of all pages (they are read as they are)
-	$(BIN)/python -m pytest tests/test_docs.py $(PYTEST_ARGS)
+docs: $(VENV)/.ready-docs ## build the documentation into docs/_build/html: tutorials and examples run, warnings are errors
+	$(BIN)/python -m sphinx -W --keep-going -q -b html docs docs/_build/html
 
 clean: ## remove the environment and everything that was built
-	rm -rf $(VENV) build dist *.egg-info tomodiff/_lib/*.so .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .coverage* htmlcov
+	rm -rf $(VENV) build dist docs/_build docs/generated docs/sg_execution_times.rst *.egg-info tomodiff/_lib/*.so .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .coverage* htmlcov
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -19,6 +19,7 @@ PAGES = [
     page
     for pattern in ("*.md", "docs/**/*.md", "cuda_kernels/*.md", "datasets/*.md", "workflows/**/*.md")
     for page in sorted(REPOSITORY.glob(pattern))
+    if not page.is_relative_to(REPOSITORY / "docs" / "generated")  # made of the code when the site is built
 ]
 _BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", re.S | re.M)
 _LINK = re.compile(r"\]\((?!https?://|#)([^)#]+)(?:#[^)]*)?\)")

@@ -77,7 +77,7 @@ class Input(Section):
         default=None, description="frames without beam: TIFF file, folder, or file.h5:/path"
     )
     rows: fields.Span | None = Field(default=None, description="detector rows a:b to use, counted from 0, b excluded")
-    views: fields.Span | None = Field(default=None, description="projections a:b or a:b:step to use")
+    views: fields.Span | None = Field(default=None, description="projections from:to or from:to:step to use")
     bin: fields.Count = Field(default=1, description="average squares of n x n pixels")
     pixel_mm: fields.Pixel | None = Field(default=None, description="size of a detector pixel in mm, or a pair v, u")
     source_axis_mm: fields.Length | None = Field(
