@@ -16,6 +16,7 @@ from tomodiff.report.cryoem_figures import (
     fsc_curves,
     guinier,
     local_resolution,
+    rounds,
     truth_curves,
 )
 from tomodiff.report.drawing import DARK, LIGHT, Theme, encode
@@ -48,6 +49,7 @@ def examples(rng: np.random.Generator) -> list[tuple[Callable[[Arrays, Theme], F
     resolution = np.where(rng.random((N, N, N)) < 0.2, 0, rng.uniform(4, 9, (N, N, N)))
     return [
         (fsc_curves, FSC),
+        (rounds, {"frequency": FREQUENCY, "pixel": np.array(PIXEL), "fsc": np.stack([CURVE**2, CURVE])}),
         (truth_curves, {"frequency": FREQUENCY, "pixel": np.array(PIXEL), "refined": CURVE, "told": CURVE**2}),
         (directions, {"euler_deg": euler}),
         (guinier, GUINIER),

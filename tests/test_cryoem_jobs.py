@@ -13,6 +13,7 @@ from tomodiff.analytic.fsc import fsc
 from tomodiff.cli.main import main
 from tomodiff.files.cryoem import read_map, read_particles
 from tomodiff.recipes.cryoem.rounds import resolved
+from tomodiff.recipes.run import Run
 
 PLAIN = ("--sharpen", "off", "--set", "output.report=false")
 
@@ -65,16 +66,18 @@ def test_refine_keeps_half_sets_and_unknown_columns(folder: Path, tmp_path: Path
 
 def test_a_refinement_goes_on_to_the_same_bits(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Stopped after its first round, as by Ctrl-C, and resumed."""
-    from tomodiff.recipes.run import Run
-
     given = ["cryoem", "refine", str(folder / "p.star"), "--iterations", "2", *PLAIN]
     assert main(["-q", *given, "-o", str(tmp_path / "whole")]) == 0
     with monkeypatch.context() as patch:
         patch.setattr(Run, "stop_requested", property(lambda self: True))
         assert main(["-q", *given, "-o", str(tmp_path / "parts")]) == 75
+    assert Run.open(tmp_path / "parts").report_data("preview") is not None  # for who watches
     assert main(["-q", "resume", str(tmp_path / "parts")]) == 0
     whole, parts = (read_map(tmp_path / name / "map.mrc")[0] for name in ("whole", "parts"))
     assert np.array_equal(whole, parts)
+    rounds, taken_up = (Run.open(tmp_path / name).report_data("rounds") for name in ("whole", "parts"))
+    assert rounds is not None and taken_up is not None and rounds["fsc"].shape == (2, 17)
+    assert np.array_equal(rounds["fsc"], taken_up["fsc"])
 
 
 def test_fsc_mask_and_postprocess(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -49,6 +49,9 @@ class Diary:
     def save_report_data(self, name: str, data: Any) -> None:
         assert name and data
 
+    def show(self, volume: Any, spacing_mm: Any, quantity: str, unit: str) -> None:
+        assert volume.ndim == len(spacing_mm) == 3
+
     def checkpoint(self) -> Path:
         return self.folder / "state"
 

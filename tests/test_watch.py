@@ -20,9 +20,11 @@ import pytest
 
 from tomodiff.cli.main import main
 from tomodiff.cli.watch import watched
+from tomodiff.errors import ConfigError
 from tomodiff.files import read_volume
 from tomodiff.live import server
 from tomodiff.live.folder import RunFolder
+from tomodiff.live.ground import Ground
 from tomodiff.recipes.config_file import settings_from
 from tomodiff.recipes.run import Run
 
@@ -261,6 +263,66 @@ def test_a_volume_in_space(chromium: Any, page: Page, done: Path) -> None:
     assert first != second and len(first) > 3000  # a picture of one colour packs to less
     assert not wrong, wrong
     view.close()
+
+
+def crater(n: int = 60) -> np.ndarray:
+    """A hole in the north-east, so that a map that is turned or mirrored shows."""
+    y, x = np.mgrid[:n, :n] / (n - 1)
+    return -40 * np.exp(-((x - 0.75) ** 2 + (y - 0.25) ** 2) / 0.01)
+
+
+def test_the_sun_lights_the_ground(tmp_path: Path) -> None:
+    """Heights as they were kept; the wall that faces the sun is the brighter; a low sun leaves shadow."""
+    run = begun(tmp_path)
+    ground = Ground(run.path)
+    assert ground.shown() is None
+    run.save_report_data("relief", {"spacing": [5.0, 5.0], "before": np.zeros((60, 60)), "after": crater()})
+    shown = ground.shown()
+    assert shown is not None and shown["shape"] == [60, 60] and shown["range"][0] == pytest.approx(-40, abs=0.2)
+    assert np.array_equal(ground.heights(1), crater().astype(np.float32)) and not ground.heights(0).any()
+    for azimuth, bright, dark in ((90, (15, 40), (15, 48)), (0, (19, 44), (11, 44))):  # the far wall faces the sun
+        lit = ground.light(1, azimuth, 30).astype(int)
+        assert lit[bright] > lit[0, 0] > lit[dark], azimuth
+    assert (ground.light(1, 90, 3) == 0).any() and np.ptp(ground.light(0, 90, 30)) == 0
+    for wrong in ((0, 90.0, 0.0), (0, float("nan"), 30.0), (2, 90.0, 30.0)):
+        with pytest.raises(ConfigError, match="expected"):
+            ground.light(*wrong)
+    run.save_report_data("relief", {"spacing": [5.0, 5.0], "before": np.zeros((700, 9)), "after": np.zeros((700, 9))})
+    assert ground.shown()["shape"] == [234, 3]  # type: ignore[index]
+
+
+@pytest.mark.browser
+def test_ground_in_space(chromium: Any, tmp_path: Path) -> None:
+    """The sun, the divider and the keyboard change the picture; new heights of a run that goes on come alone."""
+    run = begun(tmp_path)
+    run.save_report_data("relief", {"spacing": [5.0, 5.0], "before": np.zeros((60, 60)), "after": crater()})
+    served = Page(run.path)
+    expect = playwright_expect()
+    view, wrong = opened(chromium, served.address)
+    field = view.locator("#ground")
+    expect(field).to_have_attribute("data-version", re.compile(r"\d+"), timeout=30000)
+    pictures = [field.screenshot()]
+    view.locator("#azimuth").fill("90")
+    expect(field).to_have_attribute("data-sun", "90 30")
+    pictures.append(field.screenshot())
+    view.locator("#swipe").fill("0")
+    pictures.append(field.screenshot())
+    view.locator("#stretch").fill("3")
+    pictures.append(field.screenshot())
+    view.focus("#ground")
+    view.keyboard.press("ArrowLeft")
+    pictures.append(field.screenshot())
+    view.locator("#swipe").fill("1000")  # level ground alone, whatever the stretch
+    pictures.append(field.screenshot())
+    assert len(set(pictures)) == len(pictures) and len(pictures[2]) > len(pictures[-1])
+    version = field.get_attribute("data-version")
+    run.save_report_data("relief", {"spacing": [5.0, 5.0], "before": np.zeros((60, 60)), "after": 2 * crater()})
+    expect(field).not_to_have_attribute("data-version", version, timeout=30000)
+    assert view.inner_text("#extent").startswith("60 x 60 heights, -79")
+    assert served.code("/api/light/1?azimuth=90&elevation=high") == 404 and served.code("/api/ground/2") == 404
+    assert not wrong, wrong
+    view.close()
+    served.close()
 
 
 @pytest.mark.browser

@@ -16,13 +16,16 @@ from typing import Any
 from tomodiff.errors import ConfigError, DataError, TomodiffError
 from tomodiff.extras import library
 from tomodiff.live.folder import RunFolder
+from tomodiff.live.ground import Ground
 
 NEEDS = "tomodiff watch needs"
 STATIC = Path(__file__).parent / "static"
 FILES = {
     "page.js": "text/javascript",
     "page.css": "text/css",
+    "ground.js": "text/javascript",
     "niivue.umd.js": "text/javascript",
+    "three.module.min.js": "text/javascript",
     "uPlot.iife.min.js": "text/javascript",
     "uPlot.min.css": "text/css",
 }
@@ -42,6 +45,7 @@ HEADERS = {
 
 def application(run: RunFolder, token: str) -> Any:
     """The ASGI application.  ConfigError where Starlette is not installed."""
+    ground = Ground(run.path)
     starlette = library("starlette.applications", "watch", NEEDS, "starlette")
     answers = library("starlette.responses", "watch", NEEDS, "starlette")
     routing = library("starlette.routing", "watch", NEEDS, "starlette")
@@ -81,7 +85,8 @@ def application(run: RunFolder, token: str) -> Any:
         return answers.FileResponse(STATIC / name, media_type=FILES[name], headers=HEADERS)
 
     async def state(request: Any) -> Any:
-        about = {"settings": run.settings(), "command": run.command(), **await asyncio.to_thread(_seen, run)}
+        seen = await asyncio.to_thread(_seen, run, ground)
+        about = {"settings": run.settings(), "command": run.command(), **seen}
         return answers.JSONResponse(about, headers=HEADERS)
 
     async def slices(request: Any) -> Any:
@@ -89,12 +94,19 @@ def application(run: RunFolder, token: str) -> Any:
         if axis > 2:
             return answers.PlainTextResponse("expected axis 0, 1 or 2", 404, HEADERS)
         found = await asyncio.to_thread(run.slice, axis, index)
-        shape = {"X-Shape": ",".join(map(str, found.shape))}
-        return answers.Response(found.tobytes(), media_type="application/octet-stream", headers={**HEADERS, **shape})
+        return _array(answers, found)
 
     async def volume(request: Any) -> Any:
         found = await asyncio.to_thread(run.nifti)
         return answers.Response(found, media_type="application/octet-stream", headers=HEADERS)
+
+    async def heights(request: Any) -> Any:
+        found = await asyncio.to_thread(ground.heights, request.path_params["which"])
+        return _array(answers, found)
+
+    async def light(request: Any) -> Any:
+        told = [_number(request.query_params.get(name)) for name in ("azimuth", "elevation")]
+        return _array(answers, await asyncio.to_thread(ground.light, request.path_params["which"], *told))
 
     async def picture(request: Any) -> Any:
         all_of_them, number = run.pictures(), int(request.path_params["number"])
@@ -107,27 +119,41 @@ def application(run: RunFolder, token: str) -> Any:
         return answers.HTMLResponse(await asyncio.to_thread(run.report), headers=own)
 
     async def events(request: Any) -> Any:
-        made = _events(run, request.is_disconnected)
+        made = _events(run, ground, request.is_disconnected)
         return answers.StreamingResponse(made, media_type="text/event-stream", headers=HEADERS)
 
     routes = {
         "/": page, "/static/{name}": file, "/report": report, "/api/state": state, "/api/events": events,
-        "/api/slice/{axis:int}/{index:int}": slices, "/api/volume.nii": volume, "/api/picture/{number:int}": picture,
+        "/api/slice/{axis:int}/{index:int}": slices, "/api/volume.nii": volume,
+        "/api/ground/{which:int}": heights, "/api/light/{which:int}": light, "/api/picture/{number:int}": picture,
     }  # fmt: skip
     return starlette.Starlette(routes=[guarded(path, answer) for path, answer in routes.items()])
 
 
-def _seen(run: RunFolder) -> dict[str, Any]:
+def _array(answers: Any, found: Any) -> Any:
+    """An array as its bytes, the shape in a header."""
+    shape = {"X-Shape": ",".join(map(str, found.shape))}
+    return answers.Response(found.tobytes(), media_type="application/octet-stream", headers={**HEADERS, **shape})
+
+
+def _number(text: str | None) -> float:
+    try:
+        return float(text or "")
+    except ValueError:
+        raise ConfigError(f"expected a number of degrees, got {text!r}") from None
+
+
+def _seen(run: RunFolder, ground: Ground) -> dict[str, Any]:
     """What of a run changes as it goes on, but metrics and log."""
     try:
         shown = run.shown()
     except DataError as error:
         shown = {"error": str(error)}
     pictures = [p.name for p in run.pictures()]
-    return {"status": run.status(), "slices": shown, "pictures": pictures}
+    return {"status": run.status(), "slices": shown, "pictures": pictures, "ground": ground.shown()}
 
 
-async def _events(run: RunFolder, gone: Any) -> AsyncIterator[str]:
+async def _events(run: RunFolder, ground: Ground, gone: Any) -> AsyncIterator[str]:
     """Server-sent events: `metrics` and `log` with what came, `state` with what changed, until the browser is gone."""
     at, log, before = 0, 0, ""
     first = True
@@ -141,7 +167,7 @@ async def _events(run: RunFolder, gone: Any) -> AsyncIterator[str]:
         said, log = run.grown("log.txt", log)
         if said:
             yield _event("log", said[-TAIL:] if first else said)
-        state = await asyncio.to_thread(_seen, run)
+        state = await asyncio.to_thread(_seen, run, ground)
         text = json.dumps(state)
         if text != before:
             before = text

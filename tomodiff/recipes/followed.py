@@ -36,6 +36,9 @@ class Follower(Run):
     def show(self, volume: Any, spacing_mm: Sequence[float], quantity: str, unit: str) -> None:
         pass
 
+    def is_due(self) -> bool:
+        return False
+
     def save_timings(self, timings: Mapping[str, float]) -> None:
         pass
 

@@ -233,11 +233,16 @@ class Run:
             temporary.unlink(missing_ok=True)
 
     def show(self, volume: Any, spacing_mm: Sequence[float], quantity: str, unit: str) -> None:
-        """Keep the middle slices of a volume (z, y, x) on its way, for who watches; at most every `SHOWN_EVERY` s."""
-        if time.monotonic() - self._shown < SHOWN_EVERY:
-            return
-        self._shown = time.monotonic()
-        self.save_report_data("preview", middle(volume, spacing_mm, quantity, unit))
+        """Keep the middle slices of a volume (z, y, x) on its way, for who watches, where that `is_due`."""
+        if self.is_due():
+            self.save_report_data("preview", middle(volume, spacing_mm, quantity, unit))
+
+    def is_due(self) -> bool:
+        """Whether something is to be kept for who watches: the first time, and then at most every `SHOWN_EVERY` s."""
+        due = time.monotonic() - self._shown >= SHOWN_EVERY
+        if due:
+            self._shown = time.monotonic()
+        return due
 
     def report_data(self, name: str) -> dict[str, np.ndarray] | None:
         """What `save_report_data` kept under `name`; None if nothing."""

@@ -88,6 +88,30 @@ def truth_curves(data: Arrays, theme: Theme) -> Figure:
     return fig
 
 
+def rounds(data: Arrays, theme: Theme) -> Figure:
+    """Fourier shell correlations of the half maps after each round, the later the darker.
+
+    data: frequency (1/angstrom), pixel, fsc (round, shell).
+    """
+    fig = figure(theme, 7.2, 3.0)
+    axes = fig.subplots()
+    frequency, curves = np.asarray(data["frequency"], np.float64), np.atleast_2d(data["fsc"])
+    for number, curve in enumerate(curves, 1):
+        ends = number in (1, len(curves))
+        axes.plot(
+            frequency, curve, color=theme.curves[0], linewidth=1.4, alpha=0.25 + 0.75 * number / len(curves),
+            label=f"round {number}" if ends else None,
+        )  # fmt: skip
+    axes.axhline(HALF_MAPS, color=theme.ink, linewidth=0.8, linestyle=":")
+    axes.set_xlim(0, frequency[-1])
+    axes.set_ylim(min(-0.1, float(curves.min()) - 0.02), 1.05)
+    in_angstrom(axes, float(frequency[-1]))
+    axes.set_ylabel("Fourier shell correlation")
+    dress(axes, theme)
+    axes.legend(fontsize=8, frameon=False, labelcolor=theme.ink)
+    return fig
+
+
 def in_angstrom(axes: Axes, highest: float) -> None:
     """Label an axis of spatial frequencies with the resolution they stand for."""
     ticks = np.linspace(0, highest, 7)[1:]

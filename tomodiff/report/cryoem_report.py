@@ -3,6 +3,7 @@
 Of the arrays that a recipe saved it draws these, each where it is there:
 
     fsc               frequency, unmasked, masked, randomised, corrected; pixel
+    rounds            frequency, pixel; fsc (round, shell)
     truth_fsc         frequency, pixel; refined, told, true: curves against a simulation's truth
     directions        euler_deg (n, 3)
     guinier           squared, original, weighted, sharpened; slope, intercept
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 PICTURES: tuple[tuple[str, str, Callable[..., Any], str], ...] = (
     ("fsc", "Resolution", figures.fsc_curves, "Fourier shell correlation of the half maps"),
+    ("rounds", "Round by round", figures.rounds, "Fourier shell correlation of the half maps after each round"),
     ("truth_fsc", "Against the truth", figures.truth_curves, "Fourier shell correlation with the true map"),
     ("directions", "Directions of view", figures.directions, "How many particles are seen along each direction"),
     ("guinier", "Sharpening", figures.guinier, "Guinier plot: amplitudes before and after, and the fitted B factor"),

@@ -11,7 +11,7 @@ function take(lines) {
   for (const line of lines) {
     entries.set(line.iteration ?? `line ${entries.size}`, line);
     for (const [name, value] of Object.entries(line))
-      if (typeof value === "number" && !["iteration", "seconds"].includes(name) && !names.includes(name)) names.push(name);
+      if (typeof value === "number" && !["iteration", "seconds", "grid"].includes(name) && !names.includes(name)) names.push(name);
   }
   const chosen = $("curve").value;
   if ($("curve").options.length !== names.length)
@@ -193,8 +193,14 @@ function state(now) {
       figure.append(image, element("figcaption", name));
       return figure;
     }));
+  ground = now.ground;
+  if (ground && !now.slices) $("value").textContent = "Of this run the ground is shown, below.";
   showSlices(now.slices);
+  dispatchEvent(new CustomEvent("ground", {detail: ground}));
 }
+
+let ground = null; // for ground.js, which may be there later than the first state
+addEventListener("ground-ready", () => dispatchEvent(new CustomEvent("ground", {detail: ground})));
 
 const isGroup = value => value !== null && typeof value === "object" && !Array.isArray(value);
 

@@ -105,6 +105,7 @@ def emerge(
             bar.advance(shell=mixture.resolved)
             if run and checkpoints:
                 run.log_metrics({"iteration": i + 1, "shell": top, "agreeing_shell": mixture.resolved})
+                run.show(mixture.maps[0], (pixel,) * 3, "density", "arbitrary")
                 checkpoints.after(i + 1, values, memory_of(mixture), last=i + 1 == iterations)
     return mixture.maps
 

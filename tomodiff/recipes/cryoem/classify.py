@@ -140,6 +140,8 @@ class Classification:
         shares = " ".join(f"{100 * s:.0f}" for s in state.shares)
         sure = float(state.probability.max(1).mean())
         self.run.log_metrics({"iteration": number, "changed_class": moved, "probability": sure})
+        if state.halves:
+            self.run.show(state.halves[0].map, (self.data.operator.voxel,) * 3, "density", "arbitrary")
         self.progress.note(
             f"iteration {number}: {shares} % in the classes, {100 * moved:.1f} % of the particles changed, "
             f"{size / max(state.resolved, 1):.1f} angstrom"

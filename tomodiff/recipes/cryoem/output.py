@@ -129,6 +129,15 @@ def keep_curves(run: Run, curves: FscCurves, pixel: float) -> None:
     )
 
 
+def keep_round(run: Run, number: int, curve: np.ndarray, pixel: float) -> None:
+    """The FSC of a round (counted from 1) behind those of the rounds before it, which a resumed run has kept."""
+    kept = run.report_data("rounds")
+    before = np.zeros((0, len(curve))) if kept is None else kept["fsc"][: number - 1]
+    frequency = np.arange(len(curve)) / (2 * (len(curve) - 1) * pixel)
+    curves = np.concatenate([before, curve[None]])
+    run.save_report_data("rounds", {"frequency": frequency, "fsc": curves, "pixel": pixel})
+
+
 def keep_directions(run: Run, rotation: np.ndarray) -> None:
     """The Euler angles (degrees) of all particles."""
     run.save_report_data("directions", {"euler_deg": np.rad2deg(poses.to_euler(rotation))})

@@ -83,6 +83,7 @@ def by_conjugate_gradients(
 
         def each(state: Any) -> None:
             run.log_metrics({"iteration": state.iteration, **state.metrics})
+            run.show(state.x, (data.particles.pixel,) * 3, "density", "arbitrary")
             stage.advance(change=state.metrics["relative_change"])
             checkpoints.after_step(state)
 

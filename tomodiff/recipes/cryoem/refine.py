@@ -19,7 +19,7 @@ from tomodiff.recipes.cryoem.data import ParticleData
 from tomodiff.recipes.cryoem.globally import Search, global_round, start_from
 from tomodiff.recipes.cryoem.halves import divided_halves, half_sets, reconstruct_halves
 from tomodiff.recipes.cryoem.optics import GROUP_PARAMETERS, refine_defocus, refine_groups
-from tomodiff.recipes.cryoem.output import keep_directions, mask_of, write_results
+from tomodiff.recipes.cryoem.output import keep_directions, keep_round, mask_of, write_results
 from tomodiff.recipes.cryoem.rounds import Round, first_round, next_round
 from tomodiff.recipes.cryoem.source import check_memory, need_poses, particles_of_job, reference_map
 from tomodiff.recipes.cryoem.view import view_of
@@ -175,6 +175,8 @@ class Refinement:
         n, voxel = self.data.operator.size, self.data.operator.voxel
         shell = max(state.resolved, 1)
         self.run.log_metrics({"iteration": number, "resolution_a": n * voxel / shell, "mean_turn_deg": moved})
+        keep_round(self.run, number, state.halves.fsc, voxel)
+        self.run.show(state.halves.map, (voxel,) * 3, "density", "arbitrary")
         self.progress.note(f"round {number}: {n * voxel / shell:.2f} angstrom, poses moved by {moved:.2f} degrees")
 
     def stage(self, name: str, passes: int) -> Any:

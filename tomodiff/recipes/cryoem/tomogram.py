@@ -245,6 +245,7 @@ def _iterate(
         def on_state(state: State) -> None:
             metrics = state.metrics
             run.log_metrics({"iteration": state.iteration, **{k: v for k, v in metrics.items() if k != "seconds"}})
+            run.show(state.x, (1.0, 1.0, 1.0), "density", "arbitrary")
             stage.advance(value=metrics["value"], change=metrics["relative_change"])
             checkpoints.after_step(state)
 

@@ -190,6 +190,7 @@ def _iterated(A: LinearOperator, data: Array, settings: MriSettings, run: Run, p
         for state in iterate(solver, f, zero if start is None else start, iterations):
             measured = {k: v for k, v in state.metrics.items() if k != "seconds"}
             run.log_metrics({"iteration": state.iteration, **measured})
+            run.show(abs(state.x[0]).reshape(-1, *state.x.shape[-2:]), (1.0, 1.0, 1.0), "image", "arbitrary")
             stage.advance(value=state.metrics["value"], change=state.metrics["relative_change"])
             checkpoints.after_step(state)
     assert state is not None

@@ -168,6 +168,7 @@ def _fitted(rays: Rays, grids: list[Grid], seen: list[np.ndarray], plan: Plan, b
             stage.advance(psnr_db=fit.psnr)
             if fit.step % LOGGED == 0 or fit.step == plan.steps:
                 run.log_metrics({"iteration": fit.step, "psnr_db": fit.psnr})
+                run.show(fit.field[..., 0], fit.grid.spacing, "density", "1/unit")
             checkpoints.after_step(fit.state(), last=fit.step == plan.steps)
     assert fit is not None
     return fit

@@ -14,7 +14,7 @@ from tomodiff.recipes.checkpoints import Checkpoints
 from tomodiff.recipes.memory import USABLE, free_bytes, in_units
 from tomodiff.recipes.progress import Progress
 from tomodiff.recipes.run import Run
-from tomodiff.recipes.terrain.pictures import keep_pictures
+from tomodiff.recipes.terrain.pictures import keep_pictures, keep_relief
 from tomodiff.recipes.terrain.problem import Problem, sought
 from tomodiff.recipes.terrain.scene import Scene, load_scene
 from tomodiff.recipes.terrain.schedule import Fitting, Found, Stage, as_arrays, from_arrays
@@ -76,6 +76,9 @@ class _Job:
 
         def each(found: Found, stage: Stage, metrics: dict[str, float]) -> None:
             bar.advance(misfit=self.log(found, stage, metrics, int(fitting.counted(stage).sum())), grid=str(stage))
+            if run.is_due():
+                coarse = self.scene.binned(stage.factor)
+                keep_relief(run, coarse, coarse.height + found.change)
             arrays, numbers = as_arrays(found)
             self.checkpoints.after(found.total, self.names | arrays, numbers)
 

@@ -8,6 +8,7 @@ from tomodiff.array import Element
 from tomodiff.recipes.run import Run
 from tomodiff.recipes.terrain.blocks import block_mean
 from tomodiff.recipes.terrain.problem import Problem
+from tomodiff.recipes.terrain.scene import Scene
 from tomodiff.recipes.terrain.schedule import Fitting
 
 WIDEST = 600
@@ -23,9 +24,7 @@ def keep_pictures(
     scene, factor = fitting.scene, -(-max(fitting.scene.shape) // WIDEST)
     dy, dx = scene.grid.spacing
     size = {"spacing": np.array([dy * factor, dx * factor])}
-    run.save_report_data("relief", size | {
-        "before": block_mean(scene.height, factor), "after": block_mean(values["height"], factor),
-    })  # fmt: skip
+    keep_relief(run, scene, values["height"])
     run.save_report_data("albedo", size | {"albedo": block_mean(values["albedo"], factor)})
     if errors:
         kept = {name: block_mean(errors[name], factor) for name in ("height", "albedo") if name in errors}
@@ -43,6 +42,15 @@ def keep_pictures(
         profile["deviation"] = errors["height"][row]
     run.save_report_data("profile", profile | {"row": row})
     run.save_report_data("slopes", spectra(scene.height, values["height"], (dy, dx)))
+
+
+def keep_relief(run: Run, scene: Scene, height: np.ndarray) -> None:
+    """Keep heights (ny, nx) on the grid of a scene, which may be a coarser one on the way, and those of its start."""
+    factor = -(-max(scene.shape) // WIDEST)
+    run.save_report_data("relief", {
+        "spacing": np.array(scene.grid.spacing) * factor, "before": block_mean(scene.height, factor),
+        "after": block_mean(height, factor),
+    })  # fmt: skip
 
 
 def spectra(before: np.ndarray, after: np.ndarray, spacing: tuple[float, float]) -> dict[str, np.ndarray]:
