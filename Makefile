@@ -10,7 +10,7 @@ PARALLEL = -n $(JOBS) --dist loadfile --no-loadscope-reorder
 # One thread for each test worker; results do not depend on the number of threads.
 ONE_THREAD = OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 TOMODIFF_THREADS=1
 
-.PHONY: help demo test check bench bench-gpu quality test-gpu nightly peers docs clean
+.PHONY: help demo test check bench bench-gpu quality test-gpu nightly peers docs wheel test-wheel clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -53,6 +53,12 @@ test-gpu: ## the kernel and projector tests on CuPy arrays
 
 docs: $(VENV)/.ready-docs ## build the documentation into docs/_build/html: tutorials and examples run, warnings are errors
 	$(BIN)/python -m sphinx -W --keep-going -q -b html docs docs/_build/html
+
+wheel: $(VENV)/.ready-release ## a source distribution and a wheel for all machines of this kind, into dist/
+	.ci/wheel build $(VENV)
+
+test-wheel: ## the tests against that wheel, in an environment of its own without a compiler
+	.ci/wheel test $$(ls dist/*.whl)
 
 clean: ## remove the environment and everything that was built
 	rm -rf $(VENV) build dist docs/_build docs/generated docs/sg_execution_times.rst *.egg-info tomodiff/_lib/*.so .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .coverage* htmlcov

@@ -129,6 +129,7 @@ class TestWheel:
             expected |= {f"tomodiff/{p.relative_to(tree)}" for p in files}
         expected |= {str(p.relative_to(tree)) for p in (tree / "tomodiff").rglob("*.py")}
         expected |= {str(p.relative_to(tree)) for p in (tree / "tomodiff" / "live" / "static").iterdir()}
+        expected.add("tomodiff/napari_plugin/napari.yaml")
         assert not expected - names
         strange = {n for n in names - expected if ".dist-info/" not in n}
         assert not strange, f"unexpected in the wheel: {sorted(strange)}"
