@@ -51,7 +51,8 @@ class BuildKernels(build_ext):
     def finalize_options(self) -> None:
         """Take all cores unless the command line says otherwise."""
         super().finalize_options()
-        self.parallel = self.parallel or len(os.sched_getaffinity(0))
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+        self.parallel = self.parallel or cores
 
     def run(self) -> None:
         """Build, or say at once what is missing."""

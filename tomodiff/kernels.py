@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import getpass
 import math
 import os
 import platform
@@ -130,6 +131,8 @@ def cache_folder() -> Path:
         except OSError:
             continue
         status = folder.stat()
+        if not hasattr(os, "getuid"):
+            return folder  # Windows: folders of a user are closed to others by their place
         if status.st_uid == os.getuid() and not status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
             return folder
     raise KernelError(
@@ -139,7 +142,8 @@ def cache_folder() -> Path:
 
 
 def _private_temporary() -> Path:
-    return Path(tempfile.gettempdir()) / f"tomodiff-{os.getuid()}"
+    owner = os.getuid() if hasattr(os, "getuid") else getpass.getuser()
+    return Path(tempfile.gettempdir()) / f"tomodiff-{owner}"
 
 
 @functools.cache
@@ -193,7 +197,12 @@ def threads() -> int:
 
 def host_threads() -> int:
     """The number of CPU threads that a launch will use, for kernels whose work is shared out by the caller."""
-    return threads() or int(os.environ.get("OMP_NUM_THREADS", "0").split(",")[0] or 0) or len(os.sched_getaffinity(0))
+    return threads() or int(os.environ.get("OMP_NUM_THREADS", "0").split(",")[0] or 0) or cores()
+
+
+def cores() -> int:
+    """The processor cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 class HostKernel:

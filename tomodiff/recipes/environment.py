@@ -14,7 +14,7 @@ from typing import Any
 
 import tomodiff
 from tomodiff.files.provenance import checksum
-from tomodiff.kernels import cpu_isa
+from tomodiff.kernels import cores, cpu_isa
 from tomodiff.recipes.section import Job
 
 PACKAGES = ("numpy", "scipy", "h5py", "tifffile", "mrcfile", "nibabel", "astropy", "pydantic", "matplotlib")
@@ -58,13 +58,12 @@ def versions() -> dict[str, str]:
 
 def machine() -> dict[str, Any]:
     """The computer: name, system, processor, vector instructions, cores this process may use, thread settings."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return {
         "host": socket.gethostname(),
         "system": platform.platform(),
         "processor": processor(),
         "isa": cpu_isa(),
-        "cores": cores,
+        "cores": cores(),
         "threads": {name: os.environ[name] for name in THREAD_SETTINGS if name in os.environ},
     }
 

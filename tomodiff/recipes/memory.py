@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import resource
+from importlib import import_module
 from pathlib import Path
 
 from tomodiff.analytic.fbp import CHUNK_BYTES
@@ -84,10 +84,15 @@ def free_bytes(most_gb: float | None = None) -> int:
     ):
         with contextlib.suppress(OSError, ValueError):
             bounds.append(int(Path(limit).read_text()) - int(Path(used).read_text()))
-    for kind, taken in ((resource.RLIMIT_AS, "VmSize"), (resource.RLIMIT_DATA, "VmData")):
-        soft, _ = resource.getrlimit(kind)
-        if soft != resource.RLIM_INFINITY:
-            bounds.append(soft - _own(taken))
+    if not bounds:  # neither Linux nor a bound: psutil is required on other systems
+        with contextlib.suppress(ImportError):
+            bounds.append(int(import_module("psutil").virtual_memory().available))
+    with contextlib.suppress(ImportError):
+        resource = import_module("resource")  # not on Windows
+        for kind, taken in ((resource.RLIMIT_AS, "VmSize"), (resource.RLIMIT_DATA, "VmData")):
+            soft, _ = resource.getrlimit(kind)
+            if soft != resource.RLIM_INFINITY:
+                bounds.append(soft - _own(taken))
     return max(0, min(bounds)) if bounds else 1 << 62
 
 

@@ -10,6 +10,7 @@ import json
 import os
 import socket
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +78,8 @@ def is_alive(status: dict[str, Any]) -> bool:
     """Whether the process that wrote this status still runs, as far as this computer can tell."""
     if status["state"] != "running" or status.get("host") != socket.gethostname() or status.get("pid") == os.getpid():
         return False
+    if os.name == "nt":  # where os.kill with 0 is Ctrl-C
+        return bool(import_module("psutil").pid_exists(int(status["pid"])))
     try:
         os.kill(int(status["pid"]), 0)
     except PermissionError:

@@ -14,7 +14,7 @@ from types import FrameType
 from typing import Any
 
 LOG = logging.getLogger("tomodiff")
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR1") if hasattr(signal, name))
 """The last is what schedulers are asked to send some time before the end (`sbatch --signal=USR1@120`)."""
 
 
