@@ -139,6 +139,8 @@ def test_a_file_of_settings_gives_the_same_volume_as_its_run(scan: Path, tmp_pat
 def test_try_shows_a_few_slices(scan: Path, tmp_path: Path) -> None:
     volume, _ = reconstruct(scan, tmp_path / "v.npy", "--try")
     assert 1 <= volume.shape[0] <= 3
+    status = json.loads((tmp_path / "v.run" / "status.json").read_text())
+    assert status["facts"]["seconds_of_the_whole"] > 0  # what the whole volume will take
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from time import perf_counter
 
 import numpy as np
 
@@ -10,7 +11,7 @@ from tomodiff.array import Array, to_numpy
 from tomodiff.geometry import Grid, Scan
 from tomodiff.recipes.correct import axis_column, blurred_over, corrected, file_rows, grid_of, result_of
 from tomodiff.recipes.invert import invert
-from tomodiff.recipes.progress import Progress
+from tomodiff.recipes.progress import Progress, in_time
 from tomodiff.recipes.run import Run
 from tomodiff.recipes.settings import CtSettings
 from tomodiff.result import Result
@@ -34,8 +35,11 @@ def preview(
     count = min(PREVIEW_SLICES, nz)
     step = max(1, nz // (count + 1))
     chosen = [(nz - 1) // 2 + (i - (count - 1) // 2) * step for i in range(count)]
+    began = perf_counter()
+    once = 0.0  # seconds of what the whole volume needs no more often than its preview
     if scan.kind == "cone":  # all slices need all rows; back projection only looks at the middles of voxels
         dataset, report = corrected(settings, run, progress)
+        once = perf_counter() - began
         thick = _apart(grid_of(dataset.scan, settings), grid, chosen, step)
         volume = to_numpy(invert(dataset, thick, method, settings, run, progress, device, resume=False))
     else:
@@ -50,6 +54,9 @@ def preview(
             part = part[_nearest_slice(part, _height(grid, i))]
             slices.append(to_numpy(invert(dataset, part, method, settings, run, progress, device, resume=False)))
         thick, volume = _apart(part, grid, chosen, step), np.concatenate(slices)
+    whole = once + (perf_counter() - began - once) * nz / count
+    run.record(seconds_of_the_whole=round(whole, 1))
+    progress.note(f"the whole volume will take about {in_time(whole)}, or less")
     run.warn(f"a preview: slices {', '.join(map(str, chosen))} of {nz}, {step} slices apart")
     return result_of(volume, thick, dataset, report, method, settings, run)
 

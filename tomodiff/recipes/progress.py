@@ -16,6 +16,8 @@ from typing import Any, TextIO
 
 LOG = logging.getLogger("tomodiff")
 SECONDS_BETWEEN_LINES = 15.0
+LONG_SECONDS = 60.0
+"""A stage that will take longer says after its first step how long."""
 
 
 class Stage:
@@ -23,7 +25,7 @@ class Stage:
 
     def __init__(self, name: str, total: int | None, unit: str, done: int, bar: Any = None) -> None:
         self.name, self.total, self.unit, self.done = name, total, unit, done
-        self._bar, self._first = bar, done
+        self._bar, self._first, self._told = bar, done, False
         self._start = self._last_line = time.monotonic()
         self._task = bar.add_task(name, total=total, completed=done, shown="", unit=unit) if bar else None
 
@@ -34,7 +36,8 @@ class Stage:
         if self._bar is not None:
             self._bar.update(self._task, completed=self.done, shown=text)
         now = time.monotonic()
-        if now - self._last_line >= SECONDS_BETWEEN_LINES:
+        if self._is_long(now) or now - self._last_line >= SECONDS_BETWEEN_LINES:
+            self._told = True
             self._last_line = now
             LOG.log(logging.DEBUG if self._bar else logging.INFO, "%s", self._line(now, text))
 
@@ -45,6 +48,12 @@ class Stage:
             if self._bar is not None:
                 self._bar.update(self._task, total=total)
         self.advance(done - self.done)
+
+    def _is_long(self, now: float) -> bool:
+        """Whether the first step says that the stage will be a long one, which was not told yet."""
+        if self._told or not self.total or self.done <= self._first:
+            return False
+        return (now - self._start) / (self.done - self._first) * (self.total - self.done) > LONG_SECONDS
 
     def _line(self, now: float, text: str) -> str:
         rate = (self.done - self._first) / max(now - self._start, 1e-9)
