@@ -33,21 +33,25 @@ def reconstruct(particles: Particles, given: Overrides) -> None:
 
 
 @app.command()
-@with_settings(*names_of("cryoem-refine", "refinement", "input", "output"), "seed", kind="cryoem-refine")
+@with_settings(*names_of("cryoem-refine", "refinement", "input", "output"), "preview", "seed", kind="cryoem-refine")
 def refine(particles: Particles, given: Overrides) -> None:
     """Refine poses, shifts and CTF with independent half sets, from the file's poses or (--mode global) from a map."""
     _start("cryoem-refine", particles, given)
 
 
 @app.command()
-@with_settings(*names_of("cryoem-abinitio", "reconstruction", "input", "output"), "seed", kind="cryoem-abinitio")
+@with_settings(
+    *names_of("cryoem-abinitio", "reconstruction", "input", "output"), "preview", "seed", kind="cryoem-abinitio"
+)
 def abinitio(particles: Particles, given: Overrides) -> None:
     """Find one map or several from particles whose poses are unknown."""
     _start("cryoem-abinitio", particles, given)
 
 
 @app.command()
-@with_settings(*names_of("cryoem-classify", "reconstruction", "input", "output"), "seed", kind="cryoem-classify")
+@with_settings(
+    *names_of("cryoem-classify", "reconstruction", "input", "output"), "preview", "seed", kind="cryoem-classify"
+)
 def classify(particles: Particles, given: Overrides) -> None:
     """Divide particles with poses into classes, and make a map of each.
 
@@ -57,7 +61,9 @@ def classify(particles: Particles, given: Overrides) -> None:
 
 
 @app.command()
-@with_settings(*names_of("cryoem-variability", "reconstruction", "input", "output"), "seed", kind="cryoem-variability")
+@with_settings(
+    *names_of("cryoem-variability", "reconstruction", "input", "output"), "preview", "seed", kind="cryoem-variability"
+)
 def variability(particles: Particles, given: Overrides) -> None:
     """Find the components along which the map varies from particle to particle, and where each particle stands."""
     _start("cryoem-variability", particles, given)

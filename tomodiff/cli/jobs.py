@@ -75,6 +75,8 @@ def carry_out(run: Run) -> None:
     progress = Progress(quiet=STATE.quiet or not run.comm.leads)
     try:
         with watched(run.path, STATE.watch and run.comm.leads), run:
+            if trial := run.settings.of_trial():
+                run.warn(f"a trial: {trial}")
             try:
                 result = recipe(run.settings.job)(run.settings, run, progress)
             finally:

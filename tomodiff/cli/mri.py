@@ -24,7 +24,9 @@ def mri() -> None:
 
 
 @app.command()
-@with_settings(*names_of("mri-reconstruct", "reconstruction", "input", "output"), "seed", kind="mri-reconstruct")
+@with_settings(
+    *names_of("mri-reconstruct", "reconstruction", "input", "output"), "preview", "seed", kind="mri-reconstruct"
+)
 def reconstruct(kspace: KSpace, given: Overrides) -> None:
     """Turn samples of k-space into an image and a report.
 

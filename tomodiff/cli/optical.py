@@ -37,7 +37,9 @@ THING = typer.Argument(metavar="NORMALS", help="folder of `optical normals`")
 
 
 @app.command()
-@with_settings(*names_of("optical-reconstruct", "input", "fit", "output"), "seed", kind="optical-reconstruct")
+@with_settings(
+    *names_of("optical-reconstruct", "input", "fit", "output"), "preview", "seed", kind="optical-reconstruct"
+)
 def reconstruct(photographs: Photographs, given: Overrides) -> None:
     """Turn photographs with known cameras into a scene that can be looked at from anywhere, and a report.
 

@@ -23,7 +23,7 @@ OPTIONS = tuple(name for name in names_of("terrain-fit", "input", "light", "fit"
 
 
 @app.command()
-@with_settings(*OPTIONS, "seed", kind="terrain-fit")
+@with_settings(*OPTIONS, "preview", "seed", kind="terrain-fit")
 def fit(images: Images, given: Overrides) -> None:
     """Refine a DEM (--dem) by the shading and shadows of images, and find the ground's albedo.
 

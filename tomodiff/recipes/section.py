@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from operator import attrgetter
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, ClassVar
@@ -118,6 +119,10 @@ class Job(Section):
         """Whether only a few slices are wanted."""
         return bool(getattr(self, "preview", False))
 
+    def of_trial(self) -> str:
+        """What makes this a trial, in words; nothing where it is none, or says so itself."""
+        return ""
+
     @property
     def method(self) -> str:
         """How the result is found, for a title."""
@@ -132,3 +137,36 @@ class Job(Section):
             given |= {f"{name} {number}": path for number, path in enumerate(several, 1)}
         there = ((role, path) for role, path in given.items() if path is not None and str(path) not in self.NO_PATHS)
         return {role: Path(path) for role, path in there if Path(path).exists()}
+
+
+class TrialJob(Job):
+    """A job whose trial is the job itself with fewer steps, or coarser: `TRIAL` in place of what is not given."""
+
+    TRIAL: ClassVar[Mapping[str, Any]] = MappingProxyType({})
+    """Full name of a setting -> its value in a trial."""
+
+    preview: fields.Switch = Field(default=False, description="a rough result in a fraction of the time")
+
+    @classmethod
+    def trial(cls, given: Mapping[str, Any]) -> Mapping[str, Any]:
+        """`TRIAL`, or what of it goes with the settings that are given."""
+        return cls.TRIAL
+
+    def of_trial(self) -> str:
+        if not self.preview:
+            return ""
+        words = [f"{name.split('.')[1]} {attrgetter(name)(self)}" for name in self.trial(self.model_dump())]
+        return ", ".join(words) or "nothing is left out"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _on_trial(cls, given: Any) -> Any:
+        if not isinstance(given, dict) or given.get("preview") is not True:
+            return given
+        made = dict(given)
+        for name, value in cls.trial(given).items():
+            group, key = name.split(".")
+            section = made.get(group)
+            if section is None or (isinstance(section, dict) and section.get(key) is None):
+                made[group] = {**(section or {}), key: value}
+        return made

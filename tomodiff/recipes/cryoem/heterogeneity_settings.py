@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from types import MappingProxyType
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
@@ -10,6 +11,7 @@ from pydantic import Field
 from tomodiff.recipes import fields
 from tomodiff.recipes.cryoem.setting_kinds import Angle, Angstrom, Files, Pixels
 from tomodiff.recipes.cryoem.settings import CryoemJob, Model
+from tomodiff.recipes.section import TrialJob
 
 Several = Annotated[int, Field(ge=2), fields.expected("a whole number above 1")]
 Frames = Annotated[int, Field(ge=2), fields.expected("a whole number above 1")]
@@ -73,8 +75,10 @@ class Variability(States):
         return (self.components + 1) * (self.components + 4) // 2
 
 
-class ClassifySettings(CryoemJob):
+class ClassifySettings(CryoemJob, TrialJob):
     """Particles with poses to several maps."""
+
+    TRIAL = MappingProxyType({"reconstruction.iterations": 5})
 
     PATHS: ClassVar[tuple[tuple[str, str], ...]] = (*CryoemJob.PATHS, ("reconstruction", "mask"))
     PATH_LISTS: ClassVar[tuple[tuple[str, str], ...]] = (*CryoemJob.PATH_LISTS, ("reconstruction", "references"))
@@ -83,8 +87,10 @@ class ClassifySettings(CryoemJob):
     reconstruction: Classification = Field(default_factory=Classification)
 
 
-class VariabilitySettings(CryoemJob):
+class VariabilitySettings(CryoemJob, TrialJob):
     """Particles with poses to a map and the components along which it varies."""
+
+    TRIAL = MappingProxyType({"reconstruction.iterations": 4})
 
     PATHS: ClassVar[tuple[tuple[str, str], ...]] = (*CryoemJob.PATHS, ("reconstruction", "mask"))
 

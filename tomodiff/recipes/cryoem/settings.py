@@ -24,7 +24,7 @@ from tomodiff.recipes.cryoem.setting_kinds import (
     Sharpening,
     Symmetry,
 )
-from tomodiff.recipes.section import Job, Section
+from tomodiff.recipes.section import Job, Section, TrialJob
 
 MAP_SUFFIXES = (".mrc", ".map")
 
@@ -206,8 +206,10 @@ class ReconstructSettings(CryoemJob):
     reconstruction: Reconstruction = Field(default_factory=Reconstruction)
 
 
-class RefineSettings(CryoemJob):
+class RefineSettings(CryoemJob, TrialJob):
     """Particles to better poses and a better map."""
+
+    TRIAL = MappingProxyType({"refinement.iterations": 1})
 
     PATHS = (*CryoemJob.PATHS, ("refinement", "reference"), ("refinement", "mask"))
 
@@ -215,8 +217,10 @@ class RefineSettings(CryoemJob):
     refinement: Refinement = Field(default_factory=Refinement)
 
 
-class AbinitioSettings(CryoemJob):
+class AbinitioSettings(CryoemJob, TrialJob):
     """Particles without poses to maps."""
+
+    TRIAL = MappingProxyType({"reconstruction.iterations": 15})
 
     job: Literal["cryoem-abinitio"] = Field(default="cryoem-abinitio", description="the kind of job")
     reconstruction: Emergence = Field(default_factory=Emergence)

@@ -10,7 +10,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field
 
 from tomodiff.recipes import fields
-from tomodiff.recipes.section import Job, MethodSection, Section
+from tomodiff.recipes.section import MethodSection, Section, TrialJob
 from tomodiff.recipes.settings import Output
 
 METHOD_DEFAULTS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
@@ -70,8 +70,10 @@ class ImageOutput(Output):
     name: ClassVar[str] = "image"
 
 
-class MriSettings(Job):
+class MriSettings(TrialJob):
     """Raw data of a scanner to an image, or a series of them."""
+
+    TRIAL = MappingProxyType({"reconstruction.iterations": 5})
 
     PATHS: ClassVar[tuple[tuple[str, str], ...]] = (
         ("input", "path"), ("input", "trajectory"), ("input", "field_map"), ("reconstruction", "maps"),
@@ -83,6 +85,12 @@ class MriSettings(Job):
     input: KSpaceInput
     reconstruction: MriReconstruction = Field(default_factory=MriReconstruction)
     output: ImageOutput = Field(default_factory=ImageOutput)
+
+    @classmethod
+    def trial(cls, given: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Gridding has no iterations, and is quick as it is."""
+        chosen = given.get("reconstruction")
+        return {} if isinstance(chosen, dict) and chosen.get("method") == "gridding" else cls.TRIAL
 
     @property
     def method(self) -> str:

@@ -9,7 +9,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import AfterValidator, Field
 
 from tomodiff.recipes import fields
-from tomodiff.recipes.section import Job, Section
+from tomodiff.recipes.section import Section, TrialJob
 from tomodiff.recipes.settings import Output
 
 Voxels = Annotated[int, Field(ge=16, le=1024), fields.expected("a whole number from 16 to 1024")]
@@ -68,8 +68,10 @@ class SceneOutput(Output):
     name: ClassVar[str] = "density"
 
 
-class OpticalSettings(Job):
+class OpticalSettings(TrialJob):
     """Photographs with known cameras to a scene that can be looked at from anywhere."""
+
+    TRIAL = MappingProxyType({"fit.iterations": 300, "fit.voxels": 48})
 
     PATHS: ClassVar[tuple[tuple[str, str], ...]] = (("input", "path"), ("input", "test"), ("output", "path"))
     INPUTS = MappingProxyType({"path": "photographs", "test": "test photographs"})

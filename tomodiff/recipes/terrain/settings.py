@@ -14,7 +14,7 @@ from pydantic import BeforeValidator, Field
 
 from tomodiff.recipes import fields
 from tomodiff.recipes.fields import expected
-from tomodiff.recipes.section import Job, Section
+from tomodiff.recipes.section import Section, TrialJob
 
 SUFFIXES = (".tif", ".tiff")
 MODELS = (
@@ -225,8 +225,10 @@ class Fit(Section):
             yield "albedo_bounds", "expected two numbers, the lower one first"
 
 
-class TerrainFitSettings(Job):
+class TerrainFitSettings(TrialJob):
     """Everything that a fit of a terrain to images needs."""
+
+    TRIAL = MappingProxyType({"fit.max_iterations": 2, "fit.errors": False})
 
     PATHS: ClassVar[tuple[tuple[str, str], ...]] = (
         ("input", "dem"), ("input", "sun_angles"), ("input", "lights"), ("input", "mask"), ("input", "input_albedo"),
