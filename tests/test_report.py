@@ -17,7 +17,7 @@ from tomodiff.recipes.run import Run
 from tomodiff.report.drawing import LIGHT, in_length, round_below, thinned
 from tomodiff.report.metrics import psnr, rmse, ssim
 from tomodiff.report.run_report import report, write_report
-from tomodiff.report.slices import orthogonal
+from tomodiff.report.slices import length_unit, orthogonal
 from tomodiff.report.truth import compare, on_grid
 from tomodiff.result import Result
 
@@ -220,3 +220,17 @@ def test_slices_of_any_shape_can_be_drawn(shape: tuple[int, int, int], rng: np.r
     figure = orthogonal(volume, LIGHT)
     figure.canvas.draw()
     assert 1 <= len(figure.axes) <= 4
+
+
+@pytest.mark.parametrize(
+    ("summary", "said"),
+    [
+        ({"unit": "1/mm"}, "mm"),
+        ({"unit": "1/pixel"}, "pixels"),
+        ({"unit": "1/unit"}, "unit"),
+        ({"unit": "1/angstrom"}, "mm"),  # a tomogram's grid is in mm
+        ({"unit": "arbitrary", "length": "A"}, "A"),
+    ],
+)
+def test_scale_bars_are_in_the_unit_of_the_grid(summary: dict[str, str], said: str) -> None:
+    assert length_unit(summary) == said  # type: ignore[arg-type]

@@ -106,10 +106,10 @@ def worth_showing(size: Mapping[str, float], name: str) -> bool:
 
 
 def length_unit(volume: Arrays) -> str:
-    """mm, or what the summary says; pixels where the scan's pixel size was not known."""
+    """mm, or what the summary says; pixels where the scan's pixel size was not known, a scene's own unit."""
     if "length" in volume:
         return str(volume["length"])
-    return "pixels" if str(volume["unit"]) == "1/pixel" else "mm"
+    return {"1/pixel": "pixels", "1/unit": "unit"}.get(str(volume["unit"]), "mm")
 
 
 def label(volume: Arrays) -> str:
