@@ -1,9 +1,8 @@
-// Ground in 3D, before left of the divider and after right of it, under a sun that can be moved: three.js draws, the server lights.
-import * as THREE from "./three.module.min.js";
-
+// Ground in 3D, before left of the divider and after right of it, under a sun that can be moved: three.js, which is loaded
+// for runs that have a ground, draws; the server lights.
 const $ = id => document.getElementById(id);
-const AROUND = 2.2; // of the camera's distance, in widths of the map
-let shown = null, renderer = null, camera = null, surfaces = [], view = {turn: 0.6, rise: 0.7, far: AROUND}, asked = 0;
+const view = {turn: 0.6, rise: 0.7, far: 2.2}; // radians, and the camera's distance in widths of the map
+let THREE = null, shown = null, renderer = null, camera = null, surfaces = [], asked = 0;
 
 async function array(address, Kind) {
   const answer = await fetch(address);
@@ -63,11 +62,14 @@ function draw() {
 
 async function show() {
   if (!renderer) {
+    THREE = await import("./three.module.min.js");
     renderer = new THREE.WebGLRenderer({canvas: $("ground"), antialias: true, preserveDrawingBuffer: true});
     renderer.setPixelRatio(devicePixelRatio);
     camera = new THREE.PerspectiveCamera(30, 1, 0.01, 50);
   }
+  const before = surfaces;
   surfaces = await Promise.all([0, 1].map(surface));
+  for (const {mesh, texture} of before) mesh.geometry.dispose(), mesh.material.dispose(), texture.dispose();
   await light();
   $("ground").dataset.version = shown.version;
 }
