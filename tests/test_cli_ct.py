@@ -132,7 +132,14 @@ def test_a_file_of_settings_gives_the_same_volume_as_its_run(scan: Path, tmp_pat
     assert main(["-q", "run", str(config), "--out", str(tmp_path / "b.npy"), "--overwrite"]) == 0
     assert main(["-q", "report", str(tmp_path / "b.run")]) == 0
     page = (tmp_path / "b.run" / "report.html").read_text()
-    for part in ("Volume", "Against the truth", "Convergence", "Correction of the projections", "Rotation axis"):
+    for part in (
+        "Volume",
+        "Against the truth",
+        "Convergence",
+        "Correction of the projections",
+        "Rotation axis",
+        "What the volume explains",
+    ):
         assert f"<h2>{part}</h2>" in page
 
 

@@ -146,6 +146,23 @@ def test_preview_of_a_cone_beam(scans: dict[str, Path], jobs: Jobs) -> None:
     np.testing.assert_allclose(few.volume, whole.volume[np.rint(slices).astype(int)], atol=1e-6)
 
 
+@pytest.mark.parametrize("name", ["parallel", "cone"])
+def test_the_first_view_is_kept_as_measured_and_as_the_volume_gives_it(
+    name: str, scans: dict[str, Path], jobs: Jobs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = jobs.open(scans[name])
+    result = jobs.carry_out(run)
+    kept, dataset = run.report_data("residual"), line_integrals(PARALLEL if name == "parallel" else CONE)
+    assert kept is not None
+    np.testing.assert_array_equal(kept["measured"], dataset.data[0])
+    np.testing.assert_allclose(kept["simulated"], XRay(result.grid, dataset.scan)(result.volume)[0], atol=1e-5)
+    assert 0 < run.status["facts"]["left_of_the_first_view"] < 0.2
+    monkeypatch.setattr(ct, "COPIES_TO_PROJECT", 1e12)  # more than there is
+    short = jobs.open(scans[name])
+    jobs.carry_out(short)
+    assert short.report_data("residual") is None
+
+
 def test_selections_are_those_of_the_array(scans: dict[str, Path], jobs: Jobs) -> None:
     data = line_integrals(PARALLEL).data
     few = jobs(scans["parallel"], input__views="4:44:2", input__rows="10:25")

@@ -27,10 +27,14 @@ from tomodiff.recipes.progress import Progress
 from tomodiff.recipes.rank_rows import reconstruct_in_rank_rows, rows_at_a_time
 from tomodiff.recipes.rank_slabs import reconstruct_in_rank_slabs, wants_slabs
 from tomodiff.recipes.ranks import own_part
+from tomodiff.recipes.residual import keep_residual
 from tomodiff.recipes.run import Run
 from tomodiff.recipes.settings import CtSettings
 from tomodiff.recipes.slabs import reconstruct_in_slabs, rows_under_way, slab_rows
 from tomodiff.result import Result
+
+COPIES_TO_PROJECT = 3
+"""Copies of the volume that projecting a view of it may take."""
 
 
 def reconstruct(settings: CtSettings, run: Run, progress: Progress) -> Result | None:
@@ -104,6 +108,8 @@ def reconstruct(settings: CtSettings, run: Run, progress: Progress) -> Result | 
     grid = grid_of(dataset.scan, settings)
     check_pair(dataset.scan, grid)
     volume = to_numpy(invert(dataset, grid, method, settings, run, progress, device))
+    if COPIES_TO_PROJECT * volume.nbytes < free_bytes(chosen.memory_gb):
+        keep_residual(run, dataset, grid, volume, chosen.model, device)
     return result_of(volume, grid, dataset, report, method, settings, run)
 
 

@@ -34,6 +34,25 @@ def before_after(pair: Arrays, theme: Theme, rows: str, units: tuple[str, str]) 
     return fig
 
 
+def residual(view: Arrays, theme: Theme) -> Figure:
+    """A projection as measured, that of the volume in the same colours, and what is left."""
+    measured, simulated = (np.asarray(view[name], np.float64) for name in ("measured", "simulated"))
+    height, width = measured.shape
+    fig = figure(theme, WIDTH, 3.0 * float(np.clip(height / width, 0.25, 1.2)) + 0.7)
+    axes = fig.subplots(1, 3)
+    low, high = window(measured, simulated)
+    for panel, image, title in zip(axes, (measured, simulated), ("measured", "of the volume"), strict=False):
+        drawn = show_image(panel, image, theme, (width, height), cmap="gray", vmin=low, vmax=high, aspect="auto")
+        panel.set_title(title)
+    colour_bar(fig, drawn, list(axes[:2]), theme, "line integral")
+    left = measured - simulated
+    reach = max(abs(v) for v in window(left)) or 1.0
+    drawn = show_image(axes[2], left, theme, (width, height), cmap="RdBu_r", vmin=-reach, vmax=reach, aspect="auto")
+    axes[2].set_title("what is left")
+    colour_bar(fig, drawn, axes[2], theme, "line integral")
+    return fig
+
+
 def axis_search(center: Arrays, theme: Theme) -> Figure:
     """How well each candidate for the rotation axis explains the scan, and the one that was chosen."""
     fig = figure(theme, 7.2, 2.6)

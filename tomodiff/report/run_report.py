@@ -47,7 +47,7 @@ from tomodiff.report.page import in_words as words
 if TYPE_CHECKING:
     from tomodiff.recipes.run import Run
 
-NAMES = ("volume", "truth", "sinogram", "projection", "center")
+NAMES = ("volume", "truth", "sinogram", "projection", "residual", "center")
 TIMES = "\N{MULTIPLICATION SIGN}"
 TABLE_ROWS = 12
 LOG_LINES = 60
@@ -81,6 +81,7 @@ def report(run: Run) -> str:
             *own_sections(run),
             section("Against the truth", *truth_pictures(data)),
             section("Convergence", *convergence(metrics)),
+            section("What the volume explains", *residual_pictures(data)),
             section("Correction of the projections", *correction_pictures(data)),
             section("Rotation axis", *axis_pictures(data)),
             columns(
@@ -218,6 +219,15 @@ def correction_pictures(data: Data) -> list[str]:
         text = f"Projection {words(_scalar(projection, 'view'))}"
         found.append(picture(lambda theme: curves.before_after(projection, theme, "detector row v", units), text))
     return found
+
+
+def residual_pictures(data: Data) -> list[str]:
+    """A projection, that of the volume, and what is left."""
+    view = data["residual"]
+    if view is None:
+        return []
+    text = f"Projection {words(_scalar(view, 'view'))}: corrected, that of the volume, and the difference"
+    return [picture(lambda theme: curves.residual(view, theme), text)]
 
 
 def axis_pictures(data: Data) -> list[str]:
