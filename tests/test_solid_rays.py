@@ -16,7 +16,7 @@ from tomodiff.geometry.poses import exp
 from tomodiff.objective import Gaussian
 from tomodiff.projectors.harmonics import harmonics
 from tomodiff.projectors.solids import KINDS, SolidRays
-from tomodiff.simulate.solids import Light, Solid, looking, onto_sphere, photograph
+from tomodiff.simulate.solids import Solid, looking, onto_sphere, photograph
 
 Inputs = dict[str, np.ndarray]
 WHITE = np.array([[(4 * np.pi) ** 0.5, *[0.0] * 8]])
@@ -138,4 +138,3 @@ def test_far_away_rays_see_only_the_background(rng: np.random.Generator) -> None
     image, left = A.seen({**x, "origins": 9 * towards, "directions": towards})
     np.testing.assert_array_equal(left, 1.0)
     np.testing.assert_array_equal(image, x["background"])
-    assert Light((0, 0, 1)).strength == 1

@@ -37,13 +37,11 @@ def show(found: Path, lights: Sequence[str], sky: Path | None, out: Path, ambien
 
 def find_sky(found: Path, photo: Path, degree: int, gamma: float, out: Path) -> None:
     """Write the sky under which a thing was photographed.  DataError for a picture that is not of the thing."""
-    from tomodiff.errors import ConfigError
     from tomodiff.files.atomic import replace_text
     from tomodiff.recipes.optical.materials import SEEN
     from tomodiff.recipes.optical.thing import read_thing
 
-    if not 0 <= degree <= 4 or not gamma > 0:
-        raise ConfigError("--degree, --gamma: expected 0 to 4, and a number above 0")
+    _check_photo(degree, gamma)
     sky, told = sky_over(read_thing(found), photo, _picture(photo, gamma), degree)
     replace_text(out, json.dumps({"sky": sky.tolist(), "told": told.tolist()}, indent=1) + "\n")
     tell({"mean of the sky": ", ".join(f"{v:.4g}" for v in sky[:, 0]),
@@ -61,8 +59,7 @@ def insert(thing: Path, scene: Path, photo: Path, at: str, lights: Sequence[str]
         row, column = (int(word) for word in at.split(","))
     except ValueError as error:
         raise ConfigError(f"--at {at}: expected ROW,COLUMN") from error
-    if not 0 <= degree <= 4 or not gamma > 0:
-        raise ConfigError("--degree, --gamma: expected 0 to 4, and a number above 0")
+    _check_photo(degree, gamma)
     upon, own, picture = read_thing(scene), read_thing(thing), _picture(photo, gamma)
     chosen = [light_of(text) for text in lights]
     if sky is not None:
@@ -117,6 +114,14 @@ def sky_over(thing: Thing, path: Path, picture: np.ndarray, degree: int) -> tupl
         skies.append(found[0])
         told.append(values)
     return np.stack(skies), np.min(told, axis=0)
+
+
+def _check_photo(degree: int, gamma: float) -> None:
+    """ConfigError for a degree of the sky's harmonics, or a gamma of a photograph, that cannot be."""
+    from tomodiff.errors import ConfigError
+
+    if not 0 <= degree <= 4 or not gamma > 0:
+        raise ConfigError("--degree, --gamma: expected 0 to 4, and a number above 0")
 
 
 def written(out: Path, made: np.ndarray, gamma: float) -> None:

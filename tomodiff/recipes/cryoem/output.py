@@ -131,6 +131,8 @@ def keep_curves(run: Run, curves: FscCurves, pixel: float) -> None:
 
 def keep_round(run: Run, number: int, curve: np.ndarray, pixel: float) -> None:
     """The FSC of a round (counted from 1) behind those of the rounds before it, which a resumed run has kept."""
+    if not run.comm.leads:
+        return
     kept = run.report_data("rounds")
     before = np.zeros((0, len(curve))) if kept is None else kept["fsc"][: number - 1]
     frequency = np.arange(len(curve)) / (2 * (len(curve) - 1) * pixel)
