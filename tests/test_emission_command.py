@@ -88,6 +88,7 @@ def found_error(path: Path, truth: Field) -> float:
     return float(np.linalg.norm(volume - exact) / np.linalg.norm(exact))
 
 
+@pytest.mark.slow
 def test_a_nebula_in_two_bands(tmp_path: Path, rng: np.random.Generator) -> None:
     """Gas to 5 %, from one direction, by its symmetry about an axis that is known: from FITS images of different
     pixels. Where dust is not sought, gas is far off."""

@@ -183,6 +183,7 @@ def checkered() -> StoredField:
     return StoredField(grid, field, background, psnr_db=32.0)
 
 
+@pytest.mark.slow
 def test_photographs_of_a_scene(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """From 5 degrees and 5 % of the distance: pictures of another step and finer pixels, with noise."""
     from tomodiff.files.pictures import write_picture

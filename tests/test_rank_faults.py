@@ -49,9 +49,12 @@ def scans(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return make_scans(tmp_path_factory.mktemp("scans"))
 
 
+ENDS = ["preempted", *(pytest.param(how, marks=pytest.mark.slow) for how in ("a rank killed", "all killed"))]
+
+
 @started
 @pytest.mark.skipif(not shutil.which("ps"), reason="there is no ps here")
-@pytest.mark.parametrize("how", ["preempted", "a rank killed", pytest.param("all killed", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("how", ENDS)
 def test_a_job_that_ends_early_goes_on_to_the_same_bits(how: str, scans: dict[str, Path], tmp_path: Path) -> None:
     whole = reconstruct(2, scans["cone"], tmp_path / "whole.npy", *LONG, corrections=[])
     job = begin(scans["cone"], tmp_path / "cut.npy", 7)

@@ -124,6 +124,7 @@ def test_a_scan_is_reconstructed_from_its_files(tmp_path: Path) -> None:
     assert np.median(volume[volume > 0.03]) == pytest.approx(0.05, rel=0.04)
 
 
+@pytest.mark.slow
 def test_rtk_sees_the_same(tmp_path: Path, rng: np.random.Generator) -> None:
     """Geometries that RTK makes and writes today, against its matrices."""
     pytest.importorskip("itk", reason="itk-rtk is not installed (the extra peers)")

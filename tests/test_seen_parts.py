@@ -64,6 +64,7 @@ def compare(found: list[Part], true: list[Part], pixel: float = PIXEL) -> None:
         assert np.abs(part.turn - exact.turn).max() < 0.05, part.name
 
 
+@pytest.mark.slow
 def test_an_assembly_is_measured_by_silhouettes(rng: np.random.Generator) -> None:
     true = assembly()
     found = fit_shown(shots(true, rng, 6), wrong(true, rng), silhouettes=True)

@@ -357,6 +357,7 @@ def flat_grid(n: int) -> MapGrid:
     return MapGrid((n, n), (1.0, 0, 0, 0, -1.0, n), None)
 
 
+@pytest.mark.slow
 def test_an_image_that_counts_little(folder: Path, tmp_path: Path) -> None:
     """One of four images, spoiled by a pattern, spoils the heights less with a small weight."""
     found = read_raster(Path(images(folder)[0]))
