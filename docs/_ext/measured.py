@@ -23,7 +23,7 @@ TITLES = {
 }
 ABOUT = {
     "commit", "date", "machine", "system", "device", "threads", "isa", "load", "reps", "quick", "command", "versions",
-    "version", "test", "voxels", "projections", "dtype", "goals", "met", "note", "mism_gram", "difference",
+    "version", "test", "voxels", "projections", "goals", "met", "mism_gram", "difference",
 }  # fmt: skip
 """Fields that say how a record was made, or more than a table can hold."""
 
@@ -39,6 +39,10 @@ NAMES = (
     "program",
     "model",
     "walk",
+    "case",
+    "shadows",
+    "dtype",
+    "note",
     "half",
     "seed",
 )
@@ -68,7 +72,7 @@ def _latest(path: Path) -> list[dict[str, Any]]:
     if path.exists():
         for line in path.read_text(encoding="utf-8").splitlines():
             record = json.loads(line)
-            key = tuple(str(record.get(name)) for name in NAMES)
+            key = tuple(str(record.get(name)) for name in (*NAMES, "test"))
             found.pop(key, None)
             found[key] = record
     return list(found.values())
@@ -120,7 +124,9 @@ def _quality(records: list[dict[str, Any]]) -> str:
     rows = ["| what | measured | wanted | test | date |", "|---|---|---|---|---|"]
     for record in records:
         numbers = {
-            key: value for key, value in record.items() if key not in ABOUT | {"name", "wanted", "cpu_s", "wall_s"}
+            key: value
+            for key, value in record.items()
+            if key not in ABOUT - {"difference"} | {"name", "wanted", "cpu_s", "wall_s"}
         }
         shown = ", ".join(f"{key.replace('_', ' ')} {_shown(value)}" for key, value in numbers.items())
         test = str(record.get("test", "")).split("[")[0].split("::")[0]
