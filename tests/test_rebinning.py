@@ -144,6 +144,7 @@ def test_what_no_inverse_takes_is_said() -> None:
         feldkamp(np.zeros((2, 20, 30)), ParallelBeam([0.0, 1.0], (20, 30), 2.0), Grid((4, 8, 8), 2.0))
 
 
+@pytest.mark.slow
 def test_a_helix_as_a_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     scan = helix(1.0, True)
     write_scan(tmp_path / "helix.h5", Dataset(measured(scan, 2).astype(np.float32), scan, "line_integrals"))

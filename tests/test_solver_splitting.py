@@ -99,7 +99,7 @@ def test_the_lasso(solver: Any, steps: int) -> None:
     lasso_conditions(found, f.value_and_grad(found)[1], 0.3, 1e-5)
 
 
-@pytest.mark.parametrize("reference", [False, True])
+@pytest.mark.parametrize("reference", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_pdhg_and_admm_with_total_variation(reference: bool, rng: np.random.Generator) -> None:
     """TV behind its own operator, with bounds, or beside the distance from a reference (PICCS): against Fista with the
     prox of TV, and against a smoothed objective by SciPy."""
