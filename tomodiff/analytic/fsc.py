@@ -133,6 +133,11 @@ def side(curve: np.ndarray, n: int | None = None) -> int:
     return 2 * (len(curve) - 1) if n is None else n
 
 
+def shell_frequencies(curve: np.ndarray, pixel: float, n: int | None = None) -> np.ndarray:
+    """Spatial frequencies of the shells of a curve, in 1/angstrom."""
+    return np.arange(len(curve)) / (side(curve, n) * pixel)
+
+
 def conical_fsc(a: np.ndarray, b: np.ndarray, along: np.ndarray, half_angle: float = math.radians(20)) -> np.ndarray:
     """(m, n // 2 + 1) the FSC within a double cone about each direction (m, 3) (x, y, z) (Tan et al. 2017, Nat. Methods
     14, 793). Mask the maps first. Low shells in which a cone has no entries take their values from those beside them.

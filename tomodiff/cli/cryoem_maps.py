@@ -125,11 +125,11 @@ def write_curves(path: Path, curves: FscCurves, pixel: float) -> None:
 
     import numpy as np
 
+    from tomodiff.analytic.fsc import shell_frequencies
     from tomodiff.errors import ConfigError
     from tomodiff.files.atomic import replacing
 
-    n = 2 * (len(curves.unmasked) - 1)
-    columns: dict[str, np.ndarray] = {"spatial_frequency": np.arange(len(curves.unmasked)) / (n * pixel)}
+    columns: dict[str, np.ndarray] = {"spatial_frequency": shell_frequencies(curves.unmasked, pixel)}
     for name in ("unmasked", "masked", "randomised", "corrected"):
         values = getattr(curves, name)
         if values is not None:

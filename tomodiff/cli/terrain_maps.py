@@ -102,7 +102,8 @@ def reflectance_of(
     import numpy as np
 
     from tomodiff.errors import ConfigError, DataError
-    from tomodiff.projectors.terrain.images import SHADOWS, TerrainImages
+    from tomodiff.projectors.terrain.images import SHADOWS
+    from tomodiff.projectors.terrain.lit_surface import lit_surface
     from tomodiff.projectors.terrain.reflectance import direction
 
     if shadows not in SHADOWS:
@@ -110,25 +111,17 @@ def reflectance_of(
     if not light.sun_elevation > 0:
         raise ConfigError(f"--sun-elevation: expected degrees above the horizon, got {light.sun_elevation:g}")
     model, parameters = model_of(name, coefficients)
-    grid, holes = raster.grid, ~np.isfinite(raster.values)
-    if holes.all():
+    grid = raster.grid
+    if not np.isfinite(raster.values).any():
         raise DataError(raster.path, "heights", "at least one", "only holes")
     vectors = (direction(*np.deg2rad(angles))[None] for angles in (
         (light.sun_azimuth, light.sun_elevation), (light.view_azimuth, light.view_elevation),
     ))  # fmt: skip
     sun, level_view = (grid.to_grid(v) for v in vectors)
-    if sun[0, 2] > 1 - 1e-12:
-        shadows = "none"  # the sun in the zenith casts none
-    A = TerrainImages(
-        grid.shape, level_view if view is None else view[None], model, grid.spacing, shadows=shadows,
-        body_radius=grid.body_radius, frames=grid.frames, dtype="float64",
+    return lit_surface(
+        raster.values, grid.spacing, sun, level_view if view is None else view[None], model, parameters=parameters,
+        shadows=shadows, body_radius=grid.body_radius, frames=grid.frames,
     )  # fmt: skip
-    level = float(np.nanmean(raster.values))
-    made = A({
-        "height": np.where(holes, 0.0, raster.values - level), "albedo": np.ones(grid.shape), "parameters": parameters,
-        "sun": sun, "exposure": np.ones(1), "haze": np.zeros(1),
-    })[0]  # fmt: skip
-    return np.where(holes, np.nan, made)
 
 
 def model_of(name: str, coefficients: str | None) -> tuple[str, np.ndarray]:

@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 
 from tomodiff.errors import ConfigError, DataError
-from tomodiff.projectors.terrain.images import TerrainImages
-from tomodiff.projectors.terrain.photometry import model_named
+from tomodiff.projectors.terrain.lit_surface import lit_surface
 from tomodiff.projectors.terrain.reflectance import direction
 
 WIDEST = 320
@@ -34,10 +33,9 @@ class Ground:
             version, kept = self._kept()
         except DataError:
             return None
-        both = np.stack([kept[name] for name in SURFACES])
         return {
-            "version": version, "shape": list(both.shape[1:]), "spacing": kept["spacing"].tolist(),
-            "range": [float(both.min()), float(both.max())],
+            "version": version, "shape": list(kept["after"].shape), "spacing": kept["spacing"].tolist(),
+            "range": kept["range"].tolist(),
         }  # fmt: skip
 
     def heights(self, which: int) -> np.ndarray:
@@ -50,17 +48,9 @@ class Ground:
         if not 0 < elevation <= 90 or not np.isfinite(azimuth):
             raise ConfigError(f"sun: expected 0 < elevation <= 90 degrees and an azimuth, got {elevation}, {azimuth}")
         kept = self._kept()[1]
-        height = kept[_name(which)]
-        model = model_named(MODEL)
         dy, dx = (float(s) for s in kept["spacing"])
-        A = TerrainImages(
-            height.shape, np.array([[0.0, 0.0, 1.0]]), model, (dy, dx),
-            shadows="none" if elevation > 89.9 else "penumbra", dtype="float64",
-        )  # fmt: skip
-        image = A({
-            "height": height - height.mean(), "albedo": np.ones(height.shape), "parameters": model.vector(),
-            "sun": direction(*np.deg2rad([azimuth, elevation]))[None], "exposure": np.ones(1), "haze": np.zeros(1),
-        })[0]  # fmt: skip
+        sun = direction(*np.deg2rad([azimuth, elevation]))[None]
+        image = lit_surface(kept[_name(which)], (dy, dx), sun, np.array([[0.0, 0.0, 1.0]]), MODEL)
         return np.clip(255 * image, 0, 255).astype(np.uint8)
 
     def _kept(self) -> tuple[int, dict[str, np.ndarray]]:
@@ -88,4 +78,5 @@ def _thinned(stored: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         height = np.asarray(stored[name][::step, ::step], np.float64)
         finite = np.isfinite(height)
         made[name] = np.where(finite, height, height[finite].min() if finite.any() else 0.0)
-    return made
+    both = [made[name] for name in SURFACES]
+    return made | {"range": np.array([np.min(both), np.max(both)])}

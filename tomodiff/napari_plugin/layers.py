@@ -12,6 +12,7 @@ from tomodiff.errors import ConfigError, DataError
 from tomodiff.files import probe, read, read_volume
 from tomodiff.geometry import Grid
 from tomodiff.recipes.run import Run
+from tomodiff.report.drawing import window
 
 Layer = tuple[np.ndarray, dict[str, Any], str]
 """Data, properties and kind, as napari's readers give them."""
@@ -71,8 +72,5 @@ def _placed(grid: Grid, factor: float, unit: str) -> dict[str, Any]:
 
 
 def _look(name: str, data: np.ndarray, about: dict[str, Any]) -> dict[str, Any]:
-    seen = data.reshape(-1)[:: max(1, data.size // SEEN)]
-    seen = seen[np.isfinite(seen)]
-    low, high = np.percentile(seen, (0.5, 99.5)) if seen.size else (0.0, 1.0)
-    limits = (float(low), float(high) if high > low else float(low) + 1.0)
+    limits = window(data.reshape(-1)[:: max(1, data.size // SEEN)])
     return {"name": name, "colormap": "gray", "contrast_limits": limits, "metadata": {"tomodiff": about}}

@@ -44,7 +44,6 @@ def fsc_curves(data: Arrays, theme: Theme) -> Figure:
     for name, colour in zip(there, theme.curves, strict=False):
         style = "--" if name == "randomised" else "-"
         axes.plot(frequency, data[name], color=colour, linewidth=1.4, linestyle=style, label=CURVES[name])
-    axes.axhline(HALF_MAPS, color=theme.ink, linewidth=0.8, linestyle=":")
     axes.axhline(0, color=theme.faint, linewidth=0.8)
     best = data["corrected"] if "corrected" in data else data[there[0]]
     pixel = float(data["pixel"])
@@ -57,12 +56,7 @@ def fsc_curves(data: Arrays, theme: Theme) -> Figure:
             f"{found:.3g} {ANGSTROM}", (1 / found, HALF_MAPS), (4, 4), textcoords="offset points", color=theme.ink,
             fontsize=9,
         )  # fmt: skip
-    axes.set_xlim(0, frequency[-1])
-    axes.set_ylim(min(-0.1, float(min(np.min(data[name]) for name in there)) - 0.02), 1.05)
-    in_angstrom(axes, float(frequency[-1]))
-    axes.set_ylabel("Fourier shell correlation")
-    dress(axes, theme)
-    axes.legend(fontsize=8, frameon=False, labelcolor=theme.ink)
+    _dress_fsc(axes, theme, frequency, min(float(np.min(data[name])) for name in there))
     return fig
 
 
@@ -78,13 +72,7 @@ def truth_curves(data: Arrays, theme: Theme) -> Figure:
     for (name, label), colour in zip(names.items(), theme.curves, strict=False):
         if data.get(name) is not None:
             axes.plot(frequency, data[name], color=colour, linewidth=1.4, label=label)
-    axes.axhline(0.5, color=theme.ink, linewidth=0.8, linestyle=":")
-    axes.set_xlim(0, frequency[-1])
-    axes.set_ylim(-0.1, 1.05)
-    in_angstrom(axes, float(frequency[-1]))
-    axes.set_ylabel("correlation with the truth")
-    dress(axes, theme)
-    axes.legend(fontsize=8, frameon=False, labelcolor=theme.ink)
+    _dress_fsc(axes, theme, frequency, 0.0, threshold=0.5, label="correlation with the truth")
     return fig
 
 
@@ -102,14 +90,22 @@ def rounds(data: Arrays, theme: Theme) -> Figure:
             frequency, curve, color=theme.curves[0], linewidth=1.4, alpha=0.25 + 0.75 * number / len(curves),
             label=f"round {number}" if ends else None,
         )  # fmt: skip
-    axes.axhline(HALF_MAPS, color=theme.ink, linewidth=0.8, linestyle=":")
+    _dress_fsc(axes, theme, frequency, float(curves.min()))
+    return fig
+
+
+def _dress_fsc(
+    axes: Axes, theme: Theme, frequency: np.ndarray, lowest: float, *, threshold: float = HALF_MAPS,
+    label: str = "Fourier shell correlation",
+) -> None:  # fmt: skip
+    """Axes of correlation against resolution, with a line at the threshold and names of the curves."""
+    axes.axhline(threshold, color=theme.ink, linewidth=0.8, linestyle=":")
     axes.set_xlim(0, frequency[-1])
-    axes.set_ylim(min(-0.1, float(curves.min()) - 0.02), 1.05)
+    axes.set_ylim(min(-0.1, lowest - 0.02), 1.05)
     in_angstrom(axes, float(frequency[-1]))
-    axes.set_ylabel("Fourier shell correlation")
+    axes.set_ylabel(label)
     dress(axes, theme)
     axes.legend(fontsize=8, frameon=False, labelcolor=theme.ink)
-    return fig
 
 
 def in_angstrom(axes: Axes, highest: float) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from tomodiff.analytic.fsc import FscCurves, resolution
+from tomodiff.analytic.fsc import FscCurves, resolution, shell_frequencies
 from tomodiff.analytic.masks import from_map, soft_sphere
 from tomodiff.analytic.postprocess import Guinier, Postprocessed, postprocess
 from tomodiff.errors import DataError
@@ -115,11 +115,10 @@ def _with_shared(optics: Any, values: dict[str, np.ndarray]) -> Any:
 
 def keep_curves(run: Run, curves: FscCurves, pixel: float) -> None:
     """The arrays of the FSC plot, the orientation plot and the summary of the map."""
-    n = 2 * (len(curves.unmasked) - 1)
     run.save_report_data(
         "fsc",
         {
-            "frequency": np.arange(len(curves.unmasked)) / (n * pixel),
+            "frequency": shell_frequencies(curves.unmasked, pixel),
             "unmasked": curves.unmasked,
             "masked": curves.masked,
             "randomised": curves.randomised,
@@ -135,9 +134,8 @@ def keep_round(run: Run, number: int, curve: np.ndarray, pixel: float) -> None:
         return
     kept = run.report_data("rounds")
     before = np.zeros((0, len(curve))) if kept is None else kept["fsc"][: number - 1]
-    frequency = np.arange(len(curve)) / (2 * (len(curve) - 1) * pixel)
     curves = np.concatenate([before, curve[None]])
-    run.save_report_data("rounds", {"frequency": frequency, "fsc": curves, "pixel": pixel})
+    run.save_report_data("rounds", {"frequency": shell_frequencies(curve, pixel), "fsc": curves, "pixel": pixel})
 
 
 def keep_directions(run: Run, rotation: np.ndarray) -> None:
