@@ -20,12 +20,14 @@ import pytest
 
 from tomodiff.cli.main import main
 from tomodiff.cli.watch import watched
-from tomodiff.errors import ConfigError
+from tomodiff.errors import ConfigError, DataError
 from tomodiff.files import read_volume
 from tomodiff.live import server
 from tomodiff.live.folder import RunFolder
 from tomodiff.live.ground import Ground
+from tomodiff.live.plots import Plots
 from tomodiff.recipes.config_file import settings_from
+from tomodiff.recipes.cryoem.output import keep_directions, keep_round
 from tomodiff.recipes.run import Run
 
 TOKEN = "a-token"
@@ -99,7 +101,7 @@ def test_who_is_served(page: Page) -> None:
         assert page.code(path, "another") == 403, path
     for path in (
         "/static/page.html", "/static/..%2Fserver.py", "/static/%2e%2e/server.py", "/api/slice/3/0", "/config.yml",
-        "/api/slice/0/9999", "/api/picture/99", "/api/picture/-1", "/api/slice/0/..",
+        "/api/slice/0/9999", "/api/picture/99", "/api/picture/-1", "/api/slice/0/..", "/api/plot/99", "/api/plot/-1",
     ):  # fmt: skip
         assert page.code(path) == 404, path
     call = HTTPConnection("127.0.0.1", page.port, timeout=20)
@@ -155,6 +157,28 @@ def test_slices_on_the_way(tmp_path: Path, rng: np.random.Generator) -> None:
     np.testing.assert_array_equal(folder.slice(1, 4), volume[:, 4])
     run.conclude()
     assert folder.shown() is None and folder.status()["state"] == "done"
+
+
+def test_figures_on_the_way(tmp_path: Path, rng: np.random.Generator) -> None:
+    """Those that the run has kept arrays for, in the order of the report; drawn anew when it keeps them anew."""
+    given = {"job": ("cryoem-refine", ""), "input.path": ("p.star", ""), "output.path": (str(tmp_path / "run"), "")}
+    run = Run.create(settings_from(given))
+    plots = Plots(run.path)
+    assert Plots(tmp_path).shown() == plots.shown() == []
+    with pytest.raises(DataError, match="figure 0"):
+        plots.drawn(0, dark=False)
+    keep_directions(run, np.broadcast_to(np.eye(3), (5, 3, 3)))
+    assert [one["heading"] for one in plots.shown()] == ["Directions of view"]
+    keep_round(run, 1, np.linspace(1, 0, 9), 2.0)
+    first, second = plots.shown()
+    assert [first["heading"], second["heading"]] == ["Round by round", "Directions of view"]
+    before = plots.drawn(first["number"], dark=False)
+    assert before.startswith(b"\x89PNG") and plots.drawn(first["number"], dark=True) != before
+    keep_round(run, 2, np.linspace(1, 0.5, 9), 2.0)
+    assert plots.shown()[0]["version"] != first["version"] and plots.shown()[1] == second
+    assert plots.drawn(first["number"], dark=False) != before
+    (run.path / "report_data" / "directions.npz").write_bytes(b"damaged")
+    assert [one["heading"] for one in plots.shown()] == ["Round by round"]
 
 
 def test_the_command_refuses(tmp_path: Path, done: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -342,6 +366,11 @@ def test_a_run_that_goes_on_in_a_browser(chromium: Any, tmp_path: Path, rng: np.
         expect(view.locator("#slice")).to_have_attribute("width", "10")
         for n in range(6, 9):
             run.log_metrics({"iteration": n, "value": 1.0 / n})
+        for row in (3, 5):
+            before = {"before": rng.random((20, 16)), "after": rng.random((20, 16)), "row": row}
+            run.save_report_data("sinogram", before)
+            expect(view.locator("#plots figcaption")).to_have_text(f"Sinogram of detector row {row}")
+        view.wait_for_function("document.querySelector('#plots img').naturalWidth > 100")
         run.warn("the beam was off <b>for</b> a while")
         expect(view.locator("#count")).to_have_text("8 iterations")
         view.wait_for_selector("#warnings li")

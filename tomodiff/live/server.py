@@ -17,6 +17,7 @@ from tomodiff.errors import ConfigError, DataError, TomodiffError
 from tomodiff.extras import library
 from tomodiff.live.folder import RunFolder
 from tomodiff.live.ground import Ground
+from tomodiff.live.plots import Plots
 
 NEEDS = "tomodiff watch needs"
 STATIC = Path(__file__).parent / "static"
@@ -45,7 +46,7 @@ HEADERS = {
 
 def application(run: RunFolder, token: str) -> Any:
     """The ASGI application.  ConfigError where Starlette is not installed."""
-    ground = Ground(run.path)
+    ground, plots = Ground(run.path), Plots(run.path)
     starlette = library("starlette.applications", "watch", NEEDS, "starlette")
     answers = library("starlette.responses", "watch", NEEDS, "starlette")
     routing = library("starlette.routing", "watch", NEEDS, "starlette")
@@ -85,7 +86,7 @@ def application(run: RunFolder, token: str) -> Any:
         return answers.FileResponse(STATIC / name, media_type=FILES[name], headers=HEADERS)
 
     async def state(request: Any) -> Any:
-        seen = await asyncio.to_thread(_seen, run, ground)
+        seen = await asyncio.to_thread(_seen, run, ground, plots)
         about = {"settings": run.settings(), "command": run.command(), **seen}
         return answers.JSONResponse(about, headers=HEADERS)
 
@@ -108,6 +109,11 @@ def application(run: RunFolder, token: str) -> Any:
         told = [_number(request.query_params.get(name)) for name in ("azimuth", "elevation")]
         return _array(answers, await asyncio.to_thread(ground.light, request.path_params["which"], *told))
 
+    async def plot(request: Any) -> Any:
+        dark = request.query_params.get("theme") == "dark"
+        found = await asyncio.to_thread(plots.drawn, request.path_params["number"], dark)
+        return answers.Response(found, media_type="image/png", headers=HEADERS)
+
     async def picture(request: Any) -> Any:
         all_of_them, number = run.pictures(), int(request.path_params["number"])
         if number >= len(all_of_them):
@@ -119,13 +125,14 @@ def application(run: RunFolder, token: str) -> Any:
         return answers.HTMLResponse(await asyncio.to_thread(run.report), headers=own)
 
     async def events(request: Any) -> Any:
-        made = _events(run, ground, request.is_disconnected)
+        made = _events(run, ground, plots, request.is_disconnected)
         return answers.StreamingResponse(made, media_type="text/event-stream", headers=HEADERS)
 
     routes = {
         "/": page, "/static/{name}": file, "/report": report, "/api/state": state, "/api/events": events,
         "/api/slice/{axis:int}/{index:int}": slices, "/api/volume.nii": volume,
-        "/api/ground/{which:int}": heights, "/api/light/{which:int}": light, "/api/picture/{number:int}": picture,
+        "/api/ground/{which:int}": heights, "/api/light/{which:int}": light,
+        "/api/picture/{number:int}": picture, "/api/plot/{number:int}": plot,
     }  # fmt: skip
     return starlette.Starlette(routes=[guarded(path, answer) for path, answer in routes.items()])
 
@@ -143,17 +150,19 @@ def _number(text: str | None) -> float:
         raise ConfigError(f"expected a number of degrees, got {text!r}") from None
 
 
-def _seen(run: RunFolder, ground: Ground) -> dict[str, Any]:
+def _seen(run: RunFolder, ground: Ground, plots: Plots) -> dict[str, Any]:
     """What of a run changes as it goes on, but metrics and log."""
     try:
         shown = run.shown()
     except DataError as error:
         shown = {"error": str(error)}
     pictures = [p.name for p in run.pictures()]
-    return {"status": run.status(), "slices": shown, "pictures": pictures, "ground": ground.shown()}
+    return {
+        "status": run.status(), "slices": shown, "pictures": pictures, "ground": ground.shown(), "plots": plots.shown(),
+    }  # fmt: skip
 
 
-async def _events(run: RunFolder, ground: Ground, gone: Any) -> AsyncIterator[str]:
+async def _events(run: RunFolder, ground: Ground, plots: Plots, gone: Any) -> AsyncIterator[str]:
     """Server-sent events: `metrics` and `log` with what came, `state` with what changed, until the browser is gone."""
     at, log, before = 0, 0, ""
     first = True
@@ -167,7 +176,7 @@ async def _events(run: RunFolder, ground: Ground, gone: Any) -> AsyncIterator[st
         said, log = run.grown("log.txt", log)
         if said:
             yield _event("log", said[-TAIL:] if first else said)
-        state = await asyncio.to_thread(_seen, run, ground)
+        state = await asyncio.to_thread(_seen, run, ground, plots)
         text = json.dumps(state)
         if text != before:
             before = text

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tomodiff.report.drawing import WIDTH, Theme, dress, figure
-from tomodiff.report.page import picture, section, table
+from tomodiff.report.page import section, table
+from tomodiff.report.plots import Plot
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -21,17 +22,13 @@ if TYPE_CHECKING:
 COLUMNS = ("value", "told by the data", "hard to tell from")
 
 
-def sections(run: Run) -> list[str]:
-    """The sections that the run's arrays and facts allow."""
-    made, found = [], run.status["facts"].get("geometry")
-    if found:
-        rows = [[name, *(about.get(column, "") for column in COLUMNS)] for name, about in found.items()]
-        made.append(section("Geometry found", table(["error", *COLUMNS], rows)))
-    views = run.report_data("views")
-    if views is not None:
-        caption = "Errors of every view: shifts in pixels of the detector, turns in degrees"
-        made.append(section("View by view", picture(lambda theme: by_view(views, theme), caption)))
-    return made
+def tables(run: Run) -> list[str]:
+    """The errors found."""
+    found = run.status["facts"].get("geometry")
+    if not found:
+        return []
+    rows = [[name, *(about.get(column, "") for column in COLUMNS)] for name, about in found.items()]
+    return [section("Geometry found", table(["error", *COLUMNS], rows))]
 
 
 def highlights(run: Run) -> dict[str, str]:
@@ -51,3 +48,8 @@ def by_view(views: Mapping[str, np.ndarray], theme: Theme) -> Figure:
         panel.set_xlabel("view")
         dress(panel, theme)
     return fig
+
+
+PLOTS = (
+    Plot("views", "View by view", by_view, "Errors of every view: shifts in pixels of the detector, turns in degrees"),
+)

@@ -10,7 +10,7 @@ import numpy as np
 
 from tomodiff.report import curves, slices
 from tomodiff.report.page import page, picture, section, table
-from tomodiff.report.run_report import highlights, own_highlights
+from tomodiff.report.run_report import highlights
 
 if TYPE_CHECKING:
     from tomodiff.recipes.run import Run
@@ -78,7 +78,7 @@ def _numbers(run: Run) -> dict[str, Any]:
     metrics = run.metrics()
     last = {k: v for k, v in (metrics[-1] if metrics else {}).items() if k not in curves.NOT_CURVES}
     state = {"state": run.status["state"], "warnings": len(run.warnings)}
-    return {**state, **own_highlights(run), **highlights(run, data, metrics), **last}
+    return {**state, **highlights(run, data, metrics), **last}
 
 
 def _flat(values: Mapping[str, Any], before: str = "") -> dict[str, Any]:

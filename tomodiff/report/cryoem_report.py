@@ -15,41 +15,28 @@ Of the arrays that a recipe saved it draws these, each where it is there:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from tomodiff.report import cryoem_figures as figures
 from tomodiff.report import latent_figures
-from tomodiff.report.drawing import Draw
-from tomodiff.report.page import picture, section
+from tomodiff.report.plots import Plot
 
 if TYPE_CHECKING:
     from tomodiff.recipes.run import Run
 
-PICTURES: tuple[tuple[str, str, Callable[..., Any], str], ...] = (
-    ("fsc", "Resolution", figures.fsc_curves, "Fourier shell correlation of the half maps"),
-    ("rounds", "Round by round", figures.rounds, "Fourier shell correlation of the half maps after each round"),
-    ("truth_fsc", "Against the truth", figures.truth_curves, "Fourier shell correlation with the true map"),
-    ("directions", "Directions of view", figures.directions, "How many particles are seen along each direction"),
-    ("guinier", "Sharpening", figures.guinier, "Guinier plot: amplitudes before and after, and the fitted B factor"),
-    ("classes", "Classes", figures.class_gallery, "Projections and middle slices of the classes' maps"),
-    ("latents", "Variability", latent_figures.latents, "Where the particles stand along the components"),
-    ("series", "Along the components", latent_figures.series, "Projections of maps along each component"),
-    ("local_resolution", "Local resolution", figures.local_resolution, "Resolution around each voxel"),
+PLOTS = (
+    Plot("fsc", "Resolution", figures.fsc_curves, "Fourier shell correlation of the half maps"),
+    Plot("rounds", "Round by round", figures.rounds, "Fourier shell correlation of the half maps after each round"),
+    Plot("truth_fsc", "Against the truth", figures.truth_curves, "Fourier shell correlation with the true map"),
+    Plot("directions", "Directions of view", figures.directions, "How many particles are seen along each direction"),
+    Plot(
+        "guinier", "Sharpening", figures.guinier, "Guinier plot: amplitudes before and after, and the fitted B factor"
+    ),
+    Plot("classes", "Classes", figures.class_gallery, "Projections and middle slices of the classes' maps"),
+    Plot("latents", "Variability", latent_figures.latents, "Where the particles stand along the components"),
+    Plot("series", "Along the components", latent_figures.series, "Projections of maps along each component"),
+    Plot("local_resolution", "Local resolution", figures.local_resolution, "Resolution around each voxel"),
 )
-"""Name of the arrays, heading, figure, caption."""
-
-
-def sections(run: Run) -> list[str]:
-    """The sections that the run's arrays allow."""
-    found = []
-    for name, heading, draw, caption in PICTURES:
-        data = run.report_data(name)
-        if data is not None:
-            found.append(section(heading, picture(_drawn(draw, data), caption)))
-    return found
 
 
 def highlights(run: Run) -> dict[str, str]:
@@ -62,7 +49,3 @@ def highlights(run: Run) -> dict[str, str]:
         "symmetry": ("symmetry", "{}"),
     }
     return {title: form.format(facts[name]) for name, (title, form) in names.items() if facts.get(name) is not None}
-
-
-def _drawn(draw: Callable[..., Any], data: Mapping[str, np.ndarray]) -> Draw:
-    return lambda theme: draw(data, theme)

@@ -150,9 +150,14 @@ def laid_out_like(drawn: Figure, other: Figure) -> Figure:
     return drawn
 
 
-def encode(drawn: Figure) -> str:
-    """The figure as the base64 text of a PNG."""
+def png(drawn: Figure) -> bytes:
+    """The figure as a PNG file."""
     buffer = io.BytesIO()
     canvas: Any = drawn.canvas
     canvas.print_png(buffer, metadata={"Software": "tomodiff"})  # savefig would draw twice
-    return base64.b64encode(buffer.getvalue()).decode("ascii")
+    return buffer.getvalue()
+
+
+def encode(drawn: Figure) -> str:
+    """The figure as the base64 text of a PNG."""
+    return base64.b64encode(png(drawn)).decode("ascii")

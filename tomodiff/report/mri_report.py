@@ -7,13 +7,12 @@ Of the arrays that the recipe saved it draws `image`: gridding, image, phase (y,
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from tomodiff.report.drawing import WIDTH, Theme, dress, figure
-from tomodiff.report.page import picture, section
+from tomodiff.report.plots import Plot
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -24,20 +23,6 @@ BRIGHT = 99.7
 """Percentile that is shown white."""
 COLUMNS = 4
 MOST_COILS = 16
-
-
-def sections(run: Run) -> list[str]:
-    """The sections that the run's arrays allow."""
-    made = []
-    for name, title, draw, caption in (
-        ("image", "Image", images, "Modulus of the gridded data and of the result, and the result's phase"),
-        ("coils", "Coils", coils, "Modulus of the sensitivities"),
-        ("trajectory", "Trajectory", trajectory, "Samples, in cycles per pixel"),
-    ):
-        data = run.report_data(name)
-        if data is not None:
-            made.append(section(title, picture(partial(draw, data), caption)))
-    return made
 
 
 def highlights(run: Run) -> dict[str, str]:
@@ -86,3 +71,10 @@ def trajectory(data: Mapping[str, np.ndarray], theme: Theme) -> Figure:
     panel.set_ylabel("k along y")
     dress(panel, theme)
     return fig
+
+
+PLOTS = (
+    Plot("image", "Image", images, "Modulus of the gridded data and of the result, and the result's phase"),
+    Plot("coils", "Coils", coils, "Modulus of the sensitivities"),
+    Plot("trajectory", "Trajectory", trajectory, "Samples, in cycles per pixel"),
+)

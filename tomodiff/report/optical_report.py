@@ -1,18 +1,18 @@
 """The sections of a report that only scenes from photographs have: pictures beside what they should be, and depth.
 
-Of the arrays that the recipe saved it draws `view0` and so on: truth and picture (rows, columns, 3), and depth.
+Of the arrays that the recipe saved it draws `view0` and so on: truth and picture (rows, columns, 3), depth, and how the
+photograph was used: fitted or held out.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from functools import partial
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from tomodiff.report.drawing import WIDTH, Theme, figure
-from tomodiff.report.page import picture, section
+from tomodiff.report.plots import Plot
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -20,16 +20,7 @@ if TYPE_CHECKING:
     from tomodiff.recipes.run import Run
 
 MOST = 6
-
-
-def sections(run: Run) -> list[str]:
-    """The sections that the run's arrays allow."""
-    found = [data for data in (run.report_data(f"view{i}") for i in range(MOST)) if data is not None]
-    if not found:
-        return []
-    which = "that were held out" if "psnr_held_out_db" in run.status["facts"] else "that were fitted"
-    caption = f"Photographs {which}, what the scene looks like there, the difference (times 4, about grey), and depth"
-    return [section("Views", picture(partial(views, found), caption))]
+"""Photographs that are shown."""
 
 
 def highlights(run: Run) -> dict[str, str]:
@@ -44,19 +35,18 @@ def highlights(run: Run) -> dict[str, str]:
     return {title: f"{value:.2f} dB" if isinstance(value, float) else str(value) for title, value in found.items()}
 
 
-def views(found: Sequence[Mapping[str, np.ndarray]], theme: Theme) -> Figure:
-    """A row for each view."""
-    rows, columns = found[0]["depth"].shape
-    fig = figure(theme, WIDTH, len(found) * WIDTH / 4 * rows / columns + 0.3)
-    for line, data in zip(fig.subplots(len(found), 4, squeeze=False), found, strict=True):
-        difference = (0.5 + 4 * (data["picture"] - data["truth"])).clip(0, 1)
-        for panel, title, values in zip(
-            line, ("photograph", "scene", "difference"), (data["truth"], data["picture"], difference), strict=False
-        ):
-            panel.imshow(values.clip(0, 1))
-            panel.set_title(title, color=theme.ink)
-        line[3].imshow(data["depth"], cmap="viridis_r")
-        line[3].set_title("depth", color=theme.ink)
-        for panel in line:
-            panel.set_axis_off()
+def view(data: Mapping[str, np.ndarray], theme: Theme) -> Figure:
+    """A photograph, the scene from there, the difference, and depth."""
+    rows, columns = data["depth"].shape
+    fig = figure(theme, WIDTH, WIDTH / 4 * rows / columns + 0.3)
+    difference = (0.5 + 4 * (data["picture"] - data["truth"])).clip(0, 1)
+    shown = {"photograph": data["truth"], "scene": data["picture"], "difference": difference, "depth": data["depth"]}
+    for panel, (title, values) in zip(fig.subplots(1, 4), shown.items(), strict=True):
+        panel.imshow(values if title == "depth" else values.clip(0, 1), cmap="viridis_r")
+        panel.set_title(title, color=theme.ink)
+        panel.set_axis_off()
     return fig
+
+
+CAPTION = "Photograph {name} ({use}), what the scene looks like there, the difference (times 4, about grey), and depth"
+PLOTS = tuple(Plot(f"view{i}", "Views", view, CAPTION) for i in range(MOST))

@@ -4,15 +4,19 @@ Of the arrays that a recipe saved it draws these, each where it is there:
 
     volume       the slices and the histogram that `Run.finish` keeps
     truth        z, y, x slices of the truth on the volume's grid, rmse, psnr_db, ssim
+    residual     measured, simulated (v, u) of one view; view
     sinogram     before, after (view, u) of one detector row; row
     projection   before, after (v, u) of one view; view
     center       candidates, scores (n); center (pixels); score: what the scores measure
+
+and those of which the module of the run's kind of job tells.
 """
 
 from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -43,11 +47,31 @@ from tomodiff.report.page import (
     tiles,
 )
 from tomodiff.report.page import in_words as words
+from tomodiff.report.plots import Plot, plot_sections
 
 if TYPE_CHECKING:
     from tomodiff.recipes.run import Run
 
-NAMES = ("volume", "truth", "sinogram", "projection", "residual", "center")
+UNITS = ("as read", "line integral")
+PLOTS = (
+    Plot(
+        "residual", "What the volume explains", curves.residual,
+        "Projection {view}: corrected, that of the volume, and the difference",
+    ),
+    Plot(
+        "sinogram", "Correction of the projections", partial(curves.before_after, rows="view", units=UNITS),
+        "Sinogram of detector row {row}",
+    ),
+    Plot(
+        "projection", "Correction of the projections",
+        partial(curves.before_after, rows="detector row v", units=UNITS), "Projection {view}",
+    ),
+    Plot(
+        "center", "Rotation axis", curves.axis_search, "Candidates for the rotation axis; the line is the one used",
+        worth=lambda data: np.size(data.get("candidates", ())) > 1,
+    ),
+)  # fmt: skip
+"""Of projections, whatever the kind of job."""
 TIMES = "\N{MULTIPLICATION SIGN}"
 TABLE_ROWS = 12
 LOG_LINES = 60
@@ -64,7 +88,8 @@ def write_report(run: Run) -> Path:
 
 def report(run: Run) -> str:
     """The page as text.  Raises DataError where a file of the run is damaged."""
-    data: Data = {name: run.report_data(name) for name in NAMES}
+    data: Data = {name: run.report_data(name) for name in ("volume", "truth")}
+    own = of_kind(run.settings.job)
     env, metrics = run.environment(), run.metrics()
     scan = run.settings.input.path
     state = str(run.status["state"])
@@ -76,14 +101,13 @@ def report(run: Run) -> str:
             header(scan.stem or str(scan), state, subtitle),
             failure(run),
             section("Warnings", bullets(run.warnings), kind="warnings"),
-            tiles(own_highlights(run) | highlights(run, data, metrics)),
+            tiles(highlights(run, data, metrics)),
             section("Volume", *volume_pictures(data)),
-            *own_sections(run),
+            *(own.tables(run) if hasattr(own, "tables") else []),
+            *plot_sections(run, own.PLOTS if own else ()),
             section("Against the truth", *truth_pictures(data)),
             section("Convergence", *convergence(metrics)),
-            section("What the volume explains", *residual_pictures(data)),
-            section("Correction of the projections", *correction_pictures(data)),
-            section("Rotation axis", *axis_pictures(data)),
+            *plot_sections(run, PLOTS),
             columns(
                 section("What was found", pairs(single(run.status["facts"]))),
                 section("Time", bars(run.status["timings"], "s")),
@@ -100,21 +124,15 @@ def report(run: Run) -> str:
     )
 
 
-def own_sections(run: Run) -> list[str]:
-    """The sections that only the run's kind of job has."""
-    module = _of_kind(run)
-    return module.sections(run) if module else []
+def plots_of(kind: str) -> tuple[Plot, ...]:
+    """All figures that runs of a kind of job may have, besides those of the volume, its truth and the convergence."""
+    own = of_kind(kind)
+    return (*(own.PLOTS if own else ()), *PLOTS)
 
 
-def own_highlights(run: Run) -> dict[str, str]:
-    """The first numbers that only the run's kind of job has."""
-    module = _of_kind(run)
-    return module.highlights(run) if module else {}
-
-
-def _of_kind(run: Run) -> Any:
-    """The module that draws what only the run's kind of job has; None for CT."""
-    kind = run.settings.job
+def of_kind(kind: str) -> Any:
+    """The module that tells what only runs of a kind of job have: PLOTS, highlights and, of some, tables; None for
+    CT."""
     own = {
         "cryoem": cryoem_report,
         "terrain": terrain_report,
@@ -150,8 +168,9 @@ def grouped(facts: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def highlights(run: Run, data: Data, metrics: list[dict[str, Any]]) -> dict[str, str]:
-    """The numbers to see first."""
-    shown: dict[str, str] = {}
+    """The numbers to see first, those of the kind of job before those of all."""
+    own = of_kind(run.settings.job)
+    shown: dict[str, str] = own.highlights(run) if own else {}
     volume, truth, facts = data["volume"], data["truth"], run.status["facts"]
     if volume is not None:
         shown["voxels (z, y, x)"] = f" {TIMES} ".join(str(n) for n in volume["shape"])
@@ -207,42 +226,6 @@ def convergence(metrics: list[dict[str, Any]]) -> list[str]:
     return [picture(lambda theme: curves.convergence(entries, theme), "Metrics per iteration"), table(names, rows)]
 
 
-def correction_pictures(data: Data) -> list[str]:
-    """A sinogram and a projection before and after."""
-    found = []
-    units = ("as read", "line integral")
-    sinogram, projection = data["sinogram"], data["projection"]
-    if sinogram is not None:
-        text = f"Sinogram of detector row {words(_scalar(sinogram, 'row'))}"
-        found.append(picture(lambda theme: curves.before_after(sinogram, theme, "view", units), text))
-    if projection is not None:
-        text = f"Projection {words(_scalar(projection, 'view'))}"
-        found.append(picture(lambda theme: curves.before_after(projection, theme, "detector row v", units), text))
-    return found
-
-
-def residual_pictures(data: Data) -> list[str]:
-    """A projection, that of the volume, and what is left."""
-    view = data["residual"]
-    if view is None:
-        return []
-    text = f"Projection {words(_scalar(view, 'view'))}: corrected, that of the volume, and the difference"
-    return [picture(lambda theme: curves.residual(view, theme), text)]
-
-
-def axis_pictures(data: Data) -> list[str]:
-    """The search for the rotation axis."""
-    center = data["center"]
-    if center is None or "candidates" not in center or np.size(center["candidates"]) < 2:
-        return []
-    return [
-        picture(
-            lambda theme: curves.axis_search(center, theme),
-            "Candidates for the rotation axis; the line is the one used",
-        )
-    ]
-
-
 def reproduce(run: Run, env: Mapping[str, Any]) -> str:
     """Commands that make the same volume again."""
     first = f"# as it was started, in {env.get('folder', '')}\n{shlex.join(env.get('command', []))}"
@@ -271,7 +254,3 @@ def log_tail(path: Path) -> str:
         return ""
     lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
     return folded("Log", code("\n".join(lines[-LOG_LINES:]))) if lines else ""
-
-
-def _scalar(arrays: Mapping[str, np.ndarray], name: str) -> Any:
-    return arrays[name].item() if name in arrays else None

@@ -12,45 +12,27 @@ Of the arrays that a recipe saved it draws these, each where it is there:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from tomodiff.report import terrain_figures as figures
-from tomodiff.report.drawing import Draw
-from tomodiff.report.page import picture, section, table
+from tomodiff.report.page import section, table
+from tomodiff.report.plots import Plot
 
 if TYPE_CHECKING:
     from tomodiff.recipes.run import Run
 
-PICTURES = (
-    ("relief", "Heights", figures.relief, "Hillshades (sun in the north-west) before and after, and the change"),
-    ("albedo", "Albedo", figures.albedo, "Albedo of the ground"),
-    ("deviations", "Standard deviations", figures.deviations, "One standard deviation of heights and albedo"),
-    ("profile", "Profile", figures.profile, "Along the row that changed most, with two standard deviations"),
-    ("images", "Images", figures.images, "Images as taken, as simulated, and the difference"),
-    ("slopes", "Slopes and wavelengths", figures.slopes, "How often each slope occurs; power of each wavelength"),
+PLOTS = (
+    Plot("relief", "Heights", figures.relief, "Hillshades (sun in the north-west) before and after, and the change"),
+    Plot("albedo", "Albedo", figures.albedo, "Albedo of the ground"),
+    Plot("deviations", "Standard deviations", figures.deviations, "One standard deviation of heights and albedo"),
+    Plot("profile", "Profile", figures.profile, "Along the row that changed most, with two standard deviations"),
+    Plot("images", "Images", figures.images, "Images as taken, as simulated, and the difference"),
+    Plot("slopes", "Slopes and wavelengths", figures.slopes, "How often each slope occurs; power of each wavelength"),
 )
-"""Name of the arrays, heading, figure, caption."""
 COLUMNS = ("rms residual", "of the mean", "noise", "exposure", "haze", "elements used")
 
 
-def sections(run: Run) -> list[str]:
-    """The sections that the run's arrays and facts allow."""
-    found = []
-    for name, heading, draw, caption in PICTURES:
-        data = run.report_data(name)
-        if data is not None:
-            found.append(section(heading, picture(_drawn(draw, data), caption)))
-    return [*found, *_images(run)]
-
-
-def _drawn(draw: Callable[..., Any], data: Mapping[str, np.ndarray]) -> Draw:
-    return lambda theme: draw(data, theme)
-
-
-def _images(run: Run) -> list[str]:
+def tables(run: Run) -> list[str]:
     """Which images were used, why others were not, and how well each is met."""
     facts = run.status["facts"]
     used, fits = facts.get("images"), facts.get("image_fit", {})

@@ -158,6 +158,33 @@ $("render").addEventListener("click", () => render().catch(async error => {
 }));
 $("from").addEventListener("input", threshold);
 
+// ---- the figures of what the run kept, drawn anew when it keeps it anew
+let plots = [];
+
+function showPlots() {
+  const place = $("plots"), theme = scheme.matches ? "dark" : "light";
+  for (const {number, heading, caption, version} of plots) {
+    const id = `plot${number}`, key = `${version} ${theme}`;
+    if (!$(id)) {
+      const card = element("section", ""), figure = element("figure", "");
+      card.id = id, card.className = "wide"; // but for a small figure
+      figure.append(element("img", ""), element("figcaption", ""));
+      card.append(element("h2", heading), figure);
+      place.insertBefore(card, [...place.children].find(other => +other.id.slice(4) > number) || null);
+    }
+    if ($(id).dataset.key === key) continue;
+    $(id).dataset.key = key;
+    const image = $(id).querySelector("img");
+    image.onload = () => $(id).classList.toggle("wide", image.naturalWidth > 1200);
+    image.src = `api/plot/${number}?theme=${theme}&version=${version}`, image.alt = caption;
+    $(id).querySelector("figcaption").textContent = caption;
+  }
+  const there = plots.map(one => `plot${one.number}`);
+  for (const card of [...place.children]) if (!there.includes(card.id)) card.remove();
+}
+
+scheme.addEventListener("change", showPlots);
+
 // ---- the report of what there is so far
 function sofar() {
   const frame = $("sofar").querySelector("iframe");
@@ -196,6 +223,8 @@ function state(now) {
   ground = now.ground;
   if (ground && !now.slices) $("value").textContent = "Of this run the ground is shown, below.";
   showSlices(now.slices);
+  plots = now.plots;
+  showPlots();
   dispatchEvent(new CustomEvent("ground", {detail: ground}));
 }
 

@@ -55,7 +55,6 @@ def refine(settings: Any, run: Run, progress: Progress) -> None:
         write_results(
             run, job.data, state.halves, state.values, state.half, mask=mask, sharpen=chosen.sharpen, rng=job.rng
         )  # fmt: skip
-        keep_directions(run, state.values["rotation"])
         run.record(mode=chosen.mode, symmetry=chosen.symmetry, rounds=state.number)
 
 
@@ -176,6 +175,7 @@ class Refinement:
         shell = max(state.resolved, 1)
         self.run.log_metrics({"iteration": number, "resolution_a": n * voxel / shell, "mean_turn_deg": moved})
         keep_round(self.run, number, state.halves.fsc, voxel)
+        keep_directions(self.run, state.values["rotation"])
         self.run.show(state.halves.map, (voxel,) * 3, "density", "arbitrary")
         self.progress.note(f"round {number}: {n * voxel / shell:.2f} angstrom, poses moved by {moved:.2f} degrees")
 

@@ -186,7 +186,9 @@ def _look(scene: Scene, shots: Shots, held_out: bool, run: Run, progress: Progre
             write_picture(folder / f"{i:04d}_{shots.names[i]}.png", picture)
             if number < SHOWN:
                 depth = scene.depth(shots.cameras[i])
-                run.save_report_data(f"view{number}", {"truth": shots.pictures[i], "picture": picture, "depth": depth})
+                told = {"name": shots.names[i], "use": "held out" if held_out else "fitted"}
+                seen = {"truth": shots.pictures[i], "picture": picture, "depth": depth}
+                run.save_report_data(f"view{number}", seen | told)
             stage.advance()
     what = "psnr_held_out_db" if held_out else "psnr_fitted_db"
     run.record(**{what: float(np.mean(measured)), f"{what}_least": float(min(measured))})
