@@ -234,6 +234,8 @@ def test_a_stopped_calibration_goes_on_to_the_same_bits(
     monkeypatch.setattr(Run, "stop_requested", property(lambda self: getattr(self, "asked", False)))
     command("ct", "calibrate", scan, "-o", tmp_path / "part", *given, code=75)
     monkeypatch.undo()
+    watched = [Run.open(tmp_path / "part").report_data(name) for name in ("views", "preview")]
+    assert watched[0] is not None and watched[0]["detector_v"].shape == (24,) and watched[1] is not None
     command("resume", tmp_path / "part")
     found = [json.loads((tmp_path / name / "geometry.json").read_text()) for name in ("whole", "part")]
     assert found[0] == found[1]

@@ -162,6 +162,8 @@ def test_an_analysis_goes_on_to_the_same_bits(moving: Path, tmp_path: Path, monk
     with monkeypatch.context() as patch:
         patch.setattr(Run, "stop_requested", property(lambda self: True))
         assert main(["-q", *given, "-o", str(tmp_path / "parts")]) == 75
+    watched = [Run.open(tmp_path / "parts").report_data(name) for name in ("latents", "preview")]
+    assert watched[0] is not None and watched[0]["coordinates"].shape[1] == 1 and watched[1] is not None
     assert main(["-q", "resume", str(tmp_path / "parts")]) == 0
     whole, parts = (read_map(tmp_path / run / "component1.mrc")[0] for run in ("whole", "parts"))
     assert np.array_equal(whole, parts)

@@ -97,6 +97,10 @@ def test_stopped_in_a_tile_it_goes_on(folder: Path, tmp_path: Path, monkeypatch:
     with pytest.raises(Stopped), run:
         fit(settings, run, Progress(quiet=True))
     monkeypatch.undo()
+    relief = run.report_data("relief")  # of the first tile, for who watches
+    assert relief is not None
+    moved = relief["after"] != relief["before"]
+    assert moved.any() and not moved.all()
     assert main(["--quiet", "resume", str(tmp_path / "stopped")]) == 0
     for name in ("DEM", "albedo"):
         a, b = (read_raster(tmp_path / n / f"run-{name}-final.tif").values for n in ("whole", "stopped"))

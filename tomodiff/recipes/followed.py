@@ -33,8 +33,8 @@ class Follower(Run):
     def save_report_data(self, name: str, data: Mapping[str, Any] | np.ndarray) -> None:
         pass
 
-    def show(self, volume: Any, spacing_mm: Sequence[float], quantity: str, unit: str) -> None:
-        pass
+    def show(self, volume: Any, spacing_mm: Sequence[float], quantity: str, unit: str) -> bool:
+        return False
 
     def is_due(self) -> bool:
         return False

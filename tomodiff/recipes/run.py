@@ -232,10 +232,13 @@ class Run:
         finally:
             temporary.unlink(missing_ok=True)
 
-    def show(self, volume: Any, spacing_mm: Sequence[float], quantity: str, unit: str) -> None:
-        """Keep the middle slices of a volume (z, y, x) on its way, for who watches, where that `is_due`."""
-        if self.is_due():
+    def show(self, volume: Any, spacing_mm: Sequence[float], quantity: str, unit: str) -> bool:
+        """Keep the middle slices of a volume (z, y, x) on its way, for who watches, where that `is_due`; whether it
+        was."""
+        due = self.is_due()
+        if due:
             self.save_report_data("preview", middle(volume, spacing_mm, quantity, unit))
+        return due
 
     def is_due(self) -> bool:
         """Whether something is to be kept for who watches: the first time, and then at most every `SHOWN_EVERY` s."""

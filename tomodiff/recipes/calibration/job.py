@@ -69,6 +69,7 @@ def calibrate_scan(settings: CalibrateSettings, run: Run, progress: Progress) ->
     base = scan if whole is None else whole
     write_geometry(run.path / "geometry.json", calibrated(base, plan, errors), errors=_plain(errors), views=len(scan))
     _record(run, scan, errors, told)
+    _keep_views(run, scan, errors)
     return result_of(to_numpy(volume), level.grid, dataset, report, "joint Gauss-Newton", settings, run)
 
 
@@ -109,6 +110,9 @@ class _Watch:
             {"iteration": self.count, "misfit": misfit, "pixels": pixels, "seconds": time.monotonic() - self.began}
         )
         self.bar.advance(misfit=misfit)
+        if self.run.show(state.x["volume"], level.grid.spacing, "attenuation", "1/mm"):
+            freed = {name: level.errors.freed(name, to_numpy(state.x[name])) for name in level.errors.domain}
+            _keep_views(self.run, self.scan, freed)
         kept = {"views": np.arange(len(self.scan))} | {name: to_numpy(a) for name, a in state.x.items()}
         self.checkpoints.after(self.count, kept, {"level": number, "steps": state.iteration})
 
@@ -138,8 +142,12 @@ def _record(run: Run, scan: Scan, errors: dict[str, np.ndarray], told: list[Cert
     pairs = sorted({tuple(sorted((c.name, other))) for c in told for other in c.like})
     for one, other in pairs:
         run.warn(f"{one} and {other} do nearly the same to the projections: only their sum is told well")
+
+
+def _keep_views(run: Run, scan: Scan, errors: dict[str, np.ndarray]) -> None:
+    """The errors of single views, in pixels or degrees, if there are any."""
     drawn = {
-        name: np.rad2deg(a) if is_turn(name) else a / pixel
+        name: np.rad2deg(a) if is_turn(name) else a / scan.pixel[1]
         for name, a in errors.items() if a.shape == (len(scan),) and len(scan) > 1
     }  # fmt: skip
     if drawn:

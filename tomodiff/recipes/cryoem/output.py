@@ -140,8 +140,7 @@ def keep_round(run: Run, number: int, curve: np.ndarray, pixel: float) -> None:
 
 def keep_directions(run: Run, rotation: np.ndarray) -> None:
     """The Euler angles (degrees) of all particles."""
-    if run.comm.leads:
-        run.save_report_data("directions", {"euler_deg": np.rad2deg(poses.to_euler(rotation))})
+    run.save_report_data("directions", {"euler_deg": np.rad2deg(poses.to_euler(rotation))})
 
 
 def keep_guinier(run: Run, found: Guinier) -> None:

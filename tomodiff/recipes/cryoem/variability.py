@@ -58,6 +58,8 @@ def variability(settings: Any, run: Run, progress: Progress) -> None:
             spread = np.sqrt(state.model.variance[1:])
             run.log_metrics({"iteration": state.iteration, **{f"spread_{k}": s for k, s in enumerate(spread, 1)}})
             stage.advance(spread=float(spread[0]))
+            if run.show(state.model.maps[0], (data.operator.voxel,) * 3, "density", "arbitrary"):
+                _keep_latents(run, state)
             _keep(checkpoints, state, state.iteration == iterations)
 
         found = analyse(data, everyone.values, half, noise, group, mask, start, ring, iterations, chosen.contrast, each)
@@ -83,6 +85,13 @@ def _keep(checkpoints: Checkpoints, state: Analysis, ends: bool) -> None:
     arrays = {"mean": state.latents.mean, "covariance": state.latents.covariance}
     memory = {"maps": state.model.maps, "variance": state.model.variance, "curves": state.curves}
     checkpoints.after(state.iteration, arrays, memory, last=ends)
+
+
+def _keep_latents(run: Run, state: Analysis) -> None:
+    """Where the particles stand along the components."""
+    assert state.model is not None
+    spread = np.sqrt(state.model.variance[1:])
+    run.save_report_data("latents", {"coordinates": state.latents.coordinates, "spread": spread})
 
 
 def _write(run: Run, data: ParticleData, found: Analysis, half: np.ndarray, mask: np.ndarray, frames: int) -> None:
@@ -111,7 +120,7 @@ def _write(run: Run, data: ParticleData, found: Analysis, half: np.ndarray, mask
     if latents.covariance[:, 0, 0].any():
         columns["tomodiffContrast"] = latents.mean[:, 0]
     add_columns(run.path / "particles.star", columns)
-    run.save_report_data("latents", {"coordinates": z, "spread": np.sqrt(model.variance[1:])})
+    _keep_latents(run, found)
     run.save_report_data("series", {"projections": np.stack(shown), "at": np.stack(places), "pixel": pixel})
     keep_summary(run, volume, pixel)
     keep_curves(run, FscCurves(found.curves[0], None, None, found.curves[0], None), pixel)

@@ -119,6 +119,8 @@ class _Job:
 
         def after(mosaic: Mosaic, count: int) -> None:
             bar.advance(mosaic.done - bar.done)
+            if "height" in mosaic.sums and run.is_due():
+                keep_relief(run, self.scene, self.scene.height + mosaic.mean("height"))
             if mosaic.done < count:
                 self.keep(mosaic)
 

@@ -95,9 +95,11 @@ class Mosaic:
         return float((both * apart).sum() / both.sum())
 
     def mean(self, name: str) -> np.ndarray:
-        """The blended map; heights at the mean of the levels that the tiles had."""
+        """The blended map, 0 where no tile is done yet; heights at the mean of the levels that the tiles had."""
         level = float(np.mean(self.levels)) if name == "height" else 0.0
-        return np.asarray(self.sums[name] / self.weights - level)
+        there = self.weights > 0
+        made = np.divide(self.sums[name], self.weights, out=np.zeros(self.weights.shape), where=there)
+        return np.subtract(made, level, out=made, where=there)
 
     def packed(self) -> tuple[dict[str, np.ndarray], dict[str, object]]:
         """What a checkpoint holds."""
