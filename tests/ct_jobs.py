@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from tomodiff.geometry import ConeBeam, ParallelBeam, Scan
-from tomodiff.recipes import ct
 from tomodiff.recipes.config_file import settings_from
+from tomodiff.recipes.ct import reconstruct as ct
 from tomodiff.recipes.progress import Progress
 from tomodiff.recipes.run import Run
 from tomodiff.result import Dataset, Result

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from tomodiff.analytic import fbp
-from tomodiff.cli.axis import PANELS
+from tomodiff.cli.ct.axis import PANELS
 from tomodiff.cli.main import main
 from tomodiff.files import write_scan
 from tomodiff.geometry import ConeBeam, ParallelBeam, Scan, fit_grid

@@ -13,7 +13,7 @@ import h5py
 import numpy as np
 import pytest
 
-pytest.importorskip("tomodiff.recipes.ct", reason="the CT recipe is not here")
+pytest.importorskip("tomodiff.recipes.ct.reconstruct", reason="the CT recipe is not here")
 
 from tomodiff.cli.main import main
 from tomodiff.errors import ConfigError, DataError, Diverged, MemoryNeeded
@@ -246,7 +246,7 @@ def test_each_failure_has_its_code_and_is_kept(
     def fail(*_: object) -> None:
         raise error
 
-    monkeypatch.setattr("tomodiff.recipes.ct.reconstruct", fail)
+    monkeypatch.setattr("tomodiff.recipes.ct.reconstruct.reconstruct", fail)
     assert main(["ct", "reconstruct", str(scan), "-o", str(tmp_path / "run")]) == codes[type(error)]
     said = capsys.readouterr().err
     assert str(error) in said and "Traceback" not in said
@@ -274,7 +274,7 @@ def test_a_full_disk_leaves_no_volume(name: str, scan: Path, tmp_path: Path) -> 
 def test_memory_is_estimated_before_the_start(
     cone: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("tomodiff.recipes.ct.free_bytes", lambda most=None: 1000)
+    monkeypatch.setattr("tomodiff.recipes.ct.reconstruct.free_bytes", lambda most=None: 1000)
     assert main(["ct", "reconstruct", str(cone), "-o", str(tmp_path / "run")]) == 4
     said = capsys.readouterr().err
     assert "may be taken" in said and "--bin" in said
@@ -288,7 +288,7 @@ def test_results_hold_their_provenance(scan: Path, tmp_path: Path) -> None:
 
 
 def test_the_demo(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    from tomodiff.cli.jobs_commands import sample
+    from tomodiff.cli.demo.command import sample
 
     try:
         sample("ct")

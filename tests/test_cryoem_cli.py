@@ -287,7 +287,7 @@ def test_wrong_settings_are_listed_with_their_options(capsys: pytest.CaptureFixt
 
 @pytest.mark.slow
 def test_the_demo(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    from tomodiff.cli.jobs_commands import sample
+    from tomodiff.cli.demo.command import sample
 
     try:
         sample("cryoem")

@@ -13,8 +13,8 @@ from tomodiff.files import volumes, write_scan
 from tomodiff.geometry import Grid, ParallelBeam, fit_grid
 from tomodiff.objective import Gaussian, HuberTotalVariation, TotalVariation
 from tomodiff.projectors import XRay
-from tomodiff.recipes.invert import WARM
-from tomodiff.recipes.memory import required_bytes
+from tomodiff.recipes.ct.invert import WARM
+from tomodiff.recipes.ct.memory import required_bytes
 from tomodiff.result import Dataset, Result
 from tomodiff.simulate import ellipsoid, transmissions
 from tomodiff.solvers import OsMomentum, solve

@@ -17,7 +17,7 @@ from tomodiff.analytic import fdk
 from tomodiff.geometry import ConeBeam, fit_grid
 from tomodiff.objective import Gaussian, HuberTotalVariation, TotalVariation
 from tomodiff.projectors import XRay
-from tomodiff.recipes.invert import PROX_ITERATIONS, automatic_edge, automatic_tv_weight, photons_of
+from tomodiff.recipes.ct.invert import PROX_ITERATIONS, automatic_edge, automatic_tv_weight, photons_of
 from tomodiff.simulate import shepp_logan_3d, transmissions
 from tomodiff.solvers import Fista, MaxIterations, OsMomentum, RelativeChange, solve
 

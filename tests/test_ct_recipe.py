@@ -16,9 +16,9 @@ from tomodiff.errors import ConfigError, MemoryNeeded, Stopped
 from tomodiff.files import write_scan
 from tomodiff.geometry import ConeBeam, Grid, ParallelBeam, Scan, fit_grid
 from tomodiff.projectors import XRay
-from tomodiff.recipes import ct
-from tomodiff.recipes.invert import automatic_tv_weight, noise_level
-from tomodiff.recipes.memory import required_bytes
+from tomodiff.recipes.ct import reconstruct as ct
+from tomodiff.recipes.ct.invert import automatic_tv_weight, noise_level
+from tomodiff.recipes.ct.memory import required_bytes
 from tomodiff.recipes.run import Run
 from tomodiff.report.metrics import rmse
 from tomodiff.result import Result

@@ -13,8 +13,9 @@ import pytest
 
 from tests.scan_files import parallel_dataset, result
 from tomodiff.errors import ConfigError, DataError
-from tomodiff.files import atomic, volume_hdf5, write, write_scan
+from tomodiff.files import atomic, write, write_scan
 from tomodiff.files.atomic import replacing
+from tomodiff.files.volumes import hdf5 as volume_hdf5
 
 FAILURES = [
     (OSError(errno.ENOSPC, "No space left on device"), DataError, 3, "disk space"),

@@ -13,7 +13,8 @@ import tifffile
 
 from tests.scan_files import result
 from tomodiff.errors import ConfigError, DataError
-from tomodiff.files import read_volume, volume_tiff, write
+from tomodiff.files import read_volume, write
+from tomodiff.files.volumes import tiff as volume_tiff
 from tomodiff.geometry import Grid
 from tomodiff.result import Result
 

@@ -96,7 +96,7 @@ def test_what_it_does_not_take() -> None:
 
 
 def test_as_a_job_whole_and_in_slabs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from tomodiff.recipes.memory import required_bytes
+    from tomodiff.recipes.ct.memory import required_bytes
 
     jobs = Jobs(tmp_path, monkeypatch)
     write_scan(tmp_path / "a.h5", line_integrals(PARALLEL))

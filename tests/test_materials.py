@@ -10,7 +10,7 @@ import pytest
 
 from tests.test_photometric_stereo import lights_above, mean_degrees, things
 from tomodiff.cli.main import main
-from tomodiff.cli.optical_relight import inserted
+from tomodiff.cli.optical.relight import inserted
 from tomodiff.files.pictures import write_array, write_picture
 from tomodiff.projectors.lit import LitNormals
 from tomodiff.projectors.terrain.sky_light import SkyLight

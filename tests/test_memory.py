@@ -13,7 +13,8 @@ import pytest
 from tests.conftest import REPOSITORY
 from tomodiff.files import write_scan
 from tomodiff.geometry import ConeBeam, ParallelBeam, Scan, fit_grid
-from tomodiff.recipes.memory import free_bytes, in_units, required_bytes
+from tomodiff.recipes.ct.memory import required_bytes
+from tomodiff.recipes.memory import free_bytes, in_units
 from tomodiff.result import Dataset
 
 SIZE = 112
@@ -23,7 +24,7 @@ OTHER = 24e6
 JOB = """
 import sys
 from tomodiff.recipes.config_file import settings_from
-from tomodiff.recipes.ct import reconstruct
+from tomodiff.recipes.ct.reconstruct import reconstruct
 from tomodiff.recipes.progress import Progress
 from tomodiff.recipes.run import Run
 

@@ -13,7 +13,7 @@ from scipy.ndimage import gaussian_filter
 from datasets import make_mri_sample
 from tomodiff.analytic.coil_maps import coil_images, estimated_maps, walsh_maps
 from tomodiff.analytic.density import density_weights
-from tomodiff.cli.demonstration_mri import relative_error
+from tomodiff.cli.demo.mri import relative_error
 from tomodiff.cli.main import main
 from tomodiff.files import read_volume
 from tomodiff.files.kspace import read_kspace

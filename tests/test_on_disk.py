@@ -26,7 +26,7 @@ from tomodiff.geometry import ConeBeam, Grid, ParallelBeam, Scan, fit_grid
 from tomodiff.objective import Gaussian
 from tomodiff.projectors import XRay
 from tomodiff.projectors.xray_blocks import XRayInBlocks, rows_that_see
-from tomodiff.recipes.slabs import read_marker
+from tomodiff.recipes.ct.slabs import read_marker
 from tomodiff.result import Dataset
 from tomodiff.solvers import Cgls, Sirt, State, load, save, solve
 
@@ -36,7 +36,7 @@ LIMIT_MB = 64
 LIMITED = """
 import resource, sys
 from tomodiff.cli.main import main
-import tomodiff.recipes.on_disk
+import tomodiff.recipes.ct.on_disk
 name, amount = sys.argv[1].split("=")
 main(["-q", *sys.argv[2:4], "small.h5", "-o", "warm.npy", *sys.argv[7:]])  # all libraries are loaded before the limit
 lines = open("/proc/self/status").read().splitlines()

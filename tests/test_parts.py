@@ -12,9 +12,9 @@ from tomodiff.cli.main import main
 from tomodiff.files import write_scan
 from tomodiff.geometry import ConeBeam
 from tomodiff.geometry.vectors import Vectors
-from tomodiff.recipes import radiographs as module
+from tomodiff.recipes.ct import radiographs as module
+from tomodiff.recipes.ct.radiographs import PartsModel, fit_parts
 from tomodiff.recipes.parts import Part, get, placed, replaced, unknowns
-from tomodiff.recipes.radiographs import PartsModel, fit_parts
 from tomodiff.recipes.yaml_tree import read_yaml
 from tomodiff.result import Dataset
 from tomodiff.simulate.ellipsoids import chords

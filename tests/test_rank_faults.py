@@ -26,9 +26,9 @@ from tests.rank_jobs import (
 )
 from tomodiff.cli.main import main
 from tomodiff.errors import DataError, Diverged
-from tomodiff.recipes import ct
 from tomodiff.recipes.checkpoints import Checkpoints
 from tomodiff.recipes.config_file import settings_from
+from tomodiff.recipes.ct import reconstruct as ct
 from tomodiff.recipes.progress import Progress
 from tomodiff.recipes.run import Run
 from tomodiff.solvers import Sirt, State

@@ -23,9 +23,10 @@ from tomodiff.cli.main import main
 from tomodiff.errors import ConfigError, MemoryNeeded
 from tomodiff.geometry import ConeBeam, ParallelBeam, fit_grid
 from tomodiff.ranks import Comm, world
-from tomodiff.recipes import rank_slabs
 from tomodiff.recipes.config_file import settings_from
-from tomodiff.recipes.memory import LIBRARIES_BYTES, USABLE, required_bytes
+from tomodiff.recipes.ct import rank_slabs
+from tomodiff.recipes.ct.memory import required_bytes
+from tomodiff.recipes.memory import LIBRARIES_BYTES, USABLE
 
 pytestmark = pytest.mark.mpi
 

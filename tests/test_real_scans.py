@@ -18,7 +18,7 @@ from tomodiff.geometry import ParallelBeam, fit_grid
 from tomodiff.prepare import prepare
 from tomodiff.projectors import XRay
 from tomodiff.recipes.config_file import settings_from
-from tomodiff.recipes.invert import invert
+from tomodiff.recipes.ct.invert import invert
 from tomodiff.recipes.progress import Progress
 from tomodiff.recipes.run import Run
 

@@ -18,9 +18,9 @@ from tomodiff.errors import ConfigError, DataError, Diverged, Stopped
 from tomodiff.files import read_volume
 from tomodiff.geometry import Grid
 from tomodiff.recipes.config_file import load_settings, settings_from
+from tomodiff.recipes.ct.settings import CtSettings
 from tomodiff.recipes.place import Place
 from tomodiff.recipes.run import Run
-from tomodiff.recipes.settings import CtSettings
 from tomodiff.recipes.volume_summary import summary
 from tomodiff.result import Result
 

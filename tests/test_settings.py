@@ -9,8 +9,8 @@ import pytest
 from tomodiff.cli.template import template
 from tomodiff.errors import ConfigError
 from tomodiff.recipes.config_file import load_settings, set_overrides, settings_from
+from tomodiff.recipes.ct.settings import METHOD_DEFAULTS, CtSettings
 from tomodiff.recipes.fields import as_slice
-from tomodiff.recipes.settings import METHOD_DEFAULTS, CtSettings
 from tomodiff.recipes.yaml_tree import parse_yaml, write_yaml
 
 

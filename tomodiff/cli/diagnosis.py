@@ -107,7 +107,7 @@ def _formats() -> str:
 
 
 def _sample() -> str:
-    from tomodiff.cli.jobs_commands import sample
+    from tomodiff.cli.demo.command import sample
 
     return str(sample("ct"))
 

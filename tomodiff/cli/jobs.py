@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from tomodiff.cli.console import STATE, say
 from tomodiff.cli.watch import watched
-from tomodiff.errors import ConfigError, DataError, Stopped
+from tomodiff.errors import DataError, Stopped
 
 if TYPE_CHECKING:
     from tomodiff.recipes.run import Run
@@ -16,11 +16,6 @@ if TYPE_CHECKING:
     from tomodiff.result import Result
 
 LOG = logging.getLogger("tomodiff")
-ACROSS_RANKS = (
-    "ct", "cryoem-reconstruct", "cryoem-refine", "cryoem-abinitio", "cryoem-classify", "cryoem-variability",
-    "cryoem-tomogram", "terrain-fit",
-)  # fmt: skip
-"""Kinds of job that several processes do together, under mpiexec or srun."""
 MOST_COMPARED = 512**3
 """Voxels of a volume that is compared with the truth in one piece, at most."""
 
@@ -30,41 +25,18 @@ def start(settings: Job, resume: bool = False) -> Path:
     returns its run directory."""
     from tomodiff.ranks import world
     from tomodiff.recipes.followed import together
+    from tomodiff.recipes.job import look, refuse_ranks
     from tomodiff.recipes.run import Run
     from tomodiff.recipes.stopping import terminate_as_interrupt
 
     comm = world()
-    if comm.size > 1 and settings.job not in ACROSS_RANKS:
-        raise ConfigError(
-            f"{settings.job}: expected one process, found {comm.size}; several ranks work together at: "
-            f"{', '.join(ACROSS_RANKS)}"
-        )
+    refuse_ranks(settings.job, comm.size)
     with terminate_as_interrupt():
         if comm.leads:
-            _look_at_input(settings)
+            look(settings)  # what cannot be read should cost no run directory
         run = together(comm, lambda: (Run.cut_short(settings) if resume else None) or Run.create(settings))
         carry_out(run)
     return run.path
-
-
-def _look_at_input(settings: Job) -> None:
-    """What cannot be read should cost no run directory."""
-    if settings.job.startswith("ct"):
-        from tomodiff.files import probe
-
-        probe(settings.input.path, **settings.input.setup())
-    elif settings.job == "cryoem-tomogram":
-        from tomodiff.recipes.cryoem.tomogram import series_of
-
-        series_of(settings.input)
-    elif settings.job.startswith("cryoem"):
-        from tomodiff.files.cryoem import dialect
-
-        dialect(settings.input.path)
-    else:
-        from tomodiff.recipes.job import look
-
-        look(settings)
 
 
 def carry_out(run: Run) -> None:

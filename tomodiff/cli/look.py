@@ -7,23 +7,21 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tomodiff.cli import cryoem_look, mri_look, optical_look
 from tomodiff.cli.console import note, tell
+from tomodiff.cli.cryoem import look as cryoem_look
+from tomodiff.cli.mri import look as mri_look
+from tomodiff.cli.optical import look as optical_look
 from tomodiff.cli.options import INPUT, Overrides, with_settings
 
 if TYPE_CHECKING:
     from tomodiff.files import ScanInfo
+    from tomodiff.recipes.ct.settings import CtSettings
     from tomodiff.recipes.section import Job
-    from tomodiff.recipes.settings import CtSettings
 
 Root = Annotated[Path | None, typer.Option("--root", metavar="FOLDER", help="particles: where to look for stacks")]
 
 VOLUMES = (".mrc", ".map", ".rec", ".nii", ".nii.gz", ".nrrd")
 """Suffixes of files that are volumes and never scans."""
-
-MM_IN_ANGSTROM = 1e7
-ANGSTROM_BELOW = 1e-4
-"""Millimetres; smaller voxels are told in angstrom."""
 
 MOST_CHECKED = 1_000_000_000
 """Bytes of projections that `check` reads, at most; of a larger scan it takes every so-manieth view."""
@@ -46,8 +44,8 @@ def info(
     """Say what is in a scan, a file of particles, a tilt series, k-space, a volume or a run directory."""
     from tomodiff.errors import DataError
     from tomodiff.files import probe
+    from tomodiff.recipes.output import volume_suffix
     from tomodiff.recipes.place import read_status
-    from tomodiff.recipes.settings import volume_suffix
 
     if read_status(file) is not None:
         tell(_run(file))
@@ -154,9 +152,10 @@ def _plan(settings: CtSettings) -> dict[str, str]:
     """What the job would make, and the memory that it takes.  Raises ConfigError for settings that do not fit."""
     from tomodiff.files import probe
     from tomodiff.geometry import check_pair
-    from tomodiff.recipes.correct import grid_of
-    from tomodiff.recipes.ct import selected
-    from tomodiff.recipes.memory import free_bytes, in_units, required_bytes
+    from tomodiff.recipes.ct.correct import grid_of
+    from tomodiff.recipes.ct.memory import required_bytes
+    from tomodiff.recipes.ct.reconstruct import selected
+    from tomodiff.recipes.memory import free_bytes, in_units
 
     found = probe(settings.input.path, **settings.input.setup())
     scan = selected(found, settings)
@@ -217,11 +216,11 @@ def _volume(file: Path) -> dict[str, str]:
     import numpy as np
 
     from tomodiff.files import read_volume
+    from tomodiff.geometry.units import told_unit
 
     volume, grid, meta = read_volume(file)
     finite = volume[np.isfinite(volume)] if volume.dtype.kind == "f" else volume
-    fine = max(grid.spacing) < ANGSTROM_BELOW
-    unit, scale = ("angstrom", MM_IN_ANGSTROM) if fine else ("mm", 1.0)
+    unit, scale = told_unit(grid.spacing)
     spacing = " x ".join(f"{d * scale:.6g}" for d in grid.spacing)
     table = {
         "volume": str(file),

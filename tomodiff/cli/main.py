@@ -14,22 +14,15 @@ from typing import Annotated, Any
 import typer
 
 import tomodiff
-from tomodiff.cli import (
-    batch,
-    compare,
-    cryoem,
-    ct,
-    jobs_commands,
-    look,
-    mri,
-    optical,
-    simulate,
-    submit,
-    template,
-    terrain,
-    watch,
-)
+from tomodiff.cli import batch, compare, jobs_commands, look, submit, template, watch
 from tomodiff.cli.console import STATE, complain, set_up, told
+from tomodiff.cli.cryoem import commands as cryoem
+from tomodiff.cli.ct import commands as ct
+from tomodiff.cli.demo import command as demo
+from tomodiff.cli.mri import commands as mri
+from tomodiff.cli.optical import commands as optical
+from tomodiff.cli.simulate import commands as simulate
+from tomodiff.cli.terrain import commands as terrain
 from tomodiff.errors import Stopped, TomodiffError
 
 MEMORY, INTERRUPTED = 4, 130
@@ -70,6 +63,7 @@ def globally(
 
 
 jobs_commands.register(app)
+demo.register(app)
 look.register(app)
 template.register(app)
 batch.register(app)

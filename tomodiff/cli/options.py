@@ -14,9 +14,9 @@ from typing import Any, get_args, get_type_hints
 
 import typer
 
+from tomodiff.recipes.ct.settings import CtSettings
 from tomodiff.recipes.job import settings_class
 from tomodiff.recipes.section import Job
-from tomodiff.recipes.settings import CtSettings
 
 Overrides = Mapping[str, tuple[Any, str]]
 """Dotted name -> (value, the option as it was typed)."""

@@ -59,18 +59,14 @@ def submit(
 
     Before its time is up, or when it is preempted, the job saves its state, is queued again, and goes on from there.
     """
-    from tomodiff.cli.jobs import ACROSS_RANKS
     from tomodiff.errors import ConfigError
     from tomodiff.recipes.config_file import load_settings
+    from tomodiff.recipes.job import refuse_ranks
     from tomodiff.recipes.place import Place
 
     settings = load_settings(config, given)
     ranks = ranks or max(1, gpus)
-    if nodes * ranks > 1 and settings.job not in ACROSS_RANKS:
-        raise ConfigError(
-            f"{config}: {settings.job} is done by one rank, found {nodes * ranks} (--nodes, --gpus, --ranks); several "
-            f"work together at: {', '.join(ACROSS_RANKS)}"
-        )
+    refuse_ranks(settings.job, nodes * ranks)
     run = Place.of(settings.output).run
     asked = {
         "job-name": f"tomodiff-{run.stem}", "partition": partition, "account": account, "nodes": nodes,

@@ -7,7 +7,7 @@ from tomodiff.files.checks import Problem, check_dataset
 from tomodiff.files.provenance import checksum
 from tomodiff.files.reading import ScanInfo, probe, read
 from tomodiff.files.scans import write_scan
-from tomodiff.files.volumes import read_volume, write
+from tomodiff.files.volumes.formats import read_volume, write
 
 __all__ = [
     "Problem",

@@ -11,14 +11,13 @@ import numpy as np
 from tomodiff.errors import ConfigError, DataError
 from tomodiff.files import probe, read, read_volume
 from tomodiff.geometry import Grid
+from tomodiff.geometry.units import told_unit
 from tomodiff.recipes.run import Run
 from tomodiff.report.drawing import window
 
 Layer = tuple[np.ndarray, dict[str, Any], str]
 """Data, properties and kind, as napari's readers give them."""
 
-MOLECULAR = 1e-4
-"""Voxels smaller than this, in mm, are told in angstrom."""
 SEEN = 1 << 20
 """Voxels that are looked at to choose the contrast, at most."""
 
@@ -48,7 +47,7 @@ def layers(path: str) -> list[Layer]:
 def volume_layer(path: Path) -> Layer:
     """A volume (z, y, x), placed as its grid says."""
     volume, grid, meta = read_volume(path)
-    factor, unit = (1e7, "angstrom") if max(grid.spacing) < MOLECULAR else (1.0, "mm")
+    unit, factor = told_unit(grid.spacing)
     about = {"quantity": meta.get("quantity", ""), "unit": meta.get("unit", ""), "path": str(path)}
     return volume, {**_placed(grid, factor, unit), **_look(path.name, volume, about)}, "image"
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from tomodiff.geometry.units import ANGSTROM_PER_MM
 from tomodiff.projectors.phase_polynomials import (
     EVEN_DEGREES,
     ODD_DEGREES,
@@ -23,8 +24,6 @@ from tomodiff.projectors.phase_polynomials import (
 
 RECORD = 48
 AXES, EVEN, ODD, SCALE, FORM, DOSE, UNIT = slice(0, 9), slice(9, 25), slice(25, 37), 37, slice(38, 41), 41, 42
-MM = 1e7
-"""Angstrom in a mm."""
 
 Values = Mapping[str, np.ndarray]
 
@@ -122,7 +121,7 @@ class Records:
         lam, made = wavelength(self.voltage), np.zeros((len(self), 16))
         made[:, 0] = -(values["phase_shift"] + np.arcsin(values["amplitude_contrast"])) / (2 * np.pi)
         made[:, 1:4] = (np.pi * lam * self.unit(2))[:, None] * self._quadratic(values["defocus"])
-        fourth = np.pi / 2 * MM * values["cs"] * lam**3 * self.unit(4)
+        fourth = np.pi / 2 * ANGSTROM_PER_MM * values["cs"] * lam**3 * self.unit(4)
         made[:, 4:9] += fourth[:, None] * np.array([1.0, 0, 2, 0, 1])
         return made + values["even_zernike"] @ zernike_table("even") * self._units(EVEN_DEGREES)
 
@@ -133,7 +132,7 @@ class Records:
 
     def _tilt_unit(self) -> np.ndarray:
         """Turns of -Cs lambda^2 |k|^2 (tilt . k) at (u, v) = 1, per mm and mrad."""
-        return -1e-3 * MM * wavelength(self.voltage) ** 2 * 2 * np.pi * self.unit(3)
+        return -1e-3 * ANGSTROM_PER_MM * wavelength(self.voltage) ** 2 * 2 * np.pi * self.unit(3)
 
     def _units(self, degrees: tuple[int, ...]) -> np.ndarray:
         return np.concatenate([np.repeat(self.unit(d)[:, None], d + 1, 1) for d in degrees], 1)
@@ -199,7 +198,8 @@ class Records:
             )
             made[:, 1:4] = -(np.pi * lam * self.unit(2))[:, None, None] * np.stack(columns, 2)
         elif name == "cs":
-            made[:, 4:9, 0] = (np.pi / 2 * MM * lam**3 * self.unit(4))[:, None] * np.array([1.0, 0, 2, 0, 1])
+            fourth = np.pi / 2 * ANGSTROM_PER_MM * lam**3 * self.unit(4)
+            made[:, 4:9, 0] = fourth[:, None] * np.array([1.0, 0, 2, 0, 1])
         elif name == "phase_shift":
             made[:, 0, 0] = -1 / (2 * np.pi)
         else:

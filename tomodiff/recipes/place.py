@@ -16,7 +16,7 @@ from typing import Any
 
 from tomodiff.errors import ConfigError
 from tomodiff.files.atomic import remove
-from tomodiff.recipes.settings import volume_suffix
+from tomodiff.recipes.output import volume_suffix
 
 STATUS = "status.json"
 

@@ -10,10 +10,8 @@ from math import factorial, isqrt
 
 import numpy as np
 
+from tomodiff.geometry.units import ANGSTROM_PER_MM
 from tomodiff.particles import Optics
-
-MM = 1e7
-"""Angstrom in a mm."""
 
 
 def frequencies(box: int, pixel: float) -> tuple[np.ndarray, np.ndarray]:
@@ -47,11 +45,11 @@ def contrast(
     x, y = a * kx + b * ky, c * kx + d * ky
     square, lam = x**2 + y**2, electron_wavelength(optics.voltage)
     under_focus = focus(x, y, *defocus)
-    gamma = np.pi / 2 * optics.cs * MM * lam**3 * square**2 - np.pi * lam * under_focus
+    gamma = np.pi / 2 * optics.cs * ANGSTROM_PER_MM * lam**3 * square**2 - np.pi * lam * under_focus
     gamma -= phase_shift + np.arcsin(optics.amplitude_contrast)
     gamma += _series(optics.even_zernike, "even", x, y)
     tilt = optics.beam_tilt[0] * x + optics.beam_tilt[1] * y
-    odd = _series(optics.odd_zernike, "odd", x, y) - 2e-3 * np.pi * optics.cs * MM * lam**2 * square * tilt
+    odd = _series(optics.odd_zernike, "odd", x, y) - 2e-3 * np.pi * optics.cs * ANGSTROM_PER_MM * lam**2 * square * tilt
     envelope = scale * np.exp(-b_factor / 4 * square)
     if dose:
         envelope = envelope * np.exp(-0.5 * dose / critical_exposure(np.hypot(kx, ky)))

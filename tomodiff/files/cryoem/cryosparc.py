@@ -19,10 +19,9 @@ from tomodiff.files.cryoem.locate import located
 from tomodiff.files.cryoem.relion_columns import UNKNOWN, Given
 from tomodiff.files.cryoem.stack import Stack, open_stack
 from tomodiff.geometry.poses import exp, from_euler
+from tomodiff.geometry.units import ANGSTROM_PER_MM
 from tomodiff.particles import Optics, Particles
 
-MM = 1e7
-"""Angstrom in a millimetre."""
 CTF = ("ctf/accel_kv", "ctf/cs_mm", "ctf/amp_contrast", "ctf/df1_A", "ctf/df2_A", "ctf/df_angle_rad")
 GROUPED_BY = ("ctf/exp_group_id", *CTF[:3], "blob/psize_A", "ctf/tilt_A", "ctf/anisomag")
 UNREAD = ("ctf/trefoil_A", "ctf/tetra_A")
@@ -146,7 +145,7 @@ def _optics(one: np.ndarray, given: Given, name: str) -> Optics:
 
     cs = of("ctf/cs_mm", given.cs, UNKNOWN["cs"])
     tilt = np.asarray(one["ctf/tilt_A"][0], np.float64) if "ctf/tilt_A" in fields(one) else np.zeros(2)
-    mrad = 1e3 * np.arcsin(tilt / (cs * MM)) if cs > 0 else np.zeros(2)
+    mrad = 1e3 * np.arcsin(tilt / (cs * ANGSTROM_PER_MM)) if cs > 0 else np.zeros(2)
     deviation = np.asarray(one["ctf/anisomag"][0], np.float64) if "ctf/anisomag" in fields(one) else np.zeros(4)
     M = np.eye(2) + deviation.reshape(2, 2)
     return Optics(

@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 
 from tomodiff.files.atomic import replacing
-from tomodiff.files.cryoem.cryosparc import MM, alignment, fields, optics_groups, particle_values
+from tomodiff.files.cryoem.cryosparc import alignment, fields, optics_groups, particle_values
 from tomodiff.files.cryoem.relion_columns import Given
 from tomodiff.files.cryoem.stack import stack_behind
 from tomodiff.geometry.poses import log, to_euler
+from tomodiff.geometry.units import ANGSTROM_PER_MM
 from tomodiff.particles import Particles
 
 SAME = 1e-6
@@ -107,7 +108,7 @@ def _put_optics(particles: Particles, table: np.ndarray) -> None:
         "ctf/cs_mm": [o.cs for o in optics],
         "ctf/amp_contrast": [o.amplitude_contrast for o in optics],
         "blob/psize_A": [o.pixel for o in optics],
-        "ctf/tilt_A": [np.sin(np.array(o.beam_tilt) * 1e-3) * o.cs * MM for o in optics],
+        "ctf/tilt_A": [np.sin(np.array(o.beam_tilt) * 1e-3) * o.cs * ANGSTROM_PER_MM for o in optics],
         "ctf/anisomag": [(np.array(o.magnification) - np.eye(2)).ravel() for o in optics],
     }
     for name, value in values.items():

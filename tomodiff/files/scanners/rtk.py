@@ -19,7 +19,7 @@ from tomodiff.extras import library
 from tomodiff.files.source import Source
 from tomodiff.files.stack import ArrayStack, Stack, check_frames
 from tomodiff.files.tiff import natural
-from tomodiff.files.volume_itk import last_line
+from tomodiff.files.volumes.itk import last_line
 from tomodiff.geometry import ConeBeam, ParallelBeam, Scan, Vectors
 
 IMAGES = (".mha", ".mhd")

@@ -19,7 +19,7 @@ from tomodiff.recipes.calibration.identify import Certainty, certainties
 from tomodiff.recipes.calibration.joint import Level, Plan, calibrate, calibrated
 from tomodiff.recipes.calibration.settings import CalibrateSettings
 from tomodiff.recipes.checkpoints import Checkpoints
-from tomodiff.recipes.correct import axis_column, corrected, geometry_for, result_of
+from tomodiff.recipes.ct.correct import axis_column, corrected, geometry_for, result_of
 from tomodiff.recipes.device import device_named
 from tomodiff.recipes.progress import Progress
 from tomodiff.recipes.run import Run

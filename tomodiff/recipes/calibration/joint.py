@@ -18,7 +18,7 @@ from tomodiff.core.curvature import Product
 from tomodiff.geometry import Grid, Scan, Vectors
 from tomodiff.objective import L2, Gaussian, Of
 from tomodiff.projectors.geometry_errors import GeometryErrors, MisalignedXRay, is_turn
-from tomodiff.recipes.invert import noise_level
+from tomodiff.recipes.ct.invert import noise_level
 from tomodiff.solvers import GaussNewton, State, resampled
 from tomodiff.solvers.measures import unit
 

@@ -9,9 +9,9 @@ from pydantic import AfterValidator, BeforeValidator, Field
 
 from tomodiff.recipes import fields
 from tomodiff.recipes.calibration.names import ERRORS
+from tomodiff.recipes.ct.settings import ScanJob
 from tomodiff.recipes.fields import expected
 from tomodiff.recipes.section import Section
-from tomodiff.recipes.settings import ScanJob
 
 
 def _names(value: object) -> object:

@@ -9,7 +9,8 @@ import numpy as np
 from scipy.optimize import minimize
 
 from tomodiff.array import Array, namespace, to_numpy
-from tomodiff.projectors.records import MM, Records, wavelength
+from tomodiff.geometry.units import ANGSTROM_PER_MM
+from tomodiff.projectors.records import Records, wavelength
 from tomodiff.recipes.cryoem.align import likelihood_weights
 from tomodiff.recipes.cryoem.data import ParticleData
 from tomodiff.recipes.cryoem.halves import on_device
@@ -167,11 +168,11 @@ def _scale(name: str, data: ParticleData, members: np.ndarray) -> float:
     lam = float(wavelength(data.operator.records.voltage[first]))
     optics = data.particles.optics[int(data.particles.group[first])]
     if name == "beam_tilt":
-        return 1 / (2 * np.pi * 1e-3 * max(optics.cs, 0.01) * MM * lam**2 * k**3)
+        return 1 / (2 * np.pi * 1e-3 * max(optics.cs, 0.01) * ANGSTROM_PER_MM * lam**2 * k**3)
     if name == "trefoil":
         return 1 / k**3
     if name == "fourth_order":
         return 1 / k**4
     if name == "cs":
-        return 1 / (np.pi / 2 * MM * lam**3 * k**4)
+        return 1 / (np.pi / 2 * ANGSTROM_PER_MM * lam**3 * k**4)
     return 1 / (np.pi * data.slicer.r_max)  # a shift of half a pixel at the rim of the box

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from tomodiff.errors import ConfigError, DataError, MemoryNeeded
-from tomodiff.files.cryoem import read_map, read_particles
+from tomodiff.files.cryoem import dialect, read_map, read_particles
 from tomodiff.particles import Particles
 from tomodiff.recipes.cryoem.data import BATCH_BYTES, KEEP_BYTES
 from tomodiff.recipes.cryoem.subtomogram import tilt_particles
@@ -20,6 +20,11 @@ LOG = logging.getLogger("tomodiff")
 SPECTRUM_ARRAYS = 9
 """Arrays like a padded half transform, 8 bytes a point, that a reconstruction of two halves takes at its peak:
 two sums of 16 bytes a point, data and weights of one, transform and its padded copy."""
+
+
+def look_at(settings: Any) -> None:
+    """Raise what is wrong with the file of particles, as far as its kind tells."""
+    dialect(settings.input.path)
 
 
 def particles_of_job(settings: Any, run: Run) -> Particles:

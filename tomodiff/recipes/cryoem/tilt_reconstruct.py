@@ -22,7 +22,7 @@ from tomodiff.prepare.tilt_images import aligned_images, bin_images, check_image
 from tomodiff.projectors import XRay
 from tomodiff.projectors.xray_blocks import even_parts, rows_that_see
 from tomodiff.ranks import ALONE, Comm, own_views
-from tomodiff.recipes.invert import PROX_ITERATIONS, automatic_tv_weight, least_squares
+from tomodiff.recipes.ct.invert import PROX_ITERATIONS, automatic_tv_weight, least_squares
 from tomodiff.solvers import Cgls, Fista, Sirt, State, iterate
 
 ITERATIVE = ("sirt", "cgls", "fista-tv")

@@ -24,8 +24,9 @@ from tomodiff.recipes.cryoem.tilt_reconstruct import (
     tomogram_wbp,
     widened,
 )
+from tomodiff.recipes.ct.memory import required_bytes
 from tomodiff.recipes.device import device_named
-from tomodiff.recipes.memory import USABLE, free_bytes, in_units, required_bytes
+from tomodiff.recipes.memory import USABLE, free_bytes, in_units
 from tomodiff.recipes.progress import Progress
 from tomodiff.recipes.run import Run
 from tomodiff.result import Result
@@ -161,6 +162,11 @@ def tomogram(
     return Result(
         volume, in_mm, "density", "1/angstrom", history=run.metrics(), meta=meta, warnings=tuple(run.warnings)
     )
+
+
+def look_at(settings: Settings) -> None:
+    """Raise what is wrong with the file of the tilt series."""
+    series_of(settings.input)
 
 
 def series_of(chosen: Input) -> TiltSeries:

@@ -10,8 +10,8 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field
 
 from tomodiff.recipes import fields
+from tomodiff.recipes.output import Output
 from tomodiff.recipes.section import MethodSection, Section, TrialJob
-from tomodiff.recipes.settings import Output
 
 METHOD_DEFAULTS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
     {

@@ -9,8 +9,8 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import AfterValidator, Field
 
 from tomodiff.recipes import fields
+from tomodiff.recipes.output import Output
 from tomodiff.recipes.section import Section, TrialJob
-from tomodiff.recipes.settings import Output
 
 Voxels = Annotated[int, Field(ge=16, le=1024), fields.expected("a whole number from 16 to 1024")]
 Degree = Annotated[int, Field(ge=0, le=2), fields.expected("0, 1 or 2")]
