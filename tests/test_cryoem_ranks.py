@@ -55,6 +55,7 @@ def test_particles_are_shared_out(tmp_path: Path) -> None:
         assert np.median(turned) < 1e-3 and turned.max() < 0.02
 
 
+@pytest.mark.slow
 @started
 def test_particles_find_their_classes_together(tmp_path: Path) -> None:
     path = simulated(tmp_path, "--particles", "200", "--snr", "0.5", "--conformations", "2")
@@ -73,6 +74,7 @@ def test_components_are_those_of_all_particles(tmp_path: Path) -> None:
         assert difference(*(read_map(run / name)[0] for run in runs)) < 1e-3
 
 
+@pytest.mark.slow
 @started
 def test_a_first_map_comes_of_all_particles(tmp_path: Path) -> None:
     path = simulated(tmp_path, "--particles", "120", "--snr", "1")

@@ -23,7 +23,7 @@ N, PIXEL, COUNT = 64, 3.0, 600
 
 @pytest.mark.relion
 @needs_relion
-@pytest.mark.parametrize("ctf", [False, True], ids=["plain", "CTF"])
+@pytest.mark.parametrize("ctf", [pytest.param(False, id="plain", marks=pytest.mark.slow), pytest.param(True, id="CTF")])
 def test_noiseless_projections_give_a_map_no_worse_than_theirs(ctf: bool, tmp_path: Path, measured: Measured) -> None:
     """Errors within the sphere that the images see, relative to the map.  Theirs with padding 2 and its gridding
     iterations; ours is the command's default but for the regularisation, which noiseless images do not need."""

@@ -370,7 +370,8 @@ def test_a_run_that_goes_on_in_a_browser(chromium: Any, tmp_path: Path, rng: np.
             before = {"before": rng.random((20, 16)), "after": rng.random((20, 16)), "row": row}
             run.save_report_data("sinogram", before)
             expect(view.locator("#plots figcaption")).to_have_text(f"Sinogram of detector row {row}")
-        view.wait_for_function("document.querySelector('#plots img').naturalWidth > 100")
+        expect(view.locator("#plots img")).to_have_js_property("complete", True)
+        assert view.evaluate("document.querySelector('#plots img').naturalWidth") > 100
         run.warn("the beam was off <b>for</b> a while")
         expect(view.locator("#count")).to_have_text("8 iterations")
         view.wait_for_selector("#warnings li")
