@@ -10,7 +10,7 @@ import pytest
 
 import tomodiff.core
 from tests.toys import Attenuated, Dense, dense, exact_slope, subclasses
-from tomodiff.array import tmap, to_numpy
+from tomodiff.array import block_mean, tmap, to_numpy
 from tomodiff.core import (
     Batched,
     Linear,
@@ -256,3 +256,17 @@ def test_public_names_exist() -> None:
     assert all(hasattr(tomodiff.core, name) for name in tomodiff.core.__all__)
     assert {c.__name__ for c in subclasses(Operator, "tomodiff.core")} >= {"Chain", "Fixed"}
     assert isinstance(Dense(np.eye(2), (2,), (2,)), LinearOperator)
+
+
+def test_means_of_blocks(rng: np.random.Generator, xp: ModuleType) -> None:
+    """Of each block its mean, along any axes; what does not fill one is left out."""
+    values = xp.asarray(rng.standard_normal((3, 7, 11)))
+    found = to_numpy(block_mean(values, (2, 3)))
+    assert found.shape == (3, 3, 3)
+    for k, i, j in np.ndindex(found.shape):
+        part = to_numpy(values)[k, 2 * i : 2 * i + 2, 3 * j : 3 * j + 3]
+        assert found[k, i, j] == pytest.approx(part.mean())
+    assert to_numpy(block_mean(values, 2, (0, 1))).shape == (1, 3, 11)
+    assert np.array_equal(to_numpy(block_mean(values, 1)), to_numpy(values))
+    big = xp.full((1, 1 << 14), 1 + 2**-20, "float32")
+    assert block_mean(big, (1, 1 << 14), dtype="float64").item() == float(big[0, 0])

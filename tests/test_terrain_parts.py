@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from tests.toys import exact_slope
+from tomodiff.array import block_mean
 from tomodiff.core import check_adjoint, check_gradient
 from tomodiff.objective.terrain import Curvatures
 from tomodiff.projectors.terrain.images import TerrainImages
@@ -14,7 +15,6 @@ from tomodiff.projectors.terrain.reflectance import direction
 from tomodiff.projectors.terrain.shadows import Shadows
 from tomodiff.projectors.terrain.sun_angles import OfSunAngles, angles_of
 from tomodiff.recipes.terrain import settings
-from tomodiff.recipes.terrain.blocks import block_mean
 from tomodiff.recipes.terrain.schedule import resized
 from tomodiff.simulate.terrain import Terrain, fractal_terrain, lit_part, rendered
 

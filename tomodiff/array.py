@@ -7,7 +7,7 @@ An *element* is one array or a flat dict of named arrays.  Inner products are th
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from numbers import Real
 from types import ModuleType
 from typing import Any
@@ -109,3 +109,18 @@ def fft_of(xp: ModuleType) -> ModuleType:
     import cupyx.scipy.fft
 
     return cupyx.scipy.fft
+
+
+def block_mean(values: Array, factor: int | Sequence[int], axes: Sequence[int] = (-2, -1), dtype: Any = None) -> Array:
+    """Means over blocks of `factor` entries along some axes, taken in `dtype`; what does not fill a block at their end
+    is left out."""
+    factors = [factor] * len(axes) if isinstance(factor, int) else list(factor)
+    wanted = {axis % values.ndim: n for axis, n in zip(axes, factors, strict=True)}
+    whole, shape, inner = [slice(None)] * values.ndim, [], []
+    for axis, size in enumerate(values.shape):
+        shape.append(size)
+        if axis in wanted:
+            n = wanted[axis]
+            whole[axis], shape[-1:] = slice(size // n * n), [size // n, n]
+            inner.append(len(shape) - 1)
+    return values[tuple(whole)].reshape(shape).mean(axis=tuple(inner), dtype=dtype)

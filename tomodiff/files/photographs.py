@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from scipy.spatial.transform import Rotation
 
+from tomodiff.array import block_mean
 from tomodiff.errors import DataError
 from tomodiff.extras import library
 from tomodiff.files.pictures import read_picture
@@ -54,14 +55,14 @@ class View:
         made: np.ndarray = colours + np.float32(1.0 if background is None else background) * (1 - alpha[..., None])
         return made
 
-    def numbers(self) -> np.ndarray:
-        """The image (row, column, channel) as numbers that `read_picture` reads, of any kind of file and brightness.
-        DataError where it cannot be read, or has not the size of its camera."""
+    def numbers(self, bin: int = 1) -> np.ndarray:
+        """The image (row, column, channel) as numbers that `read_picture` reads, of any kind of file and brightness,
+        averaged over bin x bin pixels.  DataError where it cannot be read, or has not the size of its camera."""
         values = read_picture(self.path)
         if values.shape[:2] != self.camera.shape:
             expected = f"{self.camera.shape[0]} x {self.camera.shape[1]} pixels as its camera has"
             raise DataError(self.path, "size", expected, f"{values.shape[0]} x {values.shape[1]}")
-        return values
+        return values if bin == 1 else np.asarray(block_mean(values, bin, (0, 1)))
 
     def layers(self, bin: int = 1) -> tuple[np.ndarray, np.ndarray]:
         """Colours times opacity (rows, columns, 3), and opacity (rows, columns), averaged over bin x bin pixels."""
@@ -80,10 +81,9 @@ class View:
         if deep:
             values = np.stack([values, values, values, np.ones_like(values)], axis=2)
         values[..., :3] *= values[..., 3:]
-        rows, columns = size[0] // bin, size[1] // bin
-        if min(rows, columns) < 1:
+        if min(size) < bin:
             raise DataError(self.path, "size", f"{bin} x {bin} pixels or more, to average", f"{size[0]} x {size[1]}")
-        whole = values[: rows * bin, : columns * bin].reshape(rows, bin, columns, bin, 4).mean(axis=(1, 3))
+        whole = block_mean(values, bin, (0, 1))
         return whole[..., :3], whole[..., 3]
 
 

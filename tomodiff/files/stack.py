@@ -9,6 +9,7 @@ from typing import Any, final
 
 import numpy as np
 
+from tomodiff.array import block_mean
 from tomodiff.errors import ConfigError, DataError
 
 READ_BYTES = 64 << 20
@@ -144,15 +145,12 @@ def empty_for(stack: Stack, count: int, rows: slice, bin: tuple[int, int]) -> np
 
 def loaded(stack: Stack, frames: np.ndarray, rows: slice, bin: tuple[int, int], out: np.ndarray) -> Iterator[slice]:
     """Fill `out` as `load` does, a few frames at a time, and say which are there."""
-    bv, bu = bin
-    nv, nu = out.shape[1:]
     n_rows = len(range(*rows.indices(stack.shape[1])))
     step = max(1, READ_BYTES // max(1, n_rows * stack.shape[2] * stack.dtype.itemsize))
     for start in range(0, len(frames), step):
         raw = stack.raw(frames[start : start + step], rows)
         if bin != (1, 1):
-            blocks = raw[:, : nv * bv, : nu * bu].reshape(len(raw), nv, bv, nu, bu)
-            raw = blocks.mean(axis=(2, 4), dtype=np.float64)
+            raw = block_mean(raw, bin, dtype=np.float64)
         out[start : start + step] = raw
         yield slice(start, start + len(raw))
 

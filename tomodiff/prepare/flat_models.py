@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tomodiff.array import block_mean
 from tomodiff.errors import ConfigError, DataError
 from tomodiff.prepare.record import source
 from tomodiff.prepare.references import reference_frame
@@ -154,10 +155,7 @@ def _least_absolute(columns: Floats, wanted: Floats) -> Floats:
 
 def _block_means(image: NDArray[Any], block: int) -> NDArray[Any]:
     """Means over whole squares of pixels; rows too few for one are averaged together."""
-    rows = min(block, image.shape[0])
-    nv, nu = image.shape[0] // rows, image.shape[1] // block
-    cut = image[: nv * rows, : nu * block]
-    return np.asarray(cut.reshape(nv, rows, nu, block).mean(axis=(1, 3)))
+    return np.asarray(block_mean(image, (min(block, image.shape[0]), block)))
 
 
 def _differences(image: NDArray[Any]) -> Floats:

@@ -8,6 +8,7 @@ import numpy as np
 import scipy.ndimage
 from numpy.typing import NDArray
 
+from tomodiff.array import block_mean
 from tomodiff.errors import ConfigError
 from tomodiff.prepare.record import expect_kind, pixel_mm, record
 from tomodiff.prepare.threads import each
@@ -73,6 +74,4 @@ def scatter_in(image: NDArray[Any], amplitude: float, sigma: list[float]) -> NDA
 def _means(image: NDArray[Any], block: list[int]) -> NDArray[Any]:
     """Means over blocks of pixels; what does not fill one at the ends continues as the outermost pixel."""
     extra = [(0, -n % b) for n, b in zip(image.shape, block, strict=True)]
-    full = np.pad(image, extra, mode="edge")
-    nv, nu = (n // b for n, b in zip(full.shape, block, strict=True))
-    return np.asarray(full.reshape(nv, block[0], nu, block[1]).mean(axis=(1, 3)))
+    return np.asarray(block_mean(np.pad(image, extra, mode="edge"), block))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import scipy.ndimage
 
+from tomodiff.array import block_mean
 from tomodiff.errors import DataError
 from tomodiff.geometry.tilt import TiltSeries
 
@@ -22,8 +23,7 @@ def bin_images(images: np.ndarray, series: TiltSeries, factor: int) -> tuple[np.
     rows, columns = (n // factor for n in series.image_shape)
     if factor < 1 or rows < 2 or columns < 2:
         raise ValueError(f"bin: expected 1 to {min(series.image_shape) // 2}, found {factor}")
-    cut = images[:, : rows * factor, : columns * factor]
-    binned = cut.reshape(len(images), rows, factor, columns, factor).mean(axis=(2, 4), dtype=images.dtype)
+    binned = block_mean(images, factor, dtype=images.dtype)
     moved = [(n // 2 - (factor - 1) / 2) / factor - (n // factor) // 2 for n in series.image_shape[::-1]]
     pixel = series.pixel * factor
     volume = None if series.volume_shape is None else tuple(max(1, n // factor) for n in series.volume_shape)

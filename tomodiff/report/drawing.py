@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tomodiff.array import block_mean
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -126,10 +128,7 @@ def thinned(image: np.ndarray, most: int = 1400) -> np.ndarray:
     step = math.ceil(max(image.shape) / most)
     if step == 1:
         return image
-    steps = [min(step, n) for n in image.shape]
-    rows, columns = (n // s for n, s in zip(image.shape, steps, strict=True))
-    blocks = image[: rows * steps[0], : columns * steps[1]].reshape(rows, steps[0], columns, steps[1])
-    return np.asarray(blocks.mean(axis=(1, 3)))
+    return np.asarray(block_mean(image, [min(step, n) for n in image.shape]))
 
 
 def window(*images: np.ndarray, low: float = 0.5, high: float = 99.5) -> tuple[float, float]:

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.ndimage import gaussian_filter, map_coordinates
 
+from tomodiff.array import block_mean
+
 SUN_DISC_RAD = np.deg2rad(0.2666)
 LEVELS = 16
 """Slices of the sun's disc."""
@@ -27,9 +29,7 @@ class Terrain:
 
     def on_map(self, values: np.ndarray) -> np.ndarray:
         """Means over the elements of the map."""
-        f = self.fine
-        ny, nx = values.shape[0] // f, values.shape[1] // f
-        return np.asarray(values.reshape(ny, f, nx, f).mean((1, 3)))
+        return np.asarray(block_mean(values, self.fine))
 
     @property
     def map_height(self) -> np.ndarray:

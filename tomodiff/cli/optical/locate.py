@@ -101,16 +101,17 @@ def _of_scene(photo: Path, scene: Path, begin: View, search: Search) -> Located:
 
 
 def _under_x_rays(photo: Path, scene: Path, begin: View, xrays: str, search: Search) -> Located:
+    from tomodiff.array import block_mean
     from tomodiff.files import read_volume
-    from tomodiff.recipes.optical.locate import binned, register
+    from tomodiff.recipes.optical.locate import register
 
     volume, grid, _ = read_volume(scene)
     picture = radiograph(photo, begin.camera, xrays)
     camera = begin.camera.smaller(search.bin)
-    made = binned(picture, search.bin)
+    made = block_mean(picture, search.bin)
     with _bar(search) as stage:
         return register(
-            volume, grid, camera, made[..., 0], search.turn_deg, search.shift, search.starts, search.seed, stage.advance
+            volume, grid, camera, made, search.turn_deg, search.shift, search.starts, search.seed, stage.advance
         )
 
 

@@ -137,6 +137,7 @@ def _taken(
     """The image (rows, columns), means over samples x samples lines of sight, NaN where one sees nothing."""
     import numpy as np
 
+    from tomodiff.array import block_mean
     from tomodiff.geometry.cameras.footprint import footprint_of
     from tomodiff.projectors.terrain.camera_image import CameraImage
 
@@ -155,6 +156,6 @@ def _taken(
         found = footprint_of(seen.camera, raster.grid, low, high, columns, some)
         A = CameraImage(raster.grid.shape, found.path, found.middle, found.half, nothing=np.nan, dtype="float64")
         image = A({"height": ground, "shade": shade})
-        blocks = image.reshape(len(some) // samples, samples, width, samples)
-        total[first : first + len(blocks)] = blocks.mean((1, 3))
+        blocks = block_mean(image, samples)
+        total[first : first + len(blocks)] = blocks
     return total

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from tomodiff.array import block_mean
 from tomodiff.errors import ConfigError, DataError
 from tomodiff.extras import library
 from tomodiff.files.placement import placed
@@ -62,9 +63,7 @@ def write(folder: Path, result: Result) -> None:
 
 def _halved(level: np.ndarray, factors: tuple[int, ...]) -> np.ndarray:
     """Means over blocks; what does not fill a last block is left out."""
-    cut = level[tuple(slice(n // f * f) for n, f in zip(level.shape, factors, strict=True))]
-    shape = [k for n, f in zip(cut.shape, factors, strict=True) for k in (n // f, f)]
-    return cut.reshape(shape).mean(axis=(1, 3, 5), dtype=np.float64).astype(level.dtype)
+    return np.asarray(block_mean(level, factors, (0, 1, 2), np.float64), level.dtype)
 
 
 def is_zarr(folder: Path) -> bool:

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from tomodiff.array import Array, Element, fft_of, inner, namespace, norm, tmap, to_numpy, zeros_like
+from tomodiff.array import Array, Element, block_mean, fft_of, inner, namespace, norm, tmap, to_numpy, zeros_like
 from tomodiff.core import Functional
 from tomodiff.core.curvature import Product
 from tomodiff.geometry import Grid, Scan, Vectors
@@ -223,9 +223,7 @@ def _binned(data: Array, b: int) -> Array:
     """Means of b x b pixels; what is left over at the far edges is dropped, as `Scan.bin` does."""
     if b == 1:
         return data
-    n, nv, nu = data.shape
-    mv, mu = nv // b, nu // b
-    return data[:, : mv * b, : mu * b].reshape(n, mv, b, mu, b).mean((2, 4), dtype="float64").astype(data.dtype)
+    return block_mean(data, b, dtype="float64").astype(data.dtype)
 
 
 def noise_of(data: Array) -> float:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from scipy.optimize import least_squares
 
+from tomodiff.array import block_mean
 from tomodiff.geometry import Scan
 from tomodiff.geometry.vectors import Vectors
 from tomodiff.recipes.parts import Part, deviations, get, limits, placed, replaced, scale_of, unknowns
@@ -47,7 +48,7 @@ def fit_parts(
     noise = max(0.02 * float(np.percentile(data, 99)), 1e-9)
     found: Any = None
     for bin in (COARSE, 1):
-        model, seen = PartsModel(_rays(vectors, dataset.scan, bin)), _binned(data, bin)
+        model, seen = PartsModel(_rays(vectors, dataset.scan, bin)), block_mean(data, bin)
 
         def misfit(u: np.ndarray, model: PartsModel = model, seen: np.ndarray = seen) -> np.ndarray:
             advance()
@@ -99,9 +100,3 @@ def _rays(vectors: Vectors, scan: Scan, bin: int) -> tuple[np.ndarray, np.ndarra
         split = whole.reshape(len(scan), nv, SUB, nu, SUB, 3).transpose(0, 1, 3, 2, 4, 5)
         made.append(split.reshape(len(scan), nv, nu, SUB * SUB, 3))
     return made[0], made[1]
-
-
-def _binned(data: np.ndarray, bin: int) -> np.ndarray:
-    views, nv, nu = data.shape[0], data.shape[1] // bin, data.shape[2] // bin
-    made: np.ndarray = data[:, : nv * bin, : nu * bin].reshape(views, nv, bin, nu, bin).mean(axis=(2, 4))
-    return made

@@ -35,10 +35,8 @@ def _photographs(settings: EmissionSettings, path: Path) -> tuple[list[Seen], li
     seen, pictures, cameras = [], [], []
     chosen, bin = settings.images.channel, settings.images.bin
     for view in read_views(path):
-        values = view.numbers()
+        values = view.numbers(bin)
         camera = view.camera if bin == 1 else view.camera.smaller(bin)
-        rows, columns = camera.shape
-        values = values[: rows * bin, : columns * bin].reshape(rows, bin, columns, bin, -1).mean(axis=(1, 3))
         origins, directions = camera.rays()
         cameras.append(camera)
         if chosen == "all":

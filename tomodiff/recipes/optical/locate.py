@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from scipy import ndimage
 
+from tomodiff.array import block_mean
 from tomodiff.files.radiance_file import StoredField
 from tomodiff.geometry import Grid
 from tomodiff.geometry.cameras.photograph import Photograph
@@ -45,7 +46,8 @@ def scene_levels(stored: StoredField, camera: Photograph, picture: np.ndarray) -
         bin = max(1, min(round(sigma * voxel), min(camera.shape) // 24))
         blurred = ndimage.gaussian_filter(picture, (sigma * voxel, sigma * voxel, 0)) if sigma else picture
         margin = _margin(sigma * voxel, bin, camera)
-        levels.append(Level(_sees(smoothed(stored, sigma)), camera.smaller(bin), binned(blurred, bin), margin))
+        coarse = block_mean(blurred, bin, (0, 1))
+        levels.append(Level(_sees(smoothed(stored, sigma)), camera.smaller(bin), coarse, margin))
     return levels, about
 
 
@@ -58,15 +60,6 @@ def smoothed(stored: StoredField, sigma: float) -> StoredField:
     soft = ndimage.gaussian_filter(density, wide)
     colours = ndimage.gaussian_filter(density * stored.field[..., 1:], wide) / np.maximum(soft, 1e-6 * density.max())
     return replace(stored, field=np.ascontiguousarray(np.concatenate([soft, colours], axis=-1)))
-
-
-def binned(picture: np.ndarray, factor: int) -> np.ndarray:
-    """Averages over factor x factor pixels; what is left over is cut off."""
-    rows, columns = (n // factor for n in picture.shape[:2])
-    made: np.ndarray = (
-        picture[: rows * factor, : columns * factor].reshape(rows, factor, columns, factor, -1).mean(axis=(1, 3))
-    )
-    return made
 
 
 def _sees(stored: StoredField) -> Slopes:
@@ -172,7 +165,8 @@ def volume_levels(
         soft = ndimage.gaussian_filter(np.pad(np.asarray(volume, np.float32), wide), sigma)
         # the picture has yet to be smoothed as voxels and the places between them are, but not as averaging does it
         width = max((sigma**2 + OF_VOXELS) * voxel**2 - bin**2 / 12, 0.0) ** 0.5
-        picture, margin = binned(ndimage.gaussian_filter(radiograph, width), bin), _margin(width, bin, camera)
+        picture = block_mean(ndimage.gaussian_filter(radiograph, width), bin)[..., None]
+        margin = _margin(width, bin, camera)
         levels.append(Level(_irradiates(soft, larger), camera.smaller(bin), picture, margin, free_gain=True))
     return levels, about
 

@@ -13,6 +13,7 @@ import numpy as np
 from scipy import ndimage
 from scipy.optimize import least_squares
 
+from tomodiff.array import block_mean
 from tomodiff.geometry.cameras.photograph import Photograph
 from tomodiff.projectors.solids import WAVES, SolidRays
 from tomodiff.recipes.parts import GROUPS, Part, deviations, get, limits, placed, replaced, scale_of, unknowns
@@ -245,9 +246,7 @@ class _Model:
         """(row, column, band) averaged over pixels."""
         opacity = [] if shot.opacity is None else [shot.opacity[..., None]]
         layers = np.concatenate(opacity if self.silhouettes else [shot.colours, *opacity], axis=2)
-        rows, columns = (n // bin for n in layers.shape[:2])
-        whole = layers[: rows * bin, : columns * bin].reshape(rows, bin, columns, bin, -1)
-        made: np.ndarray = whole.mean(axis=(1, 3), dtype=np.float64)
+        made: np.ndarray = block_mean(layers, bin, (0, 1), np.float64)
         return made
 
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from tomodiff.array import Element
+from tomodiff.array import Element, block_mean
 from tomodiff.recipes.run import Run
-from tomodiff.recipes.terrain.blocks import block_mean
 from tomodiff.recipes.terrain.problem import Problem
 from tomodiff.recipes.terrain.scene import Scene
 from tomodiff.recipes.terrain.schedule import Fitting

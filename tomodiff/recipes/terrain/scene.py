@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from tomodiff.array import block_mean
 from tomodiff.errors import ConfigError, DataError
 from tomodiff.files.planetary import (
     Light,
@@ -25,7 +26,7 @@ from tomodiff.geometry.map_grid import MapGrid
 from tomodiff.projectors.terrain.reflectance import direction
 from tomodiff.projectors.terrain.sightings import Sightings
 from tomodiff.recipes.run import Run
-from tomodiff.recipes.terrain.blocks import block_mean, filled
+from tomodiff.recipes.terrain.holes import filled
 from tomodiff.recipes.terrain.views import ImageView, light_of, view_image
 
 HIGHEST = 89.95

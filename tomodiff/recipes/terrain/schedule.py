@@ -9,10 +9,9 @@ from typing import Any
 import numpy as np
 from scipy.ndimage import zoom
 
-from tomodiff.array import Element
+from tomodiff.array import Element, block_mean
 from tomodiff.core import Functional
 from tomodiff.recipes.terrain import estimates
-from tomodiff.recipes.terrain.blocks import block_mean
 from tomodiff.recipes.terrain.preconditioner import TerrainPreconditioner
 from tomodiff.recipes.terrain.problem import Precisions, Problem, first_values
 from tomodiff.recipes.terrain.scene import Scene

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from scipy.ndimage import binary_dilation, gaussian_filter
 
+from tomodiff.array import block_mean
 from tomodiff.errors import DataError
 from tomodiff.files.planetary import Light, Observation, Raster
 from tomodiff.geometry.cameras.parallax import Parallax, parallax_of
@@ -15,7 +16,7 @@ from tomodiff.geometry.map_grid import MapGrid
 from tomodiff.projectors.terrain.shadows import Shadows
 from tomodiff.projectors.terrain.sightings import Sighting, coefficients_of
 from tomodiff.projectors.terrain.sun_angles import angles_of
-from tomodiff.recipes.terrain.blocks import block_mean, filled
+from tomodiff.recipes.terrain.holes import filled
 
 MARGIN = 16
 """Pixels kept around what the map needs of an image."""

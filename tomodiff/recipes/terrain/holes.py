@@ -1,16 +1,9 @@
-"""Maps taken coarser, and their holes filled."""
+"""Maps with holes."""
 
 from __future__ import annotations
 
 import numpy as np
 from scipy.ndimage import distance_transform_edt
-
-
-def block_mean(values: np.ndarray, factor: int) -> np.ndarray:
-    """Means over the last two axes; what does not fill a block at their ends is left out."""
-    ny, nx = (n // factor * factor for n in values.shape[-2:])
-    blocks = values[..., :ny, :nx].reshape(*values.shape[:-2], ny // factor, factor, nx // factor, factor)
-    return np.asarray(blocks.mean((-3, -1)))
 
 
 def filled(values: np.ndarray) -> np.ndarray:
