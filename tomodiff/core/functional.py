@@ -40,10 +40,11 @@ class Functional:
         """argmin over z of step * f(z) + |z - x|^2 / 2, in the dtype of x; step: a number >= 0."""
         raise NotImplementedError(f"{type(self).__name__} has no prox; use a solver that takes its gradient")
 
-    def prox_warm(self, x: Element, step: float, memory: dict[str, Any]) -> tuple[Element, dict[str, Any]]:
+    def prox_warm(self, x: Element, step: Any, memory: dict[str, Any]) -> tuple[Element, dict[str, Any]]:
         """prox(x, step) started from what the last call left, and what the next call may start from.
 
-        `memory` is a flat dict of arrays and numbers, empty at first; a closed-form prox ignores it.
+        `memory` is a flat dict of arrays and numbers, empty at first; a closed-form prox ignores it.  A "value" in it
+        is that of f where the prox ended, of those for whom it would cost as much again to find.
         """
         return self.prox(x, step), memory
 
@@ -192,8 +193,9 @@ class FunctionalScaled(Functional):
     def prox(self, x: Element, step: Any) -> Element:
         return self.f.prox(x, tmap(lambda s: self.factor * s, step))
 
-    def prox_warm(self, x: Element, step: float, memory: dict[str, Any]) -> tuple[Element, dict[str, Any]]:
-        return self.f.prox_warm(x, self.factor * step, memory)
+    def prox_warm(self, x: Element, step: Any, memory: dict[str, Any]) -> tuple[Element, dict[str, Any]]:
+        made, memory = self.f.prox_warm(x, tmap(lambda s: self.factor * s, step), memory)
+        return made, memory | {"value": self.factor * memory["value"]} if "value" in memory else memory
 
     def restrict(self, x: Element, names: Collection[str]) -> Functional:
         return self.factor * self.f.restrict(x, names)

@@ -44,8 +44,8 @@ class TotalGeneralizedVariation(Functional):
             raise ValueError(f"TotalGeneralizedVariation.prox: step: expected a number >= 0, got {step}")
         if step == 0 or x.size < 2:
             return x.copy(), memory
-        u, _, memory = self._solve(x, step, memory)
-        return u, memory
+        u, value, memory = self._solve(x, step, memory)
+        return u, memory | {"value": value}
 
     def _solve(self, x: Array, step: float | None, memory: dict[str, Any]) -> tuple[Array, float, dict[str, Any]]:
         """The prox of x, or with step None x itself, with the value there, and the fields where it ended."""

@@ -34,7 +34,7 @@ class Pdhg:
 
     Measures, at the new x: "value" (without constraints behind operators), "residual_norm" of a Gaussian F_1,
     "primal", "dual" (residuals of the optimality conditions).  Memory: x, new x, K' y and the column sums; y_i, K_i x,
-    K_i new x for each term, and row sums where diagonal.
+    K_i new x for each term, and row sums where diagonal; what the prox of G goes on from.
     """
 
     adaptive: bool = True
@@ -57,7 +57,7 @@ class Pdhg:
         if G is not None and not G.separable:
             columns = tmap(_largest, columns)
         memory["columns"], memory["steep"], memory["bound"] = columns, steep, None
-        memory["back"] = zeros_like(x)
+        memory["back"], memory["prior"] = zeros_like(x), {}
         return State("Pdhg", x, memory=memory)
 
     def step(self, f: Functional, state: State) -> State:
@@ -74,7 +74,7 @@ class Pdhg:
         tau = tmap(lambda c: _inverse(c * ratio + SMOOTH * m["steep"]), m["columns"])
         new = tmap(lambda a, g, t: a - t * g, x, pull, like(tau, x))
         if terms.primal is not None:
-            new = terms.primal.prox(new, tau)
+            new, m["prior"] = terms.primal.prox_warm(new, tau, m["prior"])
         back = zeros_like(x)
         dual_residual, dual_size, value, measured = 0.0, 0.0, 0.0, {}
         for i, (F, K) in enumerate(terms.dual):
@@ -101,8 +101,10 @@ class Pdhg:
         if slope is not None:  # what S may be at most at the new x, were its curvature what it is taken for
             moved_squared = inner_of_moves(new, x, new, x)
             m["bound"] = smooth_value + inner_with_move(slope, new, x) + 0.5 * m["steep"] * moved_squared
-        for part in (terms.primal, terms.smooth):
-            value += float(part(new)) if part is not None else 0.0
+        if terms.smooth is not None:
+            value += float(terms.smooth(new))
+        if terms.primal is not None:  # a prox that knows the value where it ended says so
+            value += float(m["prior"]["value"] if "value" in m["prior"] else terms.primal(new))
         return state.advance(
             new, m, value=value, primal=primal_residual, dual=dual_residual**0.5, relative_change=change(new, x),
             seconds=perf_counter() - began, **measured,
