@@ -9,7 +9,7 @@ import pytest
 
 from tests.ct_jobs import COUNTED, ITERATIVE, PARALLEL, Jobs, line_integrals, method, phantom
 from tomodiff.errors import ConfigError, DataError
-from tomodiff.files import volumes, write_scan
+from tomodiff.files import write, write_scan
 from tomodiff.geometry import Grid, ParallelBeam, fit_grid
 from tomodiff.objective import Gaussian, HuberTotalVariation, TotalVariation
 from tomodiff.projectors import XRay
@@ -150,10 +150,10 @@ def test_nothing_is_put_outside_of_a_mask(name: str, jobs: Jobs, tmp_path: Path)
     assert not circle[radius > 0.5 * grid.shape[1] * grid.spacing[1]].any()
     assert circle[radius < 0.4 * grid.shape[1] * grid.spacing[1]].any()
     half = (x < 0).astype(np.float32)
-    volumes.write(tmp_path / "mask.npy", Result(half, grid))
+    write(tmp_path / "mask.npy", Result(half, grid))
     made = jobs(tmp_path / "a.h5", **method(name, 3), reconstruction__mask=str(tmp_path / "mask.npy")).volume
     assert not made[half == 0].any() and made[half > 0].any()
-    volumes.write(tmp_path / "empty.npy", Result(0 * half, grid))
+    write(tmp_path / "empty.npy", Result(0 * half, grid))
     with pytest.raises(ConfigError, match="above 0"):
         jobs(tmp_path / "a.h5", **method(name, 3), reconstruction__mask=str(tmp_path / "empty.npy"))
 
