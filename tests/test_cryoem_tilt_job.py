@@ -12,11 +12,13 @@ import numpy as np
 import pytest
 
 from tests.tilt_series import COLUMNS, PIXEL, ROWS, write_series
+from tomodiff.cli.main import main
 from tomodiff.errors import ConfigError, MemoryNeeded, Stopped
 from tomodiff.ranks import Comm
 from tomodiff.recipes.cryoem.tilt_reconstruct import prepared, tomogram_wbp
 from tomodiff.recipes.cryoem.tomogram import tomogram
 from tomodiff.recipes.progress import Progress
+from tomodiff.recipes.run import Run
 from tomodiff.result import Result
 
 
@@ -65,6 +67,15 @@ class Diary:
 
     def stopped(self, iteration: int) -> Stopped:
         return Stopped(f"stopped after iteration {iteration}")
+
+
+def test_the_command_shows_an_image_as_read_and_as_prepared(folder: Path, tmp_path: Path) -> None:
+    given = ["-q", "cryoem", "tomogram", str(folder / "ts.xf"), "--pixel-a", str(PIXEL), "--thickness-a", "80"]
+    assert main([*given, "--bin", "2", "--taper", "2", "-o", str(tmp_path / "run")]) == 0
+    report = (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
+    assert "<h2>Images</h2>" in report and "Image of view 4" in report
+    kept = Run.open(tmp_path / "run").report_data("tilt_image")
+    assert kept is not None and kept["before"].shape == (20, 32) and kept["after"].shape == (10, 16)
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 Of the arrays that a recipe saved it draws these, each where it is there:
 
+    tilt_image        before, after (row, column); view
     fsc               frequency, unmasked, masked, randomised, corrected; pixel
     rounds            frequency, pixel; fsc (round, shell)
     truth_fsc         frequency, pixel; refined, told, true: curves against a simulation's truth
@@ -15,16 +16,23 @@ Of the arrays that a recipe saved it draws these, each where it is there:
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from tomodiff.report import cryoem_figures as figures
-from tomodiff.report import latent_figures
+from tomodiff.report import curves, latent_figures
 from tomodiff.report.plots import Plot
 
 if TYPE_CHECKING:
     from tomodiff.recipes.run import Run
 
 PLOTS = (
+    Plot(
+        "tilt_image",
+        "Images",
+        partial(curves.before_after, rows="row", columns="column", units=("as read", "prepared")),
+        "Image of view {view}, as it was read, and as it is reconstructed from: binned, normalised, turned upright",
+    ),
     Plot("fsc", "Resolution", figures.fsc_curves, "Fourier shell correlation of the half maps"),
     Plot("rounds", "Round by round", figures.rounds, "Fourier shell correlation of the half maps after each round"),
     Plot("truth_fsc", "Against the truth", figures.truth_curves, "Fourier shell correlation with the true map"),

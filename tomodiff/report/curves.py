@@ -16,8 +16,8 @@ Arrays = Mapping[str, np.ndarray]
 NOT_CURVES = ("iteration", "seconds")
 
 
-def before_after(pair: Arrays, theme: Theme, rows: str, units: tuple[str, str]) -> Figure:
-    """Two images of the same pixels, before and after the correction, each with its own colour bar."""
+def before_after(pair: Arrays, theme: Theme, rows: str, columns: str, units: tuple[str, str]) -> Figure:
+    """Two images of the same, before and after the correction, each with its own colour bar."""
     height, width = pair["before"].shape
     aspect = float(np.clip(height / width, 0.25, 0.8))
     fig = figure(theme, WIDTH, 4.3 * aspect + 0.7)
@@ -28,7 +28,7 @@ def before_after(pair: Arrays, theme: Theme, rows: str, units: tuple[str, str]) 
         shape = image.shape[1], image.shape[0]
         drawn = show_image(panel, image, theme, shape, cmap="gray", vmin=low, vmax=high, aspect="auto")
         panel.set_title(f"{name} correction")
-        panel.set_xlabel("detector column u", color=theme.ink, fontsize=9)
+        panel.set_xlabel(columns, color=theme.ink, fontsize=9)
         panel.set_ylabel(rows, color=theme.ink, fontsize=9)
         colour_bar(fig, drawn, panel, theme, unit)
     return fig

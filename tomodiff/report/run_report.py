@@ -52,19 +52,19 @@ from tomodiff.report.plots import Plot, plot_sections
 if TYPE_CHECKING:
     from tomodiff.recipes.run import Run
 
-UNITS = ("as read", "line integral")
+U, UNITS = "detector column u", ("as read", "line integral")
 PLOTS = (
     Plot(
         "residual", "What the volume explains", curves.residual,
         "Projection {view}: corrected, that of the volume, and the difference",
     ),
     Plot(
-        "sinogram", "Correction of the projections", partial(curves.before_after, rows="view", units=UNITS),
+        "sinogram", "Correction of the projections", partial(curves.before_after, rows="view", columns=U, units=UNITS),
         "Sinogram of detector row {row}",
     ),
     Plot(
         "projection", "Correction of the projections",
-        partial(curves.before_after, rows="detector row v", units=UNITS), "Projection {view}",
+        partial(curves.before_after, rows="detector row v", columns=U, units=UNITS), "Projection {view}",
     ),
     Plot(
         "center", "Rotation axis", curves.axis_search, "Candidates for the rotation axis; the line is the one used",

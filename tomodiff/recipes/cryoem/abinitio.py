@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from tomodiff.array import to_numpy
 from tomodiff.geometry.orientations import so3_grid
 from tomodiff.geometry.poses import random_rotations
 from tomodiff.geometry.symmetry import point_group
@@ -14,9 +15,10 @@ from tomodiff.recipes.cryoem.align import misfits
 from tomodiff.recipes.cryoem.class_output import write_classes
 from tomodiff.recipes.cryoem.classes import Classes, maximise
 from tomodiff.recipes.cryoem.data import ParticleData
-from tomodiff.recipes.cryoem.expectation import Mixture, Stage, expect_and_maximise
+from tomodiff.recipes.cryoem.expectation import Estimate, Mixture, Stage, expect_and_maximise
 from tomodiff.recipes.cryoem.globally import SHELLS_OF_ORDER, Search, find_poses
 from tomodiff.recipes.cryoem.halves import back_project, half_sets, inverse_tau2, sphere
+from tomodiff.recipes.cryoem.passes import passes
 from tomodiff.recipes.cryoem.search import shift_grid
 from tomodiff.recipes.cryoem.source import check_memory, particles_of_job
 from tomodiff.recipes.cryoem.view import view_of
@@ -56,12 +58,12 @@ def abinitio(settings: Any, run: Run, progress: Progress) -> None:
         run,
         progress,
     )
-    with progress.stage("find poses", total=len(data) * len(maps) // run.comm.size, unit="particle") as stage:
-        values, klass = assign(data, maps, group, min(limit, LAST_SHELL), settings.seed, stage.advance)
+    with passes(progress, "find poses", data, len(maps)) as advance:
+        values, klass = assign(data, maps, group, min(limit, LAST_SHELL), settings.seed, advance)
     state = Classes(np.eye(len(maps))[klass], (values,) * len(maps), data.background_spectrum(np.arange(len(data))))
     half = half_sets(particles.half, np.random.default_rng(settings.seed))
-    with progress.stage("reconstruct", total=len(data) // run.comm.size, unit="particle") as stage:
-        state = maximise(data, state, half, group, stage.advance)
+    with passes(progress, "reconstruct", data) as advance:
+        state = maximise(data, state, half, group, advance)
     if not run.comm.leads:
         return
     with progress.stage("write"):
@@ -118,8 +120,7 @@ def _shapeless(data: ParticleData, noise: np.ndarray, group: np.ndarray, rng: np
     weight = sums.mean_weight()
     trust = np.zeros(len(weight))
     trust[:START_SHELLS] = 0.9
-    made = sums.volume(inverse_tau2(weight, trust))
-    return np.asarray(made if isinstance(made, np.ndarray) else made.get())
+    return to_numpy(sums.volume(inverse_tau2(weight, trust)))
 
 
 def assign(
@@ -151,8 +152,6 @@ def assign(
 
 def memory_of(mixture: Mixture) -> dict[str, Any]:
     """A mixture as plain arrays and numbers."""
-    from tomodiff.array import to_numpy
-
     memory: dict[str, Any] = {"resolved": mixture.resolved, "classes": len(mixture.maps)}
     for k, (volume, estimate) in enumerate(zip(mixture.maps, mixture.estimates, strict=True)):
         memory[f"map{k}"], memory[f"share{k}"] = volume, estimate.share
@@ -163,8 +162,6 @@ def memory_of(mixture: Mixture) -> dict[str, Any]:
 
 def mixture_from(memory: dict[str, Any]) -> Mixture:
     """The way back."""
-    from tomodiff.recipes.cryoem.expectation import Estimate
-
     maps, estimates = [], []
     for k in range(memory["classes"]):
         maps.append(memory[f"map{k}"])

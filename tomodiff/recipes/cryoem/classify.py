@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -19,6 +17,7 @@ from tomodiff.recipes.cryoem.components import Analysis, analyse, random_latents
 from tomodiff.recipes.cryoem.data import ParticleData
 from tomodiff.recipes.cryoem.halves import half_sets, sphere
 from tomodiff.recipes.cryoem.output import mask_of
+from tomodiff.recipes.cryoem.passes import passes
 from tomodiff.recipes.cryoem.rounds import Round, first_round, residual_noise, resolved
 from tomodiff.recipes.cryoem.source import check_memory, need_poses, particles_of_job, reference_map
 from tomodiff.recipes.cryoem.view import view_of
@@ -63,7 +62,7 @@ class Classification:
         start, pixel = data.values(), data.particles.pixel
         turn, move = np.deg2rad(self.chosen.local_sigma_deg), self.chosen.local_sigma_px * pixel
         self.prior = Prior(start["rotation"], start["shift"], turn, move)
-        with self._stage("all particles", 1) as advance:
+        with passes(self.progress, "all particles", self.data) as advance:
             self.everyone = first_round(data, start, self.half, self.group, advance=advance)
         mask = mask_of(self.chosen.mask, self.everyone.halves, data)
         self.mask = sphere(data.operator.size, data) if mask is None else mask
@@ -75,7 +74,7 @@ class Classification:
         local = self.chosen.align == "local"
         for number in range(done + 1, most + 1):
             before = state.best
-            with self._stage(f"iteration {number}", 3 if local else 2) as advance:
+            with passes(self.progress, f"iteration {number}", self.data, 3 if local else 2) as advance:
                 state = steps.maximise(self.data, state, self.half, self.group, advance)
                 references, ring = steps.crossed(self.data, state, self.mask), steps.ring_of(self.data, state)
                 if local:
@@ -88,7 +87,7 @@ class Classification:
             self._keep(state, number, ends)
             if ends:
                 break
-        with self._stage("final maps", 1) as advance:
+        with passes(self.progress, "final maps", self.data) as advance:
             return steps.maximise(self.data, state, self.half, self.group, advance)
 
     def _first(self) -> tuple[Classes, int]:
@@ -115,7 +114,7 @@ class Classification:
     def _from_maps(self, state: Classes, references: list[References]) -> Classes:
         data = self.data
         ring = data.box * data.particles.pixel / self.chosen.initial_low_pass_a
-        with self._stage("compare with references", len(references)) as advance:
+        with passes(self.progress, "compare with references", self.data, len(references)) as advance:
             ring = float(np.clip(ring, 2, data.slicer.r_max))
             return steps.expect(data, state, self.half, references, ring, advance)
 
@@ -146,9 +145,3 @@ class Classification:
             f"iteration {number}: {shares} % in the classes, {100 * moved:.1f} % of the particles changed, "
             f"{size / max(state.resolved, 1):.1f} angstrom"
         )
-
-    @contextmanager
-    def _stage(self, name: str, passes: int) -> Iterator[Callable[[int], None]]:
-        """A stage of the progress over all particles; gives its `advance`."""
-        with self.progress.stage(name, total=passes * len(self.data) // self.data.comm.size, unit="particle") as stage:
-            yield stage.advance

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from tomodiff.array import Array, to_numpy
+from tomodiff.array import Array, namespace, to_numpy
 from tomodiff.errors import ConfigError, DataError
 from tomodiff.particles import Particles
 from tomodiff.prepare.particle_images import masked, radius, shell_power, transforms
@@ -138,8 +138,8 @@ class ParticleData:
             part = missing[start : start + self.batch]
             for i, F in zip(part, self._read(part), strict=True):
                 self._kept[int(i)] = F
-        made = np.stack if isinstance(next(iter(self._kept.values())), np.ndarray) else _stack
-        return made([self._kept[int(i)] for i in index])
+        kept = [self._kept[int(i)] for i in index]
+        return namespace(kept[0]).stack(kept)
 
     def _images(self, index: np.ndarray) -> np.ndarray:
         return np.asarray(self.particles.images[index])
@@ -193,9 +193,3 @@ def by_group(values: np.ndarray, group: np.ndarray, count: int) -> np.ndarray:
 def rows_of(parts: list[np.ndarray], shells: int) -> np.ndarray:
     """The rows of all batches; none where there was no batch."""
     return np.concatenate(parts) if parts else np.zeros((0, shells))
-
-
-def _stack(arrays: list[Array]) -> Array:
-    import cupy
-
-    return cupy.stack(arrays)

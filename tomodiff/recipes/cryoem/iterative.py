@@ -10,9 +10,9 @@ from collections.abc import Callable
 
 import numpy as np
 
+from tomodiff.analytic.shells import shell_index
 from tomodiff.array import Array, fft_of, namespace
 from tomodiff.recipes.cryoem.data import ParticleData
-from tomodiff.recipes.cryoem.halves import on_device
 from tomodiff.solvers.conjugate import NormalCg
 from tomodiff.solvers.state import State
 
@@ -28,12 +28,8 @@ class NormalEquations:
     ) -> None:  # fmt: skip
         self.data, self.values, self.index, self.group = data, values, data.mine(index), group
         self.table = data.view.device((1 / noise).astype(data.view.dtype))
-        n = data.operator.size
-        k = np.fft.fftfreq(n, 1 / n)
-        radius = np.sqrt(k[:, None, None] ** 2 + k[:, None] ** 2 + np.arange(n // 2 + 1) ** 2)
-        shell = np.minimum(np.floor(radius + 0.5).astype(int), len(inverse_tau2) - 1)
-        self.prior = data.view.device(inverse_tau2[shell].astype(data.view.dtype))
-        self.half_size = n**3 / 2  # |V(k)|^2 summed over half the transform is half of n^3 |x|^2
+        self.prior = data.view.device(self._by_shell(inverse_tau2).astype(data.view.dtype))
+        self.half_size = data.operator.size**3 / 2  # |V(k)|^2 summed over half the transform is half of n^3 |x|^2
 
     def right_hand_side(self, advance: Advance | None = None) -> Array:
         """b = A' W F."""
@@ -57,14 +53,14 @@ class NormalEquations:
 
     def preconditioner(self, weight: np.ndarray) -> Callable[[Array], Array]:
         """Division by the mean weight of each shell and the prior (both in the units of `halves.mean_weight`)."""
-        n = self.data.operator.size
-        k = np.fft.fftfreq(n, 1 / n)
-        radius = np.sqrt(k[:, None, None] ** 2 + k[:, None] ** 2 + np.arange(n // 2 + 1) ** 2)
-        shell = np.minimum(np.floor(radius + 0.5).astype(int), len(weight) - 1)
-        held = np.maximum(weight[shell] * self.data.operator.spectrum.padding**3, 1e-3 * weight.max())
+        held = np.maximum(self._by_shell(weight) * self.data.operator.spectrum.padding**3, 1e-3 * weight.max())
         strength = self.data.view.device((1 / held).astype(self.data.view.dtype))
         filter_ = strength / (1 + self.prior * strength)
         return lambda r: self._filtered(r, filter_) / self.half_size
+
+    def _by_shell(self, curve: np.ndarray) -> np.ndarray:
+        """The value of a curve at every point of the volume's transform, that of the last shell in the corners."""
+        return curve[np.minimum(shell_index(self.data.operator.size), len(curve) - 1)]
 
     def _add(self, spectrum: Array, F: Array | None, part: np.ndarray, grown: Array) -> None:
         xp = namespace(spectrum)
@@ -95,8 +91,3 @@ def conjugate_gradients(
         if each is not None:
             each(state)
     return state
-
-
-def volume_of(state: State, data: ParticleData) -> np.ndarray:
-    """The map of a state, on the host."""
-    return np.asarray(on_device(np.asarray(state.x), data))

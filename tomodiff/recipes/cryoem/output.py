@@ -43,7 +43,7 @@ def mask_of(choice: str | Path | None, halves: Halves, data: ParticleData) -> np
 def write_results(
     run: Run, data: ParticleData, halves: Halves, values: dict[str, np.ndarray], half: np.ndarray, *,
     mask: np.ndarray | None, sharpen: str | float, rng: np.random.Generator, map_: np.ndarray | None = None,
-) -> FscCurves:  # fmt: skip
+) -> None:  # fmt: skip
     """Write the map, its halves, the sharpened map and the particles with their poses; keep what the report draws."""
     pixel, folder = data.operator.voxel, run.path
     volume = without_corners(halves.map if map_ is None else map_)
@@ -65,7 +65,6 @@ def write_results(
     run.record(
         resolution_a=resolution(curves.corrected, pixel), resolution_unmasked_a=resolution(curves.unmasked, pixel)
     )
-    return curves
 
 
 def _sharpened(
@@ -114,7 +113,7 @@ def _with_shared(optics: Any, values: dict[str, np.ndarray]) -> Any:
 
 
 def keep_curves(run: Run, curves: FscCurves, pixel: float) -> None:
-    """The arrays of the FSC plot, the orientation plot and the summary of the map."""
+    """The arrays of the FSC plot."""
     run.save_report_data(
         "fsc",
         {

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from tomodiff.array import namespace
+from tomodiff.array import namespace, to_numpy
 from tomodiff.files.cryoem import write_map
 from tomodiff.geometry.symmetry import point_group
 from tomodiff.recipes.checkpoints import Checkpoints
@@ -14,6 +14,7 @@ from tomodiff.recipes.cryoem.data import ParticleData, View
 from tomodiff.recipes.cryoem.halves import Halves, half_sets, inverse_tau2, reconstruct_halves
 from tomodiff.recipes.cryoem.iterative import NormalEquations, conjugate_gradients
 from tomodiff.recipes.cryoem.output import keep_directions, mask_of, write_results
+from tomodiff.recipes.cryoem.passes import passes
 from tomodiff.recipes.cryoem.source import check_memory, need_poses, particles_of_job
 from tomodiff.recipes.cryoem.view import view_of
 from tomodiff.recipes.progress import Progress
@@ -37,9 +38,9 @@ def reconstruct(settings: Any, run: Run, progress: Progress) -> None:
         )
     noise = data.background_spectrum(np.arange(len(data)))
     values = data.values()
-    with progress.stage("back-project", total=len(data.mine(np.arange(len(data)))), unit="particle") as stage:
+    with passes(progress, "back-project", data) as advance:
         halves = reconstruct_halves(
-            data, values, half, noise, group, chosen.tau2_fudge, chosen.regularise == "fsc", stage.advance
+            data, values, half, noise, group, chosen.tau2_fudge, chosen.regularise == "fsc", advance
         )
     map_ = None
     if chosen.method == "cg":
@@ -48,9 +49,7 @@ def reconstruct(settings: Any, run: Run, progress: Progress) -> None:
     if not run.comm.leads:
         return
     with progress.stage("validate and write"):
-        curves = write_results(
-            run, data, halves, values, half, mask=mask, sharpen=chosen.sharpen, rng=rng, map_=map_
-        )  # fmt: skip
+        write_results(run, data, halves, values, half, mask=mask, sharpen=chosen.sharpen, rng=rng, map_=map_)
         keep_directions(run, particles.rotation)
         run.record(method=chosen.method, symmetry=chosen.symmetry)
         if chosen.local_resolution:
@@ -61,7 +60,6 @@ def reconstruct(settings: Any, run: Run, progress: Progress) -> None:
             write_map(run.path / "map_local_filtered.mrc", found.filtered.astype(np.float32), data.operator.voxel)
             shown = {"resolution": found.resolution.astype(np.float32), "pixel": data.operator.voxel, "mask": mask}
             run.save_report_data("local_resolution", shown)
-    del curves
 
 
 def by_conjugate_gradients(
@@ -74,8 +72,8 @@ def by_conjugate_gradients(
     weight = halves.sums[0].mean_weight() + halves.sums[1].mean_weight()
     prior = inverse_tau2(weight, halves.fsc, chosen.tau2_fudge) * data.operator.spectrum.padding**3
     equations = NormalEquations(data, values, everyone, noise, group, prior)
-    with progress.stage("right-hand side", total=len(data), unit="particle") as stage:
-        b = equations.right_hand_side(stage.advance)
+    with passes(progress, "right-hand side", data) as advance:
+        b = equations.right_hand_side(advance)
     checkpoints = Checkpoints(run)
     start = checkpoints.load(namespace(b))
     steps = chosen.iterations or 20
@@ -88,4 +86,4 @@ def by_conjugate_gradients(
             checkpoints.after_step(state)
 
         state = conjugate_gradients(equations, weight, steps, b, start, each)
-    return np.asarray(state.x if isinstance(state.x, np.ndarray) else state.x.get())
+    return to_numpy(state.x)

@@ -6,7 +6,6 @@ resolution, by exhaustive search, then locally.  CTF parameters follow once the 
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -20,6 +19,7 @@ from tomodiff.recipes.cryoem.globally import Search, global_round, start_from
 from tomodiff.recipes.cryoem.halves import divided_halves, half_sets, reconstruct_halves
 from tomodiff.recipes.cryoem.optics import GROUP_PARAMETERS, refine_defocus, refine_groups
 from tomodiff.recipes.cryoem.output import keep_directions, keep_round, mask_of, write_results
+from tomodiff.recipes.cryoem.passes import passes
 from tomodiff.recipes.cryoem.rounds import Round, first_round, next_round
 from tomodiff.recipes.cryoem.source import check_memory, need_poses, particles_of_job, reference_map
 from tomodiff.recipes.cryoem.view import view_of
@@ -107,14 +107,14 @@ class Refinement:
         if found is not None:
             done, values, memory = found
             noise, half = memory["noise"], memory["half"]
-            with self.stage("reconstruct", 1) as advance:
+            with passes(self.progress, "reconstruct", self.data) as advance:
                 halves = reconstruct_halves(self.data, values, half, noise, self.group, advance=advance)
             return Round(values, half, noise, halves, done), done
         if self.chosen.mode == "local":
-            with self.stage("reconstruct", 1) as advance:
+            with passes(self.progress, "reconstruct", self.data) as advance:
                 return first_round(self.data, self.start, self.half, self.group, advance=advance), 0
         reference = reference_map(self.chosen.reference, self.data.particles)
-        with self.stage("first search", 1) as advance:
+        with passes(self.progress, "first search", self.data) as advance:
             return start_from(
                 self.data,
                 reference,
@@ -134,7 +134,7 @@ class Refinement:
     def round(self, kind: str, state: Round, number: int) -> Round:
         """One round of a kind; the numbers at random depend on the round alone, so that a resumed run repeats them."""
         rng = np.random.default_rng([self.seed, number])
-        with self.stage(f"round {number + 1}, {kind}", 1 if kind == "global" else 2) as advance:
+        with passes(self.progress, f"round {number + 1}, {kind}", self.data, 1 if kind == "global" else 2) as advance:
             if kind == "global":
                 return global_round(self.data, state, self.group, self.search, rng, advance)
             prior = self.prior
@@ -178,23 +178,6 @@ class Refinement:
         keep_directions(self.run, state.values["rotation"])
         self.run.show(state.halves.map, (voxel,) * 3, "density", "arbitrary")
         self.progress.note(f"round {number}: {n * voxel / shell:.2f} angstrom, poses moved by {moved:.2f} degrees")
-
-    def stage(self, name: str, passes: int) -> Any:
-        """A progress bar over all particles."""
-        return _Advancing(self.progress, name, passes * len(self.data) // self.data.comm.size)
-
-
-class _Advancing:
-    """A stage of the progress whose `advance` is what `with` gives."""
-
-    def __init__(self, progress: Progress, name: str, total: int) -> None:
-        self.stage = progress.stage(name, total=total, unit="particle")
-
-    def __enter__(self) -> Callable[[int], None]:
-        return self.stage.__enter__().advance
-
-    def __exit__(self, *error: Any) -> Any:
-        return self.stage.__exit__(*error)
 
 
 def _mean_turn(a: np.ndarray, b: np.ndarray) -> float:

@@ -14,6 +14,7 @@ from tomodiff.errors import ConfigError, MemoryNeeded
 from tomodiff.files.cryoem.tilt_series import read_tilt_images, read_tilt_series
 from tomodiff.geometry import Grid
 from tomodiff.geometry.tilt import TiltSeries
+from tomodiff.geometry.units import ANGSTROM_PER_MM
 from tomodiff.ranks import own_views
 from tomodiff.recipes.checkpoints import Checkpoints
 from tomodiff.recipes.cryoem.tilt_reconstruct import (
@@ -31,9 +32,6 @@ from tomodiff.recipes.progress import Progress
 from tomodiff.recipes.run import Run
 from tomodiff.result import Result
 from tomodiff.solvers import State
-
-MM = 1e-7
-"""Of an angstrom."""
 
 
 class Input(Protocol):
@@ -132,11 +130,12 @@ def tomogram(
             tilts=series.tilt,
             comm=run.comm,
         )
-    del images
+    shown = len(own) // 2
+    pair = {"before": images[shown], "after": data.images[shown], "view": shown * run.comm.size}
+    run.save_report_data("tilt_image", pair)
+    del images, pair
     tilts = np.rad2deg(series.tilt)
     run.record(method=chosen.method, views=len(series), tilts_deg=f"{tilts.min():.1f} to {tilts.max():.1f}")
-    shown = len(own) // 2
-    run.save_report_data("projection", {"before": data.images[shown], "view": shown * run.comm.size})
     if chosen.method in ITERATIVE:
         volume = _iterate(data, shape, settings, run, progress, device)
     else:
@@ -152,7 +151,7 @@ def tomogram(
                 device=device,
             )
     grid = data.series.grid(shape)
-    in_mm = Grid(grid.shape, [s * MM for s in grid.spacing], [c * MM for c in grid.center])
+    in_mm = Grid(grid.shape, *([v / ANGSTROM_PER_MM for v in a] for a in (grid.spacing, grid.center)))
     meta = {
         "method": chosen.method,
         "tilts_deg": tilts.tolist(),

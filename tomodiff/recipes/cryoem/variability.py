@@ -15,6 +15,7 @@ from tomodiff.recipes.cryoem.components import Analysis, Latents, LinearModel, a
 from tomodiff.recipes.cryoem.data import ParticleData
 from tomodiff.recipes.cryoem.halves import half_sets, sphere
 from tomodiff.recipes.cryoem.output import keep_curves, keep_directions, keep_summary, mask_of, updated, without_corners
+from tomodiff.recipes.cryoem.passes import passes
 from tomodiff.recipes.cryoem.rounds import first_round, residual_noise, resolved
 from tomodiff.recipes.cryoem.source import check_memory, need_poses, particles_of_job
 from tomodiff.recipes.cryoem.view import view_of
@@ -38,8 +39,8 @@ def variability(settings: Any, run: Run, progress: Progress) -> None:
     check_memory(run, particles, particles.box, view.padding, view.dtype, chosen.maps)
     data, group = ParticleData(particles, view, run.comm), point_group(chosen.symmetry)
     half = half_sets(particles.half, np.random.default_rng(settings.seed))
-    with progress.stage("all particles", total=len(data) // run.comm.size, unit="particle") as stage:
-        everyone = first_round(data, data.values(), half, group, advance=stage.advance)
+    with passes(progress, "all particles", data) as advance:
+        everyone = first_round(data, data.values(), half, group, advance=advance)
     noise, mask = residual_noise(data, everyone, everyone.values), mask_of(chosen.mask, everyone.halves, data)
     if mask is None:
         mask = sphere(data.operator.size, data)
