@@ -34,16 +34,25 @@ def card(title: str, facts: Mapping[str, Any], pictures: Iterable[tuple[str, np.
 
 
 def png(image: np.ndarray) -> str:
-    """A picture (rows, columns) as PNG in base 64, from its 0.5th to its 99.5th percentile, thinned to `MOST`."""
+    """A picture (rows, columns) as PNG in base 64, in its `window`, thinned to `MOST`."""
     from matplotlib.image import imsave
 
     step = max(1, -(-max(image.shape) // MOST))
     thinned = np.asarray(image[::step, ::step], np.float32)
-    finite = thinned[np.isfinite(thinned)]
-    low, high = np.percentile(finite, [0.5, 99.5]) if finite.size else (0.0, 1.0)
+    low, high = window(thinned)
     stream = io.BytesIO()
-    imsave(stream, thinned, cmap="gray", vmin=low, vmax=high if high > low else low + 1, origin="lower", format="png")
+    imsave(stream, thinned, cmap="gray", vmin=low, vmax=high, origin="lower", format="png")
     return base64.b64encode(stream.getvalue()).decode()
+
+
+def window(*images: np.ndarray, low: float = 0.5, high: float = 99.5) -> tuple[float, float]:
+    """The values between which to spread the colours: percentiles over all images, never equal."""
+    values = np.concatenate([np.asarray(i, dtype=np.float64).ravel() for i in images])
+    values = values[np.isfinite(values)]
+    if not values.size:
+        return 0.0, 1.0
+    a, b = np.percentile(values, [low, high])
+    return (float(a), float(b)) if b > a else (float(a) - 0.5, float(a) + 0.5)
 
 
 def lengths(values: Iterable[float]) -> str:

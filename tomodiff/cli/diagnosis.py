@@ -54,16 +54,12 @@ def _processor() -> str:
 
 
 def _memory() -> str:
+    from tomodiff.recipes.memory import free_bytes, in_units
+
+    free = f"{in_units(free_bytes())} free"
     if not hasattr(os, "sysconf"):
-        return "unknown"
-    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    text = f"{total / 1e9:.1f} GB"
-    try:
-        lines = Path("/proc/meminfo").read_text().splitlines()
-    except OSError:
-        return text
-    available = next((int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable")), None)
-    return text if available is None else f"{text}, {available / 1e9:.1f} GB available"
+        return free
+    return f"{in_units(os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES'))}, {free}"
 
 
 def _packages() -> str:

@@ -14,6 +14,7 @@ import numpy as np
 from tomodiff.errors import DataError
 from tomodiff.extras import library
 from tomodiff.files import read_volume
+from tomodiff.html import window
 from tomodiff.recipes.place import is_alive, read_status
 from tomodiff.recipes.run import Run
 from tomodiff.report.run_report import report
@@ -106,8 +107,8 @@ class RunFolder:
             made["version"] = f"{file}{file.stat().st_mtime_ns}"
             if kept is None:
                 volume, spacing = self._read(file)
-                low, high = np.percentile(volume[:: max(1, len(volume) // 16), ::4, ::4], [0.5, 99.5])
-                made.update(shape=list(volume.shape), window=[float(low), float(high)], spacing=list(spacing))
+                seen = window(volume[:: max(1, len(volume) // 16), ::4, ::4])
+                made.update(shape=list(volume.shape), window=list(seen), spacing=list(spacing))
         return made
 
     def slice(self, axis: int, index: int) -> np.ndarray:

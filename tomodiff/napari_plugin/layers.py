@@ -12,8 +12,8 @@ from tomodiff.errors import ConfigError, DataError
 from tomodiff.files import probe, read, read_volume
 from tomodiff.geometry import Grid
 from tomodiff.geometry.units import told_unit
+from tomodiff.html import window
 from tomodiff.recipes.run import Run
-from tomodiff.report.drawing import window
 
 Layer = tuple[np.ndarray, dict[str, Any], str]
 """Data, properties and kind, as napari's readers give them."""

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from tomodiff.array import Array, to_numpy
+from tomodiff.html import window
 from tomodiff.result import Result
 
 HISTOGRAM_SAMPLES = 8_000_000
@@ -22,12 +23,11 @@ def summary(result: Result) -> dict[str, Any]:
     sample = to_numpy(volume[:: steps[0], :: steps[1], :: steps[2]])
     finite = sample[np.isfinite(sample)].astype(np.float64)
     counts, edges = _histogram(finite)
-    low, high = np.percentile(finite, [0.5, 99.5]) if finite.size else (0.0, 1.0)
     return {
         **middle(volume, result.grid.spacing, result.quantity, result.unit),
         "counts": counts,
         "edges": edges,
-        "window": np.array([low, high]),
+        "window": np.array(window(finite)),
         "minimum": finite.min() if finite.size else np.nan,
         "maximum": finite.max() if finite.size else np.nan,
         "mean": finite.mean() if finite.size else np.nan,
@@ -41,12 +41,9 @@ def middle(volume: Array, spacing_mm: Sequence[float], quantity: str, unit: str)
     z, y, x = index
     planes = {"z": volume[z], "y": volume[:, y], "x": volume[:, :, x]}
     slices = {axis: to_numpy(plane).astype(np.float32) for axis, plane in planes.items()}
-    values = np.concatenate([a.ravel() for a in slices.values()])
-    finite = values[np.isfinite(values)]
-    low, high = np.percentile(finite, [0.5, 99.5]) if finite.size else (0.0, 1.0)
     return {
         **slices, "index": np.array(index), "shape": np.array(volume.shape), "quantity": quantity, "unit": unit,
-        "spacing_mm": np.asarray(spacing_mm, np.float64), "window": np.array([low, high]),
+        "spacing_mm": np.asarray(spacing_mm, np.float64), "window": np.array(window(*slices.values())),
     }  # fmt: skip
 
 

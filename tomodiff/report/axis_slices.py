@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tomodiff.report.drawing import WIDTH, Theme, figure, show_image, window
+from tomodiff.html import window
+from tomodiff.report.drawing import WIDTH, Theme, figure, show_image
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -9,7 +9,8 @@ import numpy as np
 
 from tomodiff.analytic.fsc import HALF_MAPS, resolution, side
 from tomodiff.analytic.postprocess import NO_AMPLITUDE
-from tomodiff.report.drawing import WIDTH, Theme, colour_bar, dress, figure, scale_bar, show_image, window
+from tomodiff.html import window
+from tomodiff.report.drawing import WIDTH, Theme, colour_bar, dress, figure, scale_bar, show_image
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -131,16 +131,6 @@ def thinned(image: np.ndarray, most: int = 1400) -> np.ndarray:
     return np.asarray(block_mean(image, [min(step, n) for n in image.shape]))
 
 
-def window(*images: np.ndarray, low: float = 0.5, high: float = 99.5) -> tuple[float, float]:
-    """The values between which to spread the colours: percentiles over all images, never equal."""
-    values = np.concatenate([np.asarray(i, dtype=np.float64).ravel() for i in images])
-    values = values[np.isfinite(values)]
-    if not values.size:
-        return 0.0, 1.0
-    a, b = np.percentile(values, [low, high])
-    return (float(a), float(b)) if b > a else (float(a) - 0.5, float(a) + 0.5)
-
-
 def laid_out_like(drawn: Figure, other: Figure) -> Figure:
     """The figure with the layout of another of the same parts that has been drawn, as finding one takes long."""
     drawn.set_layout_engine("none")

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tomodiff.report.drawing import WIDTH, Theme, colour_bar, dress, figure, scale_bar, show_image, window
+from tomodiff.html import window
+from tomodiff.report.drawing import WIDTH, Theme, colour_bar, dress, figure, scale_bar, show_image
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
