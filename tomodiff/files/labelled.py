@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import h5py
 import numpy as np
 
 from tomodiff.extras import library
-from tomodiff.files.atomic import replace_text, replacing
+from tomodiff.files.atomic import make_folder, replace_text, replacing
 from tomodiff.files.pictures import as_bytes
 from tomodiff.geometry.cameras.photograph import Photograph
 
@@ -78,7 +79,7 @@ class Bop:
         self.truth: dict[str, Any] = {}
         self.seen: dict[str, Any] = {}
         for name in ("rgb", "depth", "mask", "mask_visib"):
-            (self.folder / name).mkdir(parents=True, exist_ok=True)
+            make_folder(self.folder / name)
 
     def add(
         self, number: int, values: np.ndarray, depth: np.ndarray, camera: Photograph, things: Sequence[Any],
@@ -120,23 +121,33 @@ class Bop:
             replace_text(self.folder / f"{name}.json", json.dumps(content) + "\n")
 
 
-def write_labelled_hdf5(path: Path, pictures: Sequence[Any], settings: str) -> None:
-    """`/values` (picture, row, column, 3) in 8 bits, `/depth`, `/normals`, `/labels`, `/flow`, `/pose` (picture, 3, 4),
+@contextmanager
+def labelled_hdf5(
+    path: Path, count: int, shape: tuple[int, int], settings: str
+) -> Iterator[Callable[[Any], None]]:  # fmt: skip
+    """What writes one picture after the other, `count` of (rows, columns), into a file that appears when all are there:
+    `/values` (picture, row, column, 3) in 8 bits, `/depth`, `/normals`, `/labels`, `/flow`, `/pose` (picture, 3, 4),
     `/parameters` (JSON of each picture) and `/settings` (JSON)."""
-    with replacing(path, sum(p.values.size * 12 for p in pictures)) as target, h5py.File(target, "w") as file:
-        exact = [picture.exact for picture in pictures]
-        arrays = {
-            "values": as_bytes(np.stack([picture.values for picture in pictures])),
-            "depth": np.stack([one.depth for one in exact]).astype(np.float32),
-            "normals": np.stack([one.normals for one in exact]).astype(np.float32),
-            "labels": np.stack([one.labels for one in exact]).astype(np.int32),
-            "flow": np.stack([picture.flow for picture in pictures]).astype(np.float32),
-        }
-        for name, array in arrays.items():
-            file.create_dataset(name, data=array, chunks=(1, *array.shape[1:]), compression="gzip", shuffle=True)
-        file["pose"] = np.stack([picture.draw.camera.pose for picture in pictures])
-        file["parameters"] = [json.dumps(picture.draw.record) for picture in pictures]
+    kinds = {"values": (3, "u1"), "depth": (1, "f4"), "normals": (3, "f4"), "labels": (1, "i4"), "flow": (2, "f4")}
+    with replacing(path, count * shape[0] * shape[1] * 12) as target, h5py.File(target, "w") as file:
+        for name, (channels, dtype) in kinds.items():
+            one = shape if channels == 1 else (*shape, channels)
+            options: dict[str, Any] = {"chunks": (1, *one), "compression": "gzip", "shuffle": True}
+            file.create_dataset(name, (count, *one), dtype, **options)
+        file.create_dataset("pose", (count, 3, 4), "f8")
+        file.create_dataset("parameters", (count,), h5py.string_dtype())
         file["settings"] = settings
+        done = iter(range(count))
+
+        def add(picture: Any) -> None:
+            k, exact = next(done), picture.exact
+            file["values"][k] = as_bytes(picture.values)
+            for name, values in (("depth", exact.depth), ("normals", exact.normals), ("labels", exact.labels)):
+                file[name][k] = values
+            file["flow"][k], file["pose"][k] = picture.flow, picture.draw.camera.pose
+            file["parameters"][k] = json.dumps(picture.draw.record)
+
+        yield add
 
 
 def _save(path: Path, values: np.ndarray) -> None:

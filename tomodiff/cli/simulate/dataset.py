@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
 from tomodiff.cli.console import STATE, note, say, tell
 from tomodiff.cli.outputs import refuse_existing
@@ -37,8 +39,8 @@ def print_template() -> None:
 def make(config: Path | None, out: Path, pictures: int | None, seed: int | None, overwrite: bool) -> None:
     """Write the set.  ConfigError for settings that cannot be, DataError where it cannot be written."""
     from tomodiff.errors import ConfigError, TomodiffError
-    from tomodiff.files.atomic import replace_text
-    from tomodiff.files.labelled import Bop, Coco, write_labelled_hdf5
+    from tomodiff.files.atomic import make_folder, replace_text
+    from tomodiff.files.labelled import Bop, Coco, labelled_hdf5
     from tomodiff.files.pictures import write_picture
     from tomodiff.recipes.config_file import settings_in
     from tomodiff.recipes.optical.dataset_settings import DatasetSettings
@@ -53,11 +55,14 @@ def make(config: Path | None, out: Path, pictures: int | None, seed: int | None,
     settings = settings.model_copy(update=given)
     refuse_existing(overwrite, out)
     plain = settings.model_dump(mode="json")
-    (out / "images").mkdir(parents=True, exist_ok=True)
-    (out / "parameters").mkdir(exist_ok=True)
-    coco, made, worst = Coco(KINDS), [], {"reprojection_px": 0.0, "masks": 1.0, "hidden": 1.0, "normals": 0.0}
+    for name in ("images", "parameters"):
+        make_folder(out / name)
+    coco, worst = Coco(KINDS), {"reprojection_px": 0.0, "masks": 1.0, "hidden": 1.0, "normals": 0.0}
     bop = Bop(out / "bop", KINDS, settings.unit_mm) if "bop" in settings.formats else None
-    with Progress(quiet=STATE.quiet).stage("pictures", total=settings.pictures) as stage:
+    whole: Any = nullcontext()
+    if "hdf5" in settings.formats:
+        whole = labelled_hdf5(out / "dataset.h5", settings.pictures, settings.camera.pixels, json.dumps(plain))
+    with Progress(quiet=STATE.quiet).stage("pictures", total=settings.pictures) as stage, whole as add:
         for number in range(settings.pictures):
             picture = taken(draw(plain, number))
             name, things = f"{number:06d}.png", picture.draw.things
@@ -72,15 +77,13 @@ def make(config: Path | None, out: Path, pictures: int | None, seed: int | None,
                 worst[key] = max(worst[key], found[key])
             for key in ("masks", "hidden"):
                 worst[key] = min(worst[key], found[key])
-            if "hdf5" in settings.formats:
-                made.append(picture)
+            if add is not None:
+                add(picture)
             stage.advance()
     if bop is not None:
         bop.write()
     if "coco" in settings.formats:
         coco.write(out)
-    if made:
-        write_labelled_hdf5(out / "dataset.h5", made, json.dumps(plain))
     replace_text(out / "settings.json", json.dumps({**plain, "consistency": worst}, indent=1) + "\n")
     tell({"pictures": str(settings.pictures), **{key: f"{value:.3g}" for key, value in worst.items()}})
     say(f"dataset  {out}")
