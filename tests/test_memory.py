@@ -12,9 +12,10 @@ import pytest
 
 from tests.conftest import REPOSITORY
 from tomodiff.files import write_scan
+from tomodiff.files.atomic import in_units
 from tomodiff.geometry import ConeBeam, ParallelBeam, Scan, fit_grid
 from tomodiff.recipes.ct.memory import required_bytes
-from tomodiff.recipes.memory import free_bytes, in_units
+from tomodiff.recipes.memory import free_bytes
 from tomodiff.result import Dataset
 
 SIZE = 112

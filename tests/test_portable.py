@@ -21,7 +21,7 @@ WITHOUT = {
 """Names that are missing there, and modules."""
 
 CODE = """
-import os, pkgutil, signal, sys
+import os, shutil, signal, sys
 names, modules = sys.argv[1].split(), sys.argv[2].split()
 import getpass, multiprocessing, subprocess, tempfile, numpy, scipy.optimize, h5py, matplotlib.figure  # may use them
 for name in names:
@@ -29,6 +29,13 @@ for name in names:
     delattr({"os": os, "signal": signal}[home], key)
 for name in modules:
     sys.modules[name] = None
+if "resource" in modules:  # Windows, which opens no folder
+    opened, shutil._use_fd_functions = os.open, False
+    def open_file(path, *more, **named):
+        if os.path.isdir(path):
+            raise PermissionError(13, "Permission denied", path)
+        return opened(path, *more, **named)
+    os.open = open_file
 import tomodiff
 from tomodiff.cli.main import main
 from tomodiff.recipes.environment import machine

@@ -54,7 +54,8 @@ def _processor() -> str:
 
 
 def _memory() -> str:
-    from tomodiff.recipes.memory import free_bytes, in_units
+    from tomodiff.files.atomic import in_units
+    from tomodiff.recipes.memory import free_bytes
 
     free = f"{in_units(free_bytes())} free"
     if not hasattr(os, "sysconf"):

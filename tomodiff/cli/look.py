@@ -151,11 +151,12 @@ def _check_scan(settings: CtSettings) -> None:
 def _plan(settings: CtSettings) -> dict[str, str]:
     """What the job would make, and the memory that it takes.  Raises ConfigError for settings that do not fit."""
     from tomodiff.files import probe
+    from tomodiff.files.atomic import in_units
     from tomodiff.geometry import check_pair
     from tomodiff.recipes.ct.correct import grid_of
     from tomodiff.recipes.ct.memory import required_bytes
     from tomodiff.recipes.ct.reconstruct import selected
-    from tomodiff.recipes.memory import free_bytes, in_units
+    from tomodiff.recipes.memory import free_bytes
 
     found = probe(settings.input.path, **settings.input.setup())
     scan = selected(found, settings)

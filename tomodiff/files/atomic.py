@@ -65,7 +65,7 @@ def check_place(path: Path, n_bytes: int) -> None:
         raise ConfigError(f"{path}: expected a folder that can be written to, found {parent} without permission")
     free = shutil.disk_usage(parent).free
     if free < n_bytes + SLACK_BYTES:
-        raise DataError(path, "disk space", f"{in_words(n_bytes + SLACK_BYTES)} free", in_words(free))
+        raise DataError(path, "disk space", f"{in_units(n_bytes + SLACK_BYTES)} free", in_units(free))
 
 
 def explained(error: OSError, path: Path) -> ConfigError | DataError:
@@ -99,12 +99,12 @@ def move_over(source: Path, target: Path) -> None:
         shutil.rmtree(aside)
     else:
         os.replace(source, target)
-    directory = os.open(target.parent, os.O_RDONLY)
-    try:
-        with suppress(OSError):  # the rename itself; some network file systems cannot, and need not
+    with suppress(OSError):  # the rename itself; Windows and some network file systems cannot, and need not
+        directory = os.open(target.parent, os.O_RDONLY)
+        try:
             os.fsync(directory)
-    finally:
-        os.close(directory)
+        finally:
+            os.close(directory)
 
 
 def remove(path: Path) -> None:
@@ -115,14 +115,13 @@ def remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def in_words(n_bytes: int) -> str:
-    """A number of bytes as a person writes it."""
-    size = float(n_bytes)
-    for unit in ("bytes", "kB", "MB", "GB"):
-        if size < 1000:
-            return f"{size:.4g} {unit}"
-        size /= 1000
-    return f"{size:.4g} TB"
+def in_units(n_bytes: float) -> str:
+    """A size as people write it."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if n_bytes < 1000:
+            return f"{n_bytes:.3g} {unit}"
+        n_bytes /= 1000
+    return f"{n_bytes:.3g} TB"
 
 
 def make_folder(path: Path) -> None:

@@ -1,4 +1,4 @@
-"""What is free of memory, and how people write such sizes."""
+"""What is free of memory."""
 
 from __future__ import annotations
 
@@ -46,12 +46,3 @@ def _own(name: str) -> int:
         lines = Path("/proc/self/status").read_text().splitlines()
         return 1024 * int(next(line for line in lines if line.startswith(f"{name}:")).split()[1])
     return 0
-
-
-def in_units(n_bytes: float) -> str:
-    """A size as people write it."""
-    for unit in ("B", "kB", "MB", "GB"):
-        if n_bytes < 1000:
-            return f"{n_bytes:.3g} {unit}"
-        n_bytes /= 1000
-    return f"{n_bytes:.3g} TB"

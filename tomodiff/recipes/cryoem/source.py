@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 
 from tomodiff.errors import ConfigError, DataError, MemoryNeeded
+from tomodiff.files.atomic import in_units
 from tomodiff.files.cryoem import dialect, read_map, read_particles
 from tomodiff.particles import Particles
 from tomodiff.recipes.cryoem.data import BATCH_BYTES, KEEP_BYTES
 from tomodiff.recipes.cryoem.subtomogram import tilt_particles
-from tomodiff.recipes.memory import USABLE, free_bytes, in_units
+from tomodiff.recipes.memory import USABLE, free_bytes
 from tomodiff.recipes.run import Run
 
 LOG = logging.getLogger("tomodiff")

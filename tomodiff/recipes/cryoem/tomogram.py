@@ -11,6 +11,7 @@ import numpy as np
 from tomodiff.array import Array, namespace
 from tomodiff.core.filed import npy_file
 from tomodiff.errors import ConfigError, MemoryNeeded
+from tomodiff.files.atomic import in_units
 from tomodiff.files.cryoem.tilt_series import read_tilt_images, read_tilt_series
 from tomodiff.geometry import Grid
 from tomodiff.geometry.tilt import TiltSeries
@@ -27,7 +28,7 @@ from tomodiff.recipes.cryoem.tilt_reconstruct import (
 )
 from tomodiff.recipes.ct.memory import required_bytes
 from tomodiff.recipes.device import device_named
-from tomodiff.recipes.memory import USABLE, free_bytes, in_units
+from tomodiff.recipes.memory import USABLE, free_bytes
 from tomodiff.recipes.progress import Progress
 from tomodiff.recipes.run import Run
 from tomodiff.result import Result

@@ -11,6 +11,7 @@ from tomodiff.array import Array, to_numpy
 from tomodiff.core.filed import npy_file
 from tomodiff.core.space import zeros
 from tomodiff.errors import ConfigError, MemoryNeeded
+from tomodiff.files.atomic import in_units
 from tomodiff.geometry import Grid, Scan
 from tomodiff.objective import Gaussian
 from tomodiff.projectors.xray_blocks import even_parts
@@ -22,7 +23,7 @@ from tomodiff.recipes.ct.invert import INVERSES, make_solver, padding_for, run_s
 from tomodiff.recipes.ct.memory import ANALYTIC, required_bytes
 from tomodiff.recipes.ct.rank_views import own_part
 from tomodiff.recipes.ct.settings import CtSettings
-from tomodiff.recipes.memory import USABLE, free_bytes, in_units
+from tomodiff.recipes.memory import USABLE, free_bytes
 from tomodiff.recipes.progress import Progress
 from tomodiff.recipes.run import Run
 from tomodiff.result import Result

@@ -15,6 +15,7 @@ from tomodiff.analytic.rebinning import is_helix, twin_for_fdk
 from tomodiff.array import Array, to_numpy
 from tomodiff.errors import ConfigError, DataError, MemoryNeeded
 from tomodiff.files import ScanInfo, probe, read
+from tomodiff.files.atomic import in_units
 from tomodiff.geometry import Scan, check_pair
 from tomodiff.recipes.ct.correct import corrected, geometry_for, grid_of, part_of, result_of
 from tomodiff.recipes.ct.invert import SUBSETS, invert
@@ -29,7 +30,7 @@ from tomodiff.recipes.ct.residual import keep_residual
 from tomodiff.recipes.ct.settings import CtSettings, ScanJob
 from tomodiff.recipes.ct.slabs import reconstruct_in_slabs, rows_under_way, slab_rows
 from tomodiff.recipes.device import device_named
-from tomodiff.recipes.memory import USABLE, free_bytes, in_units
+from tomodiff.recipes.memory import USABLE, free_bytes
 from tomodiff.recipes.progress import Progress
 from tomodiff.recipes.run import Run
 from tomodiff.result import Result

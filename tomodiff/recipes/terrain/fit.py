@@ -8,10 +8,11 @@ import numpy as np
 
 from tomodiff.array import Element
 from tomodiff.errors import ConfigError, MemoryNeeded
+from tomodiff.files.atomic import in_units
 from tomodiff.files.planetary import write_numbers, write_raster
 from tomodiff.projectors.terrain.sun_angles import angles_of
 from tomodiff.recipes.checkpoints import Checkpoints
-from tomodiff.recipes.memory import USABLE, free_bytes, in_units
+from tomodiff.recipes.memory import USABLE, free_bytes
 from tomodiff.recipes.progress import Progress
 from tomodiff.recipes.run import Run
 from tomodiff.recipes.terrain.pictures import keep_pictures, keep_relief
