@@ -8,6 +8,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+from tomodiff import compile as build
+from tomodiff import kernels
+
 REPOSITORY = Path(__file__).resolve().parent.parent
 
 KERNEL = """#include "lane.cuh"
@@ -60,6 +63,12 @@ def environment(package: Path, cache: Path, **more: str) -> dict[str, str]:
         k: v for k, v in os.environ.items() if k not in COMPILER_ENVIRONMENT and not k.startswith("TOMODIFF_LIBRARY")
     }
     return {**kept, "PYTHONPATH": str(package), "TOMODIFF_CACHE": str(cache), "PYTHONWARNINGS": "error", **more}
+
+
+def runnable_isas() -> list[str]:
+    """The instruction sets that this machine has."""
+    known = build.host_isas()
+    return known[known.index(kernels.cpu_isa()) :]
 
 
 def run_python(

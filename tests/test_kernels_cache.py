@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.kernel_folder import DOUBLED, DRIVER, REPOSITORY, environment, make_package, run_python
+from tests.kernel_folder import DOUBLED, DRIVER, REPOSITORY, environment, make_package, run_python, runnable_isas
 from tomodiff import compile as build
 from tomodiff import kernels
 from tomodiff.kernels import KernelError
@@ -164,12 +164,6 @@ def results(precision: str, tmp_path: Path, **env: str) -> dict[str, np.ndarray]
     assert f"isa {env.get('TOMODIFF_ISA', kernels.cpu_isa())}" in done.stdout
     with np.load(out) as file:
         return dict(file)
-
-
-def runnable_isas() -> list[str]:
-    """The instruction sets that this machine has."""
-    known = build.host_isas()
-    return known[known.index(kernels.cpu_isa()) :]
 
 
 @pytest.mark.slow  # a checkout's set-up compiles for its own machine alone

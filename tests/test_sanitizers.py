@@ -15,8 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.kernel_folder import KERNEL, REPOSITORY
-from tests.test_kernels_cache import runnable_isas
+from tests.kernel_folder import KERNEL, REPOSITORY, runnable_isas
 from tomodiff import compile as build
 from tomodiff import kernels
 
