@@ -192,6 +192,17 @@ def test_conversion_to_relion_and_back(tmp_path: Path, rng: np.random.Generator)
     assert len(np.unique(read_table(tmp_path / "back.cs")["uid"])) == 6
 
 
+def test_what_was_given_in_place_of_a_field_can_be_written(tmp_path: Path, rng: np.random.Generator) -> None:
+    _, table, _ = blobs(tmp_path, rng)
+    without = [name for name in table.dtype.names or () if name not in ("blob/psize_A", "ctf/accel_kv")]
+    np.save(tmp_path / "q.npy", np.array(table[without].tolist(), [(n, table.dtype[n]) for n in without]))
+    (tmp_path / "q.npy").rename(tmp_path / "q.cs")
+    particles = read_particles(tmp_path / "q.cs", pixel=1.25, voltage=300)
+    write_particles(tmp_path / "r.cs", particles.replace(defocus=particles.defocus + 100))
+    again = read_particles(tmp_path / "r.cs", pixel=1.25, voltage=300)
+    np.testing.assert_allclose(again.defocus[:, 0], table["ctf/df1_A"] + 100, rtol=1e-6)
+
+
 def test_micrographs_and_coordinates_go_along(tmp_path: Path, rng: np.random.Generator) -> None:
     path, table, _ = blobs(tmp_path, rng, 2)
     where = np.zeros(2, [("uid", "<u8"), ("location/micrograph_path", "S8"), ("location/micrograph_shape", "<u4", (2,)),

@@ -139,6 +139,26 @@ def test_from_relion_and_back(tmp_path: Path, rng: np.random.Generator) -> None:
     assert np.array_equal(both.images[:], read_particles(source).images[:])
 
 
+def test_half_sets_classes_and_doses_go_where_there_is_room(tmp_path: Path, images: np.ndarray) -> None:
+    told = {"half": np.array([1, 2]), "klass": np.array([3, 1]), "dose": np.array([0.0, 2.5])}
+    first = read_particles(written(tmp_path, CISTEM, "p.star")).replace(**told)
+    new = first.replace(table=None)  # so that a file is made, not one that was read changed
+    for particles in (first, new):
+        assert write_particles(tmp_path / "c.star", particles, cistem=True) == ()
+        again = read_particles(tmp_path / "c.star", stack=tmp_path / "a.mrcs")
+        assert all(np.array_equal(getattr(again, name), value) for name, value in told.items())
+    (said,) = write_particles(tmp_path / "p.par", new)
+    assert said == "a .par does not hold half sets, classes, doses"
+
+
+def test_a_pixel_size_that_is_given_stands(tmp_path: Path, images: np.ndarray) -> None:
+    stack(tmp_path / "b.mrcs", images, 1.5)
+    particles = read_particles(written(tmp_path, TEN), stack=tmp_path / "b.mrcs", **{**HOW, "pixel": 2.0})
+    assert particles.pixel == 2.0
+    with pytest.raises(DataError, match=r"1\.5 angstrom as in the header.*pixel="):
+        read_particles(written(tmp_path, CISTEM.replace(" 1.5 300", " 2.0 300"), "p.star"), stack=tmp_path / "b.mrcs")
+
+
 def test_bad_files_are_named(tmp_path: Path, images: np.ndarray) -> None:
     path = written(tmp_path, TEN)
     with pytest.raises(ConfigError, match=r"a \.par does not name its images: expected stack="):

@@ -13,6 +13,8 @@ from tomodiff.files.cryoem.tilt_relion import angles_of, read_tomograms_star
 from tomodiff.files.cryoem.tilt_series import read_tilt_images, read_tilt_series
 from tomodiff.geometry.rotation import about_x, about_y, about_z
 from tomodiff.geometry.tilt import TiltSeries
+from tomodiff.recipes.cryoem.tomogram import series_of
+from tomodiff.recipes.cryoem.tomogram_settings import TiltInput
 
 SIZE = (40, 60, 64)
 SHAPE = (60, 64)
@@ -130,6 +132,15 @@ def test_what_is_missing_is_named(tmp_path: Path, rng: np.random.Generator) -> N
     tilt_star(tmp_path, columns, [["[1,0,0]", "[0,1,0,0]", "[0,0,1,0]", "[0,0,0,1]"]])
     with pytest.raises(DataError, match="four numbers"):
         read_tomograms_star(path, image_shape=SHAPE)
+    for number in ("000000", "abc", "-1"):
+        rows = [[f"{number}@stack.mrcs", *row[1:]] for row in angle_rows(rng)[1]]
+        tilt_star(tmp_path, ANGLES, rows)
+        with pytest.raises(DataError, match="rlnMicrographName: expected NUMBER@FILE, counted from 1"):
+            read_tomograms_star(path, image_shape=SHAPE)
+    tilt_star(tmp_path, ANGLES, angle_rows(rng)[1])
+    path.write_text(path.read_text().replace(" 3.5 ", " 3,5 "))
+    with pytest.raises(DataError, match=r"rlnTomoTiltSeriesPixelSize: expected a number, found '3,5'"):
+        read_tomograms_star(path, image_shape=SHAPE)
 
 
 TOMOSTAR = """
@@ -161,6 +172,11 @@ def test_tomostar_of_warp(tmp_path: Path, rng: np.random.Generator) -> None:
     np.testing.assert_allclose(series.shift, [[4, -6.5], [0, 1.5]])
     np.testing.assert_array_equal(series.order, [1, 0])
     np.testing.assert_array_equal(read_tilt_images(series), images)
+    (tmp_path / "ts.mdoc").write_text("[ZValue = 0]\nTiltAngle = 0\nExposureDose = 2\nPriorRecordDose = 4\n")
+    with pytest.raises(ConfigError, match="doses: expected images in one stack"):
+        read_tilt_series(path, pixel=2.0, doses=tmp_path / "ts.mdoc")
+    with pytest.raises(ConfigError, match=r"input\.exclude: expected images in one stack"):
+        series_of(TiltInput(path=path, pixel_a=2.0, exclude=(1,)))
 
 
 def test_doses_of_an_mdoc_join_an_alignment(tmp_path: Path) -> None:
@@ -189,7 +205,7 @@ def test_images_that_do_not_fit_are_named(tmp_path: Path, rng: np.random.Generat
     with pytest.raises(DataError, match="images: expected a stack"):
         read_tilt_images(series.replace(paths=()))
     file.write_bytes(file.read_bytes()[:5000])
-    with pytest.raises(DataError, match="readable MRC stack"):
+    with pytest.raises(DataError, match="cut short"):
         read_tilt_images(series)
 
 

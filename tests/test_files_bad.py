@@ -162,6 +162,10 @@ def test_carried_geometry_that_does_not_fit(tmp_path: Path, rng: np.random.Gener
     with pytest.raises(DataError, match="Spiral"):
         read(path)
     with h5py.File(path, "a") as file:
+        file["measurement/tomodiff/scan"][()] = "[1, 2]"
+    with pytest.raises(DataError, match="expected a dict"):
+        read(path)
+    with h5py.File(path, "a") as file:
         file["measurement/tomodiff/scan"][()] = "{not json"
     with pytest.raises(DataError, match="JSON"):
         read(path)
@@ -170,6 +174,8 @@ def test_carried_geometry_that_does_not_fit(tmp_path: Path, rng: np.random.Gener
 def test_no_truth_in_a_file_of_others(tmp_path: Path, rng: np.random.Generator) -> None:
     with pytest.raises(DataError, match="truth"):
         read_truth(write_foreign_dx(tmp_path / "a.h5", counts(rng), THETA))
+    with pytest.raises(DataError, match="expected an HDF5 file, found No such file"):
+        read_truth(tmp_path / "*.tif")
 
 
 @pytest.mark.parametrize(

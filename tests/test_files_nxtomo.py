@@ -201,6 +201,15 @@ def test_a_plan_that_does_not_fit_the_frames_is_not_used(tmp_path: Path, rng: np
     assert len(read(path, angles="90:270:13:closed").scan) == 13
 
 
+def test_a_plan_of_another_kind_is_not_used(tmp_path: Path, rng: np.random.Generator) -> None:
+    path = _planned(tmp_path / "a.nxs", rng, 270.0)
+    with h5py.File(path, "a") as file:
+        plan = file["entry/diamond_scan/scan_models"][()].decode().replace('"stop"', '"positions"')
+        file["entry/diamond_scan/scan_models"][()] = plan
+    with pytest.raises(DataError, match="no rotation_angle"):
+        read(path)
+
+
 def test_views_of_the_stack_count_projections(tmp_path: Path, rng: np.random.Generator) -> None:
     scan = parallel_dataset(rng)
     write_scan(tmp_path / "a.nxs", scan)

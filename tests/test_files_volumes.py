@@ -175,6 +175,22 @@ def test_mrc_by_mrcfile(tmp_path: Path, rng: np.random.Generator) -> None:
         np.testing.assert_allclose(origin, made.grid.world_from_index[:, 3] * 1e7, rtol=1e-6)
 
 
+def test_mrc_of_others_has_any_order_of_axes_and_counts_its_start_in_voxels(tmp_path: Path) -> None:
+    """As CCP4 writes maps: columns along z, the origin left at zero."""
+    mrcfile = pytest.importorskip("mrcfile")
+    volume = np.arange(24, dtype=np.float32).reshape(2, 3, 4)  # (z, y, x)
+    with mrcfile.new(tmp_path / "a.map") as mrc:
+        mrc.set_data(volume.transpose(2, 1, 0).copy())
+        mrc.header.mapc, mrc.header.mapr, mrc.header.maps = 3, 2, 1
+        mrc.header.mx, mrc.header.my, mrc.header.mz = 4, 3, 2
+        mrc.voxel_size = (2.0, 3.0, 5.0)  # x, y, z
+        mrc.header.nxstart, mrc.header.nystart, mrc.header.nzstart = 7, -1, 10  # of columns, rows, sections
+    found, grid, _ = read_volume(tmp_path / "a.map")
+    np.testing.assert_array_equal(found, volume)
+    np.testing.assert_allclose(np.array(grid.spacing) * 1e7, [5, 3, 2], rtol=1e-6)
+    np.testing.assert_allclose(grid.world_from_index[:, 3] * 1e7, [20, -3, 35], rtol=1e-6)
+
+
 def test_mrc_refuses_what_it_cannot_hold(tmp_path: Path, rng: np.random.Generator) -> None:
     made = result(rng)
     with pytest.raises(ConfigError, match="float32 volume"):
@@ -195,6 +211,15 @@ def test_nifti_by_nibabel(tmp_path: Path, rng: np.random.Generator) -> None:
     assert image.header.get_xyzt_units()[0] == "mm"
     x, y, z = (c[2, 1, 3] for c in made.grid.coordinates())
     np.testing.assert_allclose(image.affine @ [3, 1, 2, 1], [x, y, z, 1], rtol=1e-6)
+
+
+def test_nifti_in_other_units(tmp_path: Path, rng: np.random.Generator) -> None:
+    nibabel = pytest.importorskip("nibabel")
+    for unit, factor in (("micron", 1e-3), ("meter", 1e3), ("unknown", 1.0)):
+        image = nibabel.Nifti1Image(rng.normal(size=(4, 3, 2)).astype(np.float32), np.diag([10.0, 20.0, 30.0, 1.0]))
+        image.header.set_xyzt_units(unit)
+        nibabel.save(image, tmp_path / "a.nii")
+        np.testing.assert_allclose(read_volume(tmp_path / "a.nii")[1].spacing, np.array([30, 20, 10]) * factor)
 
 
 def test_left_handed_nifti_keeps_every_voxel_in_its_place(tmp_path: Path, rng: np.random.Generator) -> None:
@@ -250,6 +275,20 @@ def test_truncated_volume_is_no_volume(tmp_path: Path, rng: np.random.Generator,
     target.write_bytes(whole[: len(whole) - len(whole) // 3])
     with pytest.raises(DataError, match=target.name):
         read_volume(f"{tmp_path}/{name}")
+
+
+@pytest.mark.parametrize("written", ["{not json", "[]", "{}", '{"grid": {"shape": [3]}}', '{"grid": 5}'])
+def test_a_damaged_grid_is_named(tmp_path: Path, rng: np.random.Generator, written: str) -> None:
+    made = result(rng)
+    write(tmp_path / "a.npy", made)
+    (tmp_path / "a.npy.json").write_text(written)
+    with pytest.raises(DataError, match=r"a\.npy\.json: grid"):
+        read_volume(tmp_path / "a.npy")
+    write(tmp_path / "a.h5", made)
+    with h5py.File(tmp_path / "a.h5", "a") as file:
+        file["volume"].attrs["grid"] = written if written[0] != "{" or "grid" not in written else written[9:-1]
+    with pytest.raises(DataError, match=r"a\.h5: /volume"):
+        read_volume(tmp_path / "a.h5")
 
 
 def test_what_is_no_volume(tmp_path: Path) -> None:

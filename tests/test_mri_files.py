@@ -248,6 +248,13 @@ def test_an_array_of_bart_keeps_its_order(tmp_path: Path, rng: np.random.Generat
     np.testing.assert_array_equal(np.fromfile(tmp_path / "a.cfl", np.complex64), array.ravel(order="F"))
 
 
+def test_the_file_that_is_named_is_read(radial: KSpace, tmp_path: Path, rng: np.random.Generator) -> None:
+    write_ismrmrd(tmp_path / "scan.h5", radial)
+    write_cfl(tmp_path / "scan", (rng.standard_normal((4, 4, 1, 2)) + 1j).astype(np.complex64))
+    assert read_kspace(tmp_path / "scan.h5").data.shape == radial.data.shape
+    assert read_kspace(tmp_path / "scan").data.shape == (2, 16)
+
+
 def test_what_is_neither_is_said(tmp_path: Path) -> None:
     (tmp_path / "a.dat").write_bytes(b"12345")
     with pytest.raises(DataError, match=r"a.dat: expected ISMRMRD \(HDF5\) or BART"):

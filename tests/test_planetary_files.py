@@ -94,7 +94,7 @@ def test_special_pixels_of_isis_are_holes(tmp_path: Path) -> None:
     write_cube(path, stored)
     found = read_raster(path)
     assert np.isnan(found.values).sum() == 3 and not found.projected
-    assert found.values[3, 3] == 0.25
+    assert found.values[3, 3] == 0.25 and found.saturated == 2  # null is a hole, but not saturated
 
 
 def test_fits_has_its_first_row_at_the_bottom(tmp_path: Path) -> None:
@@ -121,6 +121,20 @@ def test_a_colour_picture_is_its_grey(tmp_path: Path, rng: np.random.Generator) 
     np.testing.assert_array_equal(read_raster(tmp_path / "a.png", band=2).values, picture[1])
     part = found.grid.cropped(slice(2, 8), slice(3, 10))
     np.testing.assert_array_equal(onto_grid(found, part), found.values[2:8, 3:10])
+
+
+def test_what_a_colour_picture_leaves_out_is_a_hole(tmp_path: Path) -> None:
+    picture = np.full((3, 6, 7), 90, np.uint8)
+    picture[:, 2, 3] = 0
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
+        with rasterio.open(
+            tmp_path / "a.tif", "w", driver="GTiff", height=6, width=7, count=3, dtype="uint8", nodata=0,
+            photometric="RGB",
+        ) as target:  # fmt: skip
+            target.write(picture)
+    found = read_raster(tmp_path / "a.tif").values
+    assert np.argwhere(np.isnan(found)).tolist() == [[2, 3]] and found[0, 0] == 90
 
 
 class TestOntoAGrid:

@@ -24,6 +24,8 @@ from tomodiff.geometry import Grid, Scan, scan_from_dict
 from tomodiff.result import Dataset, Result
 
 GROUP = "/measurement/tomodiff"
+NO_TRUTH = (ValueError, KeyError, TypeError, AttributeError)
+"""What a damaged description of the truth raises."""
 
 
 def write_carried(file: h5py.File, dataset: Dataset, truth: Result | None, compression: str | None) -> None:
@@ -74,8 +76,11 @@ def read_truth(path: str | Path) -> Result:
         volume = find(file, f"{GROUP}/truth/volume")
         if volume is None:
             raise DataError(path, f"{GROUP}/truth", "the volume that was simulated", "none")
-        grid = Grid.from_dict(_json(file, "truth/grid"))
-        return Result(volume[()], grid, text(volume.attrs["quantity"]), text(volume.attrs["units"]))
+        try:
+            grid = Grid.from_dict(_json(file, "truth/grid"))
+            return Result(volume[()], grid, text(volume.attrs["quantity"]), text(volume.attrs["units"]))
+        except NO_TRUTH as error:
+            raise DataError(path, f"{GROUP}/truth", "a volume, its grid, quantity and unit", repr(error)) from error
 
 
 def _truth_in_folder(folder: Path) -> Result:
@@ -84,10 +89,13 @@ def _truth_in_folder(folder: Path) -> Result:
     image, sidecar = folder / "truth" / "truth.tif", folder / "truth" / "grid.yml"
     if not image.exists() or not sidecar.exists():
         raise DataError(folder, "truth", "the volume that was simulated in truth/", "none")
-    stored = yaml.safe_load(sidecar.read_text(encoding="utf-8"))
-    grid = Grid.from_dict(stored["grid"])
-    volume = tifffile.imread(image).reshape(grid.shape)  # tifffile drops an axis of one slice
-    return Result(volume, grid, stored["quantity"], stored["unit"])
+    try:
+        stored = yaml.safe_load(sidecar.read_text(encoding="utf-8"))
+        grid = Grid.from_dict(stored["grid"])
+        volume = tifffile.imread(image).reshape(grid.shape)  # tifffile drops an axis of one slice
+        return Result(volume, grid, stored["quantity"], stored["unit"])
+    except (*NO_TRUTH, yaml.YAMLError, tifffile.TiffFileError) as error:
+        raise DataError(folder, "truth", "a volume, its grid, quantity and unit", repr(error)) from error
 
 
 def _json(file: h5py.File, name: str) -> Any:

@@ -50,10 +50,14 @@ def _with_images(plan: Any) -> list[dict[str, Any]]:
 
 
 def _angles(model: dict[str, Any], image_key: np.ndarray) -> np.ndarray | None:
+    """The angles of the projections, None where the model is of another kind or another number of frames."""
     parts, kinds = model["models"], model["imageTypes"]
     if len(parts) != len(kinds) or not all(any(w in str(p.get("name", "")).lower() for w in WORDS) for p in parts):
         return None
-    positions = [_positions(part) for part in parts]
+    try:
+        positions = [_positions(part) for part in parts]
+    except (KeyError, TypeError, ValueError, ZeroDivisionError, OverflowError):  # a plan of another kind
+        return None
     keys = [np.full(len(p), KEYS.get(kind, -1)) for p, kind in zip(positions, kinds, strict=True)]
     if not np.array_equal(np.concatenate(keys), image_key):
         return None

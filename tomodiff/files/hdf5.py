@@ -16,7 +16,6 @@ import numpy as np
 from tomodiff.errors import DataError
 from tomodiff.files.stack import Stack, check_frames
 
-SIGNATURE = b"\x89HDF\r\n\x1a\n"
 LISTED = 4
 """How many existing paths an error lists."""
 VISITED = 20_000
@@ -28,8 +27,11 @@ DEPTH = 12
 def open_hdf5(path: Path) -> Iterator[h5py.File]:
     """An HDF5 file, open for reading.  Raises DataError with the reason where it cannot be opened."""
     if not h5py.is_hdf5(path):
-        with path.open("rb") as stream:
-            start = stream.read(8)
+        try:
+            with path.open("rb") as stream:
+                start = stream.read(8)
+        except OSError as error:
+            raise DataError(path, "", "an HDF5 file", error.strerror or str(error)) from error
         raise DataError(path, "", "an HDF5 file", f"another kind of file, starting with {start!r}")
     try:
         file = h5py.File(path, "r", locking="best-effort")  # beamline file systems often know no locks

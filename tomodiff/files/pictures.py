@@ -40,7 +40,7 @@ def read_picture(path: Path) -> np.ndarray:
                 deep = opened.mode.startswith("I")
                 values = np.asarray(opened if deep or opened.mode == "L" else opened.convert("RGB"))
                 values = values.astype(np.uint16) if deep else values
-    except (OSError, ValueError, SyntaxError, tifffile.TiffFileError) as error:
+    except (OSError, EOFError, ValueError, SyntaxError, tifffile.TiffFileError) as error:
         raise DataError(path, "image", "a picture that can be read", str(error)) from error
     if values.ndim not in (2, 3) or values.dtype.kind not in "uif" or not np.isfinite(values).all():
         expected = "finite numbers (row, column[, channel])"

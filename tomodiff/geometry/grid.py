@@ -170,7 +170,6 @@ def field_of_view(grid: Grid) -> np.ndarray:
     """Which (y, x) lie within the largest circle about the middle of the grid."""
     _, ny, nx = grid.shape
     _, dy, dx = grid.spacing
-    y = (np.arange(ny) - (ny - 1) / 2) * dy
-    x = (np.arange(nx) - (nx - 1) / 2) * dx
+    _, y, x = grid.axes()
     radius = min(ny * dy, nx * dx) / 2
     return np.asarray(y[:, None] ** 2 + x[None, :] ** 2 <= radius**2)

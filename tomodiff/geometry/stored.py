@@ -16,6 +16,8 @@ SCANS: dict[str, type[Scan]] = {c.__name__: c for c in (ParallelBeam, ConeBeam, 
 
 def scan_from_dict(stored: Mapping[str, Any]) -> Scan:
     """The scan that `scan.to_dict()` described, equal to it. ValueError where the dict describes none."""
+    if not isinstance(stored, Mapping):
+        raise refuse("stored scan", "a dict", stored)
     name = stored.get("type")
     if name not in SCANS:
         raise refuse("type of the stored scan", f"one of {sorted(SCANS)}", name)

@@ -15,8 +15,10 @@ from typing import Any
 import numpy as np
 
 from tomodiff.errors import ConfigError, DataError
+from tomodiff.extras import library
 from tomodiff.simulate.blobs import Mixture
 
+NEEDED = "atomic models need"
 VOLT = 47.87765
 """h^2 / (2 pi m e), volt square angstrom: from a scattering factor in angstrom to the integral of the potential."""
 RESOLUTION_WIDTH = 0.225
@@ -139,14 +141,14 @@ def box_needed(mixture: Mixture, pixel: float) -> int:
 
 def _peng(element: str) -> tuple[list[float], list[float]]:
     """a (angstrom) and b (angstrom^2) of the five Gaussians."""
-    coefficients = _gemmi().Element(element).c4322
+    coefficients = library("gemmi", "cryoem", NEEDED).Element(element).c4322
     if coefficients is None or not any(coefficients.a):
         raise ConfigError(f"element {element}: expected one with a tabulated scattering factor, found none")
     return list(coefficients.a), list(coefficients.b)
 
 
 def _read(path: Path) -> Any:
-    gemmi = _gemmi()
+    gemmi = library("gemmi", "cryoem", NEEDED)
     if not path.is_file():
         raise DataError(path, "", "a PDB or mmCIF file", "no such file")
     try:
@@ -156,11 +158,3 @@ def _read(path: Path) -> Any:
     if not len(structure):
         raise DataError(path, "", "a model with atoms", "a file without any")
     return structure
-
-
-def _gemmi() -> Any:
-    try:
-        import gemmi
-    except ImportError as error:
-        raise ConfigError('atomic models need gemmi: pip install "tomodiff[cryoem]"') from error
-    return gemmi

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tomodiff.errors import ConfigError
+from tomodiff.geometry.rotation import about_y, about_z
 from tomodiff.simulate.ellipsoids import Ellipsoids
 
 # One row per ellipsoid of the head of Shepp & Logan (1974) as Kak & Slaney (1988, Table 3.1) extend it to three
@@ -144,10 +145,4 @@ def _throw(
 
 def _euler(first: float, second: float, third: float) -> NDArray[np.float64]:
     """Rotation about z by `first`, then about y by `second`, then about z by `third`, all about fixed axes."""
-
-    def about_z(a: float) -> NDArray[np.float64]:
-        return np.array([[np.cos(a), -np.sin(a), 0.0], [np.sin(a), np.cos(a), 0.0], [0.0, 0.0, 1.0]])
-
-    c, s = np.cos(second), np.sin(second)
-    about_y = np.array([[c, 0.0, s], [0.0, 1.0, 0.0], [-s, 0.0, c]])
-    return np.asarray(about_z(third) @ about_y @ about_z(first))
+    return np.asarray(about_z(third) @ about_y(second) @ about_z(first))

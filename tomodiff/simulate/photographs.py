@@ -10,6 +10,7 @@ import numpy as np
 
 from tomodiff.extras import library
 from tomodiff.files.photographs_writer import write_transforms
+from tomodiff.files.pictures import as_bytes
 from tomodiff.geometry.cameras.photograph import Photograph
 from tomodiff.simulate.solids import Light, Solid, looking, onto_sphere, photograph
 
@@ -78,5 +79,5 @@ def write_photographs(folder: Path, chosen: PhotographSet, solids: Sequence[Soli
                 colours, alpha = seen.colours + (1 - alpha) * sky, np.ones_like(alpha)
             colours = colours + chosen.noise * rng.normal(size=colours.shape)
             values = np.concatenate([colours, alpha], axis=2)[..., : 3 if chosen.room else 4]
-            image.fromarray(np.rint(255 * values.clip(0, 1)).astype(np.uint8)).save(folder / name, optimize=True)
+            image.fromarray(as_bytes(values)).save(folder / name, optimize=True)
         write_transforms(folder / f"transforms_{split}.json", names, cameras)

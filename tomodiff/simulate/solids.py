@@ -14,7 +14,9 @@ from tomodiff.geometry.cameras.photograph import Photograph
 
 KINDS = ("ellipsoid", "box", "cylinder", "capsule")
 OFF = 1e-6
-"""How far shadow rays begin from a surface, in units of the scene."""
+"""How far within a surface its colour is looked up, lest rounding decides on which square of a checker a point is."""
+LIFT = 1e-4
+"""How far from a surface shadow rays begin, in units of the scene."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -194,7 +196,7 @@ def shaded(
         towards = np.array(lamp.towards, np.float64)
         towards /= np.linalg.norm(towards)
         facing = normals[hit] @ towards
-        begin = places + 1e-4 * normals[hit]
+        begin = places + LIFT * normals[hit]
         hidden = np.isfinite(nearest(solids, begin, np.broadcast_to(towards, begin.shape).copy())[0])
         light += lamp.strength * np.where(hidden, 0, np.maximum(facing, 0))
     made = np.zeros_like(origins)

@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 
 from tomodiff.files.atomic import replacing
-from tomodiff.files.cryoem.cryosparc import alignment, fields, optics_groups, particle_values
-from tomodiff.files.cryoem.relion_columns import Given
+from tomodiff.files.cryoem.cryosparc import alignment, fields, particle_values
 from tomodiff.files.cryoem.stack import stack_behind
 from tomodiff.geometry.poses import log, to_euler
 from tomodiff.geometry.units import ANGSTROM_PER_MM
@@ -56,8 +55,7 @@ def _filled(particles: Particles, table: np.ndarray, kept: np.ndarray | None = N
     """The table with the particles' values, where they are not those that `kept` tells."""
     old: dict[str, Any] = {}
     if kept is not None:
-        optics, group = optics_groups("particles", kept, Given(), "ctf/df1_A" in fields(kept))
-        old = particle_values("particles", kept, optics, group)
+        old = particle_values("particles", kept, particles.optics, particles.group)
     where = alignment(table)
     pixel = np.array([o.pixel for o in particles.optics])[particles.group]
     turned = _changed(particles.rotation, old.get("rotation"), 1.0)

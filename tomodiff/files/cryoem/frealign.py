@@ -48,6 +48,8 @@ MICROSCOPE = {
     "amplitude_contrast": "cisTEMAmplitudeContrast", "tilt_x": "cisTEMBeamTiltX", "tilt_y": "cisTEMBeamTiltY",
 }  # fmt: skip
 STACK, SUBSET, CLASS, DOSE = "cisTEMStackFilename", "cisTEMAssignedSubset", "cisTEMBest2DClass", "cisTEMPreExposure"
+TOLD = {SUBSET: "half", CLASS: "klass", DOSE: "dose"}
+"""What cisTEM's STAR tells of particles and a .par does not."""
 HEADER = "C           PSI   THETA     PHI       SHX       SHY     MAG  INCLUDE   DF1      DF2  ANGAST  PSHIFT     OCC      LogP      SIGMA   SCORE  CHANGE"  # noqa: E501
 
 
@@ -95,7 +97,7 @@ def read_par(
     images = _chosen(path, kept, stack_of(stack))
     optics = Optics(voltage or 0.0, cs or 0.0, amplitude_contrast or 0.0, pixel or 0.0)
     group = np.zeros(len(kept.table), np.int64)
-    return _particles(path, kept, images, (optics,), group, "FREALIGN or cisTEM .par")
+    return _particles(path, kept, images, (optics,), group, "FREALIGN or cisTEM .par", True)
 
 
 def read_cistem_star(
@@ -126,7 +128,7 @@ def read_cistem_star(
         raise ConfigError(f"{path}: the file does not name its stack: expected stack=, found none")
     given = {"pixel": pixel, "voltage": voltage, "cs": cs, "amplitude_contrast": amplitude_contrast}
     optics, group = _groups(path, table, given)
-    return _particles(path, kept, images, optics, group, "cisTEM STAR")
+    return _particles(path, kept, images, optics, group, "cisTEM STAR", pixel is not None)
 
 
 def write_par(path: Path | str, particles: Particles, invert_eulers: bool = False) -> None:
@@ -162,6 +164,7 @@ def write_cistem_star(path: Path | str, particles: Particles, invert_eulers: boo
     }  # fmt: skip
     columns |= {label: np.array(values[f])[particles.group] for f, label in MICROSCOPE.items()}
     columns["cisTEMOccupancy"] = np.full(len(particles), 100.0)
+    columns |= {label: told for label, field in TOLD.items() if np.any(told := getattr(particles, field))}
     write_star_file(path, StarFile((star_table("", columns),)))
 
 
@@ -203,10 +206,11 @@ def _chosen(path: Path, kept: ParTable, stack: Stack) -> Stack:
 
 
 def _particles(
-    path: Path, kept: ParTable, images: Stack, optics: tuple[Optics, ...], group: np.ndarray, format: str
+    path: Path, kept: ParTable, images: Stack, optics: tuple[Optics, ...], group: np.ndarray, format: str, given: bool
 ) -> Particles:
+    """given: whether the caller named the pixel size, which then stands whatever the images' header says."""
     check_pixels(path, optics)
-    warnings = check_header_pixel(path, optics[0], images)
+    warnings = [] if given else check_header_pixel(path, optics[0], images)
     check_boxes(path, images)
     warnings.append(f"{path}: the file does not tell whether protein is bright; taken as bright")
     return Particles(
@@ -253,7 +257,6 @@ def _values(kept: ParTable, pixel: np.ndarray) -> dict[str, Any]:
 
     psi, theta, phi = (np.deg2rad(of(column)) for column in ("PSI", "THETA", "PHI"))
     shift = -np.column_stack([of("SHX"), of("SHY")])
-    counts = {"half": SUBSET, "klass": CLASS}
     zero = np.zeros(n, np.int64)
     return {
         "rotation": from_euler(-psi, -theta, -phi) if kept.invert_eulers else from_euler(phi, theta, psi),
@@ -263,7 +266,8 @@ def _values(kept: ParTable, pixel: np.ndarray) -> dict[str, Any]:
         "b_factor": np.zeros(n),
         "scale": np.ones(n),
         "dose": of(DOSE),
-        **{field: table.ints(label) if label in table else zero for field, label in counts.items()},
+        "half": table.ints(SUBSET) if SUBSET in table else zero,
+        "klass": table.ints(CLASS) if CLASS in table else zero,
     }
 
 
@@ -299,6 +303,10 @@ def _updated(particles: Particles, kept: ParTable) -> StarTable:
             text = kept.table[name].astype(object)
             text[rows] = number_text(new[column][rows])
             edits[name] = text.astype(np.str_)
+    for label, field in TOLD.items() if kept.file is not None else ():
+        new_values = getattr(particles, field)
+        if _changed(new_values, old[field]).any():
+            edits[label] = number_text(new_values)
     return kept.table.replaced(edits) if edits else kept.table
 
 

@@ -26,6 +26,8 @@ CARRIED = {NAME, GROUP, *GROUPED_BY, *EULER, *ORIGIN, *ORIGIN_PIXELS, *DEFOCUS, 
     column for column, _ in NUMBERS.values()
 }
 """RELION's columns that another dialect can tell."""
+LACKS = {".par": {"half": "half sets", "klass": "classes", "dose": "doses"}, ".cs": {"dose": "doses"}}
+"""What particles have for which a format has no place, by its suffix."""
 
 
 def read_particles(
@@ -114,6 +116,8 @@ def write_particles(
     if stack is None and not same and not _in_files(particles):
         stack = path.with_suffix(".mrcs")
     warnings = [] if same else _left_out(particles.table, suffix)
+    lost = [name for field, name in LACKS.get(suffix, {}).items() if np.any(getattr(particles, field))]
+    warnings += [f"a {suffix} does not hold {', '.join(lost)}"] if lost else []
     names = None
     if stack is not None:
         particles = _with_stack(Path(stack), particles)

@@ -58,7 +58,7 @@ def read_tomograms_star(
     files = [str(f) for f in tilts["rlnMicrographName"]] if "rlnMicrographName" in tilts.columns else []
     section, paths = _images(files, place.path, root)
     shape = image_shape or _shape(place.path, paths)
-    volume = _volume(facts)
+    volume = _volume(path, facts)
     if all(column in tilts.columns for column in MATRIX):
         x, y, z, shift = _from_matrices(place.path, tilts, volume, shape, size)
     else:
@@ -69,7 +69,8 @@ def read_tomograms_star(
         x = np.deg2rad(tilts.floats("rlnTomoXTilt")) if "rlnTomoXTilt" in tilts.columns else np.zeros(len(y))
         shift = np.column_stack([tilts.floats(c) for c in ANGLES[2:]])
     dose = tilts.floats("rlnMicrographPreExposure") if "rlnMicrographPreExposure" in tilts.columns else None
-    each = facts.get("rlnTomoImportFractionalDose")
+    dosed = "rlnTomoImportFractionalDose"
+    each = _number(path, facts, dosed) if dosed in facts else None
     defocus = None
     if all(column in tilts.columns for column in DEFOCUS):
         u, v, angle = (tilts.floats(c) for c in DEFOCUS)
@@ -82,7 +83,7 @@ def read_tomograms_star(
         shift=shift,
         x_tilt=x,
         dose=dose,  # type: ignore[arg-type]
-        exposure=None if each is None else np.full(len(y), float(each)),  # type: ignore[arg-type]
+        exposure=None if each is None else np.full(len(y), each),  # type: ignore[arg-type]
         order=None if dose is None else np.argsort(np.argsort(dose, kind="stable"), kind="stable"),  # type: ignore[arg-type]
         section=section,  # type: ignore[arg-type]
         paths=paths,
@@ -178,6 +179,8 @@ def _images(files: list[str], beside: Path, root: Path | str | None) -> tuple[np
     section, paths = [], []
     for file in files:
         number, _, name = file.rpartition("@")
+        if number and (not number.isdigit() or int(number) < 1):
+            raise DataError(beside, "rlnMicrographName", "NUMBER@FILE, counted from 1, or FILE", repr(file))
         section.append(int(number) - 1 if number else 0)
         paths.append(str(_located(name, beside, root) or name))
     return np.array(section), tuple(paths)
@@ -196,14 +199,24 @@ def _fact(path: Path, facts: dict[str, str], column: str, given: float | None) -
         return given
     if column not in facts:
         raise DataError(path, column, "the pixel size in angstrom", "no such column", "Give it with pixel=.")
-    return float(facts[column])
+    return _number(path, facts, column)
 
 
-def _volume(facts: dict[str, str]) -> tuple[int, int, int] | None:
+def _number(path: Path, facts: dict[str, str], column: str) -> float:
+    try:
+        value = float(facts[column])
+    except ValueError:
+        value = np.nan
+    if not np.isfinite(value):
+        raise DataError(path, column, "a number", repr(facts[column]))
+    return value
+
+
+def _volume(path: Path, facts: dict[str, str]) -> tuple[int, int, int] | None:
     names = ("rlnTomoSizeZ", "rlnTomoSizeY", "rlnTomoSizeX")
     if not all(name in facts for name in names):
         return None
-    z, y, x = (int(float(facts[name])) for name in names)
+    z, y, x = (int(_number(path, facts, name)) for name in names)
     return z, y, x
 
 

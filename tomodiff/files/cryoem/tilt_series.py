@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from tomodiff.errors import ConfigError, DataError
+from tomodiff.files.cryoem.mrc import mapped, read_header
 from tomodiff.files.cryoem.tilt_aretomo import read_aln
 from tomodiff.files.cryoem.tilt_imod import read_imod
 from tomodiff.files.cryoem.tilt_mdoc import read_mdoc
@@ -15,9 +16,6 @@ from tomodiff.files.cryoem.tilt_relion import read_tomograms_star, read_tomostar
 from tomodiff.geometry.tilt import TiltSeries
 
 SUFFIXES = (".xf", ".aln", ".mdoc", ".star", ".tomostar")
-
-REAL_MODES = (0, 1, 2, 6, 12)
-"""MRC modes of real numbers."""
 
 
 def read_tilt_series(path: Path | str, *, doses: Path | str | None = None, **options: Any) -> TiltSeries:
@@ -47,6 +45,10 @@ def read_tilt_series(path: Path | str, *, doses: Path | str | None = None, **opt
 
 def with_doses(series: TiltSeries, record: TiltSeries) -> TiltSeries:
     """The series with the doses and the order that another series tells of the same sections."""
+    if len(np.unique(series.section)) < len(series):
+        raise ConfigError(
+            "doses: expected images in one stack, whose sections say which is which, found a file for each image"
+        )
     places = {int(section): i for i, section in enumerate(record.section)}
     missing = [int(s) for s in series.section if int(s) not in places]
     if missing:
@@ -77,18 +79,10 @@ def read_tilt_images(series: TiltSeries, stack: Path | str | None = None) -> np.
 
 def _fill(images: np.ndarray, path: Path, which: list[int], section: np.ndarray) -> None:
     """Read the images `which` of one file into their places."""
-    import mrcfile
-
-    try:
-        with mrcfile.mmap(path, mode="r") as mrc:
-            if int(mrc.header.mode) not in REAL_MODES:
-                raise DataError(path, "mode", f"real numbers (MRC modes {REAL_MODES})", f"mode {mrc.header.mode}")
-            data = mrc.data if mrc.data.ndim == 3 else mrc.data[None]
-            if data.shape[1:] != images.shape[1:]:
-                raise DataError(path, "image shape", f"{images.shape[1:]} (rows, columns)", str(data.shape[1:]))
-            for i in which:
-                if section[i] >= len(data):
-                    raise DataError(path, "sections", f"section {section[i]} (from 0)", f"{len(data)} sections")
-                images[i] = data[section[i]]
-    except (ValueError, OSError) as error:
-        raise DataError(path, "", "a readable MRC stack", str(error)) from error
+    data = mapped(read_header(path))
+    if data.shape[1:] != images.shape[1:]:
+        raise DataError(path, "image shape", f"{images.shape[1:]} (rows, columns)", str(data.shape[1:]))
+    for i in which:
+        if section[i] >= len(data):
+            raise DataError(path, "sections", f"section {section[i]} (from 0)", f"{len(data)} sections")
+        images[i] = data[section[i]]

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from tomodiff.errors import DataError
+from tomodiff.files.cryoem.mrc import read_header
 
 
 def text_of(path: Path) -> str:
@@ -68,11 +69,4 @@ def view_list(path: Path, line: int, text: str, n_views: int | None = None) -> l
 
 def stack_shape(path: Path) -> tuple[int, int, int]:
     """Sections, rows and columns that the header of an MRC stack tells, without reading the data."""
-    import mrcfile
-
-    try:
-        with mrcfile.open(path, header_only=True) as mrc:
-            header = mrc.header
-            return int(header.nz), int(header.ny), int(header.nx)
-    except (ValueError, OSError) as error:
-        raise DataError(path, "", "a readable MRC stack", str(error)) from error
+    return read_header(path).shape

@@ -21,7 +21,7 @@ def read_kspace(
     DataError for what is wrong in a file, ConfigError for what is wrong in the request.
     """
     path = Path(path)
-    if path.suffix in (".cfl", ".hdr") or path.with_suffix(".cfl").exists():
+    if path.suffix in (".cfl", ".hdr") or (not path.is_file() and path.with_suffix(".cfl").exists()):
         if slice_number or trajectory_unit != "auto":
             raise ConfigError("slice, trajectory-unit: expected an ISMRMRD file, found one of BART")
         return read_bart(path, None if trajectory is None else Path(trajectory))

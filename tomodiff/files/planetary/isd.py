@@ -21,6 +21,8 @@ UNEVEN = 1e-3
 """Relative: how much the times of a table may differ from even ones."""
 POINTS = 8
 """Positions or turns below which they are taken at finer steps first."""
+MALFORMED = (KeyError, TypeError, ValueError, IndexError, AttributeError)
+"""What tables and labels that lack something raise."""
 SINGULAR = 1e-6
 """Determinant of a distortion's linear part below which it is none."""
 
@@ -43,7 +45,10 @@ def read_isd(path: Path) -> Observation:
         raise DataError(path, "", "an ISD in JSON", str(error)) from error
     if not isinstance(told, Mapping):
         raise DataError(path, "", "an ISD: an object of named values", type(told).__name__)
-    return _Isd(path, told).observation()
+    try:
+        return _Isd(path, told).observation()
+    except MALFORMED as error:
+        raise DataError(path, "", "the tables of an ISD", repr(error)) from error
 
 
 class _Isd:

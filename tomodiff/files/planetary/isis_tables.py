@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from tomodiff.errors import DataError
-from tomodiff.files.planetary.isd import Observation, Turns, even_track, even_turns
+from tomodiff.files.planetary.isd import MALFORMED, Observation, Turns, even_track, even_turns
 from tomodiff.geometry.cameras import Detector, Distortion, Ellipsoid, LineScan
 
 INSTRUMENTS = {"NACL": -85600, "NACR": -85610}
@@ -29,7 +29,10 @@ def has_tables(label: Mapping[str, Any]) -> bool:
 def read_isis_camera(path: Path, label: Mapping[str, Any]) -> Observation:
     """The camera of a cube of one of INSTRUMENTS, or of a part of it that ISIS `crop` made.  Raises DataError for
     other instruments, and where the label or a table lacks something."""
-    return _Cube(path, label).observation()
+    try:
+        return _Cube(path, label).observation()
+    except MALFORMED as error:
+        raise DataError(path, "", "the label and the tables of spiceinit", repr(error)) from error
 
 
 class _Cube:

@@ -55,7 +55,9 @@ def _read_gdal(path: Path, band: int | None) -> Raster:
         coloured = band is None and [c.name for c in source.colorinterp[:3]] == ["red", "green", "blue"]
         if coloured:
             grid, projected = _grid(path, source)
-            return Raster(path, source.read((1, 2, 3)).mean(0), grid, projected, None, dict(source.tags()))
+            stored = source.read((1, 2, 3), masked=True).astype(np.float64).filled(np.nan)
+            scale, offset = (np.array(told[:3])[:, None, None] for told in (source.scales, source.offsets))
+            return Raster(path, (stored * scale + offset).mean(0), grid, projected, None, dict(source.tags()))
         band = band or 1
         if not 1 <= band <= source.count:
             raise DataError(path, "bands", f"a band {band}", f"{source.count}")
@@ -63,8 +65,9 @@ def _read_gdal(path: Path, band: int | None) -> Raster:
         if stored.dtype.kind == "c":
             raise DataError(path, f"band {band}", "real numbers", str(stored.dtype))
         values = stored.astype(np.float64).filled(np.nan)
-        special = values < SPECIAL if stored.dtype.kind == "f" else np.zeros(values.shape, bool)
-        saturated = int((special & (values > NODATA * 0.9999999)).sum()) if special.any() else 0
+        # GDAL masks all special pixels, so that those of them that are saturated are to be seen beneath the mask alone.
+        raw = stored.data.astype(np.float64) if stored.dtype.kind == "f" else np.zeros(values.shape)
+        special, saturated = raw < SPECIAL, int((raw < NODATA * (1 + 1e-8)).sum())
         values[special | ~np.isfinite(values)] = np.nan
         values = values * source.scales[band - 1] + source.offsets[band - 1]
         grid, projected = _grid(path, source)
@@ -201,16 +204,16 @@ def _shifted(values: np.ndarray, shape: tuple[int, int], row: int, column: int) 
 
 def write_raster(
     path: Path, values: np.ndarray, grid: MapGrid | None, unit: str = "", description: str = "",
-    dtype: str = "float32", rpc: Any = None,
+    rpc: Any = None,
 ) -> None:  # fmt: skip
     """A GeoTIFF with the grid's projection, NaN as the nodata value of ISIS and Ames Stereo Pipeline; appears whole.
 
     grid: None for an image that lies on no map; rpc: its camera, as rasterio has it.
     """
     rasterio = _rasterio()
-    stored = np.where(np.isfinite(values), values, NODATA).astype(dtype)
+    stored = np.where(np.isfinite(values), values, NODATA).astype(np.float32)
     profile = {
-        "driver": "GTiff", "height": values.shape[0], "width": values.shape[1], "count": 1, "dtype": dtype,
+        "driver": "GTiff", "height": values.shape[0], "width": values.shape[1], "count": 1, "dtype": "float32",
         "nodata": NODATA, "compress": "deflate", "predictor": 3,
     }  # fmt: skip
     if grid is not None:

@@ -62,17 +62,6 @@ class Set(NamedTuple):
     water: float | None
 
 
-def is_ctpd(folder: Path) -> bool:
-    """Whether a folder's first DICOM file is a view of DICOM-CT-PD."""
-    files = _files(folder)
-    if not files:
-        return False
-    try:
-        return PHI in _header(files[0])
-    except DataError:
-        return False
-
-
 def describe(path: Path) -> Source:
     """What a folder of views (or the folder of the view named) holds.  DataError where files or tags are missing, or do
     not belong together."""

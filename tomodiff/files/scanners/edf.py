@@ -25,11 +25,6 @@ FLAT = re.compile(r"^ref(?:HST|\d{4}_)(\d+)$", re.IGNORECASE)
 DARK = re.compile(r"^dark(end)?\d*$", re.IGNORECASE)
 
 
-def is_folder_of_edf(folder: Path) -> bool:
-    """Whether there is a numbered EDF image."""
-    return any(NUMBERED.match(p.stem) and not FLAT.match(p.stem) for p in folder.glob("*.edf"))
-
-
 def describe(path: Path) -> Source:
     """What a folder of EDF images (or the folder of the image named) holds.  DataError for damaged files and gaps."""
     folder = path if path.is_dir() else path.parent

@@ -17,9 +17,7 @@ from tomodiff.errors import DataError
 from tomodiff.files.angles import RawAngles, read_angles
 from tomodiff.files.source import Source
 from tomodiff.files.stack import ArrayStack
-
-MM = 1e-7
-"""Of an angstrom."""
+from tomodiff.geometry.units import ANGSTROM_PER_MM
 
 
 def describe(path: Path) -> Source:
@@ -39,7 +37,7 @@ def describe(path: Path) -> Source:
     source = Source(path, "mrc-stack", ArrayStack(data, str(path)))
     size = float(opened.voxel_size.x), float(opened.voxel_size.y)
     if all(np.isfinite(s) and s > 0 for s in size):
-        source.pixel = (size[1] * MM, size[0] * MM)
+        source.pixel = (size[1] / ANGSTROM_PER_MM, size[0] / ANGSTROM_PER_MM)
     beside = next((p for suffix in (".tlt", ".rawtlt") if (p := path.with_suffix(suffix)).is_file()), None)
     if beside is None:
         source.no_angles = f"neither {path.stem}.tlt nor {path.stem}.rawtlt beside it"

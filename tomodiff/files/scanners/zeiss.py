@@ -19,7 +19,6 @@ from tomodiff.files.source import Source
 from tomodiff.files.stack import ArrayStack, Stack, check_frames
 from tomodiff.geometry import ConeBeam, ParallelBeam, Scan, Vectors
 
-SUFFIXES = (".txrm", ".xrm")
 TYPES = {3: "u1", 5: "<u2", 10: "<f4"}
 """ImageInfo/DataType -> numbers of the frames."""
 PER_STORAGE = 100

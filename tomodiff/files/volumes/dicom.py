@@ -93,7 +93,7 @@ def read(folder: Path) -> tuple[np.ndarray, Grid, dict[str, Any]]:
         volume = np.stack([_values(s) for s in slices]).astype(np.float32)
     except DataError:
         raise
-    except (AttributeError, ValueError, TypeError, KeyError, EOFError, OSError) as error:
+    except (AttributeError, ValueError, TypeError, KeyError, EOFError, OSError, RuntimeError) as error:
         raise DataError(folder, "", "a DICOM series of images", f"{type(error).__name__}: {error}") from error
     along = (places - places[0]) @ normal
     gaps = np.diff(along) if len(slices) > 1 else np.array([float(slices[0].get("SliceThickness", 1))])

@@ -59,15 +59,19 @@ def read(path: Path) -> tuple[np.ndarray, Grid, dict[str, Any]]:
             raise DataError(path, VOLUME, "real numbers on 3 axes (z, y, x)", f"{node.dtype} with shape {node.shape}")
         if "grid" not in node.attrs:
             raise DataError(path, f"{VOLUME} attribute grid", "the grid of the volume", "none")
-        meta = {
-            "unit": text(node.attrs.get("units", "")),
-            "quantity": text(node.attrs.get("quantity", "")),
-            "warnings": json.loads(text(node.attrs.get("warnings", "[]"))),
-            "provenance": _json(find(file, "provenance"), {}),
-            "history": _json(find(file, "history"), []),
-        }
         try:
-            return node[()], Grid.from_dict(json.loads(text(node.attrs["grid"]))), meta
+            meta = {
+                "unit": text(node.attrs.get("units", "")),
+                "quantity": text(node.attrs.get("quantity", "")),
+                "warnings": json.loads(text(node.attrs.get("warnings", "[]"))),
+                "provenance": _json(find(file, "provenance"), {}),
+                "history": _json(find(file, "history"), []),
+            }
+            grid = Grid.from_dict(json.loads(text(node.attrs["grid"])))
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise DataError(path, VOLUME, "grid, warnings, provenance and history in JSON", repr(error)) from error
+        try:
+            return node[()], grid, meta
         except OSError as error:
             raise DataError(path, VOLUME, "readable voxels", str(error)) from error
 

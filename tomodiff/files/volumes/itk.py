@@ -50,7 +50,7 @@ def read(path: Path) -> tuple[np.ndarray, Grid, dict[str, Any]]:
     except RuntimeError as error:
         raise DataError(path, "", "a readable MetaImage or NRRD file", last_line(error)) from error
     volume = sitk.GetArrayFromImage(image)
-    if volume.ndim != 3 or volume.dtype.kind not in "iuf":
+    if volume.ndim != 3 or image.GetDimension() != 3 or volume.dtype.kind not in "iuf":
         found = f"{volume.dtype} with shape {volume.shape}"
         raise DataError(path, "", "real numbers on 3 axes (x, y, z)", found)
     turn = np.array(image.GetDirection()).reshape(3, 3)

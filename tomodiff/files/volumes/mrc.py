@@ -1,7 +1,8 @@
 """Volumes as MRC2014 files (Cheng et al. 2015, J. Struct. Biol. 192, 146): mode 2 (float32), lengths in angstrom.
 
-1 mm is 1e7 angstrom.  The header's origin is the position of the centre of voxel [0, 0, 0].  Readers: mode 12
-(float16) is widened to float32, other modes are returned as they are.
+1 mm is 1e7 angstrom.  The header's origin is the position of the centre of voxel [0, 0, 0]; where it is zero, as in
+CCP4's maps, `nstart` tells it in voxels.  Readers: axes are brought into order (mapc, mapr, maps), mode 12 (float16) is
+widened to float32, other modes are returned as they are.
 """
 
 from __future__ import annotations
@@ -63,11 +64,20 @@ def read(path: Path) -> tuple[np.ndarray, Grid, dict[str, Any]]:
                 size = np.array([mrc.voxel_size.z, mrc.voxel_size.y, mrc.voxel_size.x], np.float64)
                 origin = np.array([mrc.header.origin.x, mrc.header.origin.y, mrc.header.origin.z], np.float64)
                 labels = [str(label) for label in mrc.get_labels()]
+                axes = [int(mrc.header[name]) for name in ("mapc", "mapr", "maps")]
+                start = [int(mrc.header[name]) for name in ("nxstart", "nystart", "nzstart")]
     except (ValueError, OSError, RuntimeWarning) as error:
         raise DataError(path, "", "a readable MRC file", str(error)) from error
     if volume.ndim != 3 or volume.dtype.kind not in "iuf":
         raise DataError(path, "data", "real numbers on 3 axes (z, y, x)", f"{volume.dtype} with shape {volume.shape}")
     volume = volume.astype(np.float32) if volume.dtype == np.float16 else volume
+    if any(axes):
+        if sorted(axes) != [1, 2, 3]:
+            raise DataError(path, "mapc, mapr, maps", "1, 2 and 3 in some order", str(axes))
+        volume = np.ascontiguousarray(volume.transpose([axes[::-1].index(axis) for axis in (3, 2, 1)]))
+        start = [start[axes.index(axis)] for axis in (1, 2, 3)]
+    if not origin.any():
+        origin = np.array(start) * size[::-1]
     meta: dict[str, Any] = {"labels": labels}
     for label in labels:
         if label.startswith("tomodiff: ") and " in " in label:

@@ -18,6 +18,9 @@ from tomodiff.files.placement import placed
 from tomodiff.geometry import Grid
 from tomodiff.result import Result
 
+MM = {"meter": 1e3, "micron": 1e-3}
+"""Units that are not mm, in mm."""
+
 
 def check(path: Path, result: Result) -> None:
     """Raise ConfigError where nibabel is missing, or for an axis too long for a NIfTI-1 header."""
@@ -50,7 +53,7 @@ def read(path: Path) -> tuple[np.ndarray, Grid, dict[str, Any]]:
         raise DataError(path, "", "a readable NIfTI file", str(error)) from error
     if data.ndim != 3 or data.dtype.kind not in "iuf":
         raise DataError(path, "", "real numbers on 3 axes (x, y, z)", f"{data.dtype} with shape {data.shape}")
-    affine = np.asarray(image.affine, np.float64)
+    affine = np.asarray(image.affine, np.float64) * MM.get(image.header.get_xyzt_units()[0], 1.0)
     volume, grid, meta = placed(data.transpose(2, 1, 0), affine[:3, :3], affine[:3, 3], path)
     described = bytes(image.header["descrip"]).rstrip(b"\0").decode("utf-8", "replace")
     if " in " in described:

@@ -44,8 +44,11 @@ def read(path: Path) -> tuple[np.ndarray, Grid, dict[str, Any]]:
         raise DataError(path, "", "real numbers on 3 axes (z, y, x)", f"{volume.dtype} with shape {volume.shape}")
     if not sidecar(path).exists():
         return volume, Grid(volume.shape), {"grid": "not in the file: voxels of 1 mm assumed"}
-    stored = json.loads(sidecar(path).read_text(encoding="utf-8"))
-    grid = Grid.from_dict(stored.pop("grid"))
+    try:
+        stored = json.loads(sidecar(path).read_text(encoding="utf-8"))
+        grid = Grid.from_dict(stored.pop("grid"))
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise DataError(sidecar(path), "grid", "the grid of the array beside it in JSON", repr(error)) from error
     if grid.shape != volume.shape:
         raise DataError(sidecar(path), "grid", f"the shape {volume.shape} of the array beside it", str(grid.shape))
     return volume, grid, stored

@@ -84,7 +84,7 @@ def _described(result: Result) -> str:
 
 
 def read(path: Path) -> tuple[np.ndarray, Grid, dict[str, Any]]:
-    """The volume in a file of pages, with the grid from our metadata, ImageJ's or OME's, else voxels of 1 mm."""
+    """The volume in a file of pages, with the grid that we wrote or ImageJ's spacing, else voxels of 1 mm."""
     try:
         with tifffile.TiffFile(path) as tiff:
             volume = tiff.asarray()

@@ -183,6 +183,10 @@ def series_of(chosen: Input) -> TiltSeries:
         options["stack"] = chosen.stack
     series = read_tilt_series(path, doses=chosen.doses, **options)
     if chosen.exclude:
+        if len(np.unique(series.section)) < len(series):
+            raise ConfigError(
+                "input.exclude: expected images in one stack, whose sections are counted, found a file for each image"
+            )
         kept = ~np.isin(series.section + 1, chosen.exclude)
         if not kept.any():
             raise ConfigError(f"input.exclude: expected at least one of {len(series)} views to stay, found none")
