@@ -124,3 +124,15 @@ def test_limited_memory_steps_find_bounded_least_squares(scaled: bool, rng: np.r
     assert state.x["x"] == pytest.approx(best, abs=1e-6)
     with pytest.raises(Diverged, match="NaN"):
         solve(solver, Of("x", Gaussian(np.full(30, np.nan)) @ A), {"x": np.zeros(12)}, 1)
+    with pytest.raises(ValueError, match="bounds: expected a dict of arrays"):
+        solver.start(Gaussian(y) @ A, np.zeros(12))
+
+
+def test_bounds_hold_in_single_precision(rng: np.random.Generator) -> None:
+    for _ in range(20):
+        A = dense(rng, (6,), (9,), "float32")
+        y, x = rng.normal(size=9).astype(np.float32), rng.uniform(0.1, 3, 6).astype(np.float32)
+        sizes = ((A.matrix**2).sum(0) ** -0.5).astype(np.float32)
+        solver = LbfgsB({"x": (0.0, None)}, scale=lambda x, product, s=sizes: lambda d: {"x": s * d["x"]})
+        state = solve(solver, Of("x", Gaussian(y) @ A), {"x": x}, 3)
+        assert state.x["x"].min() >= 0

@@ -138,6 +138,22 @@ def test_a_dead_column_is_bridged_from_both_sides() -> None:
     np.testing.assert_allclose(fixed[:, 4], 4, atol=1e-12)
 
 
+def test_dead_columns_at_an_edge_take_the_nearest_values() -> None:
+    image = np.tile(np.arange(30.0), (20, 1))
+    mask = np.zeros(image.shape, bool)
+    mask[:, [0, 1, 29]] = True
+    image[mask] = np.nan
+    fixed = fill(image, mask)
+    assert (fixed[:, :2] < 3).all() and (fixed[:, :2] > 1.999).all() and (fixed[:, 29] > 27).all()
+
+
+def test_a_view_that_is_missing_is_refused() -> None:
+    data = np.ones((9, 4, 8), np.float32)
+    data[3] = np.nan
+    with pytest.raises(DataError, match="view 3: expected at least half of its values, found 0 of 32"):
+        repair_pixels(transmission_of(data))
+
+
 def test_mostly_broken_detectors_are_refused() -> None:
     data = np.ones((3, 4, 8), np.float32)
     data[:, :, :5] = np.nan
@@ -217,6 +233,9 @@ def test_the_floor_is_the_noise_in_the_dark(rng: np.random.Generator) -> None:
         found = noise_floor(clean + sigma * rng.standard_normal(clean.shape))
         assert sigma / 2 < found < 1.5 * sigma
     assert noise_floor(clean) <= 1e-4
+    dimming = np.repeat(clean, 20, axis=0)
+    dimming[200:, :, 80:120] += 0.01 * rng.standard_normal((200, 10, 40))
+    assert noise_floor(dimming, sample=2000) > 0.002  # a sample of all views, not of the first alone
 
 
 def test_the_whole_chain_gives_line_integrals_and_the_axis(rng: np.random.Generator) -> None:

@@ -84,6 +84,17 @@ def test_lag_of_a_panel_that_answers_by_convolution_in_time() -> None:
     assert np.abs(done.data - clean).max() < 3e-6
 
 
+def test_a_value_that_is_missing_once_leaves_later_views_alone() -> None:
+    clean = shadows(20, 4, 30)
+    broken = clean.copy()
+    broken[0, 1, 2] = broken[5, 2, 3] = np.nan
+    terms = ((0.03, 4.0),)
+    done, whole = remove_lag(dataset(broken), terms), remove_lag(dataset(clean), terms)
+    assert np.argwhere(np.isnan(done.data)).tolist() == [[0, 1, 2], [5, 2, 3]]
+    np.testing.assert_allclose(np.delete(done.data[:, 2, 3], 5), np.delete(whole.data[:, 2, 3], 5), atol=1e-3)
+    assert np.isfinite(done.meta["prepare"]["remove_lag"]["change_rms"])
+
+
 @pytest.mark.parametrize("terms", [((0.7, 3.0), (0.4, 9.0)), ((-0.1, 3.0),), ((0.1,),), ()])
 def test_lag_that_no_panel_has(terms: Any) -> None:
     with pytest.raises(ConfigError, match="lag"):
@@ -254,6 +265,10 @@ def test_eigen_flats_follow_a_beam_that_moves() -> None:
     error = {m: np.std(np.log(flat_field(data, m).data) - truth) for m in ("mean", "eigen")}
     assert error["eigen"] < 0.3 * error["mean"]
     assert flat_field(data, "eigen").meta["prepare"]["flat_field"]["modes"] in (1, 2, 3)
+    broken = counts.astype(np.float32)
+    broken[3, 20, 40] = np.nan
+    made = flat_field(data.replace(data=broken), "eigen").data
+    assert np.argwhere(np.isnan(made)).tolist() == [[3, 20, 40]]
 
 
 def test_eigen_flats_of_a_steady_beam_are_the_mean() -> None:

@@ -292,6 +292,29 @@ def test_diffusion_draws_agree_with_the_data_and_spread_where_they_do_not_tell()
         DiffPir(Wiener(1.0), (1.0, 2.0))
 
 
+def test_diffusion_draws_new_noise_at_every_level(monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: list[np.ndarray] = []
+
+    def recorded(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        drawn.append(rng.standard_normal(x.shape))
+        return drawn[-1]
+
+    monkeypatch.setattr("tomodiff.solvers.sampling.white", recorded)
+    f = Gaussian(np.zeros((3, 1)), 1.0) @ Dense(np.eye(24)[:3], (24,), (3, 1))
+    solve(DiffPir(Wiener(1.0), (4.0, 2.0, 1.0)), f, np.zeros(24), 3)
+    assert len(drawn) == 4 and len({a.tobytes() for a in drawn}) == 4
+
+
+def test_pdhg_takes_the_gradient_of_a_smooth_prior_about_a_reference(rng: np.random.Generator) -> None:
+    A, data, weights, x = problem()
+    f, there = Gaussian(data, weights) @ A, 0.5 * rng.standard_normal(SHAPE)
+    prior = 0.1 * piccs(HuberTotalVariation(0.1), there)
+    assert prior.curvature_bound is not None
+    found = solve(Pdhg(), f + prior, x, 3000).x
+    best = solve(Fista(), f + prior, x, 3000).x
+    assert (f + prior)(found) == pytest.approx((f + prior)(best), rel=1e-5)
+
+
 # ---- named inputs by turns
 
 

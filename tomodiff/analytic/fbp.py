@@ -141,7 +141,7 @@ def _parker(scan: Scan, orbit: Orbit) -> np.ndarray:
     start = ordered[(int(gaps.argmax()) + 1) % len(ordered)]
     half_step = (orbit.coverage - (2 * np.pi - gaps.max())) / 2
     beta = (angles - start) % (2 * np.pi) + half_step
-    return short_scan_weights(beta, gamma, orbit.fan, orbit.coverage)
+    return short_scan_weights(beta, gamma, orbit.coverage)
 
 
 def _inverse(

@@ -32,7 +32,8 @@ COARSEST = 50.0
 class LocalResolution:
     """Resolution around every voxel, and the mean of the halves filtered to it; both 0 where no window reaches.
 
-    curves: (windows, n // 2 + 1) corrected FSC of each window, centres: (windows, 3) its middle (z, y, x).
+    curves: (windows, n // 2 + 1) corrected FSC of each window, centres: (windows, 3) its middle (z, y, x),
+    of_centres: (windows,) the resolution there, in angstrom.
     """
 
     resolution: np.ndarray
@@ -67,7 +68,8 @@ def local_resolution(
     n = check_map("half1", half1)
     check_map("half2", half2, half1)
     inner, edge = (
-        max(int(length / pixel + 0.5), 1) for length in (window_radius or sampling / 2, window_edge or sampling)
+        max(int((default if length is None else length) / pixel + 0.5), 1)
+        for length, default in ((window_radius, sampling / 2), (window_edge, sampling))
     )
     centres = window_centres(n, max(int(sampling / pixel + 0.5), 1), inner, mask)
     start = max(int(n * pixel / random_from), 1)

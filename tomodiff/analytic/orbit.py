@@ -134,8 +134,8 @@ def _expect(holds: np.ndarray, what: str) -> None:
         raise ConfigError(f"filtered back projection needs {what}; {n} of {holds.size} views have not{ADVICE}")
 
 
-def short_scan_weights(beta: np.ndarray, gamma: np.ndarray, fan: float, coverage: float) -> np.ndarray:
-    """Weights (view, u) that count every line of a fan-beam scan of pi + 2*fan <= coverage < 2*pi once.
+def short_scan_weights(beta: np.ndarray, gamma: np.ndarray, coverage: float) -> np.ndarray:
+    """Weights (view, u) that count every line of a fan-beam scan once; coverage: from pi and the fan angle to 2*pi.
 
     beta: view angles from the start of the scan; gamma: fan angles of the columns, positive where the conjugate of
     (beta, gamma) is (beta + pi + 2*gamma, -gamma).  Parker 1982, eq. 12, with the half fan widened to what the

@@ -54,14 +54,20 @@ def padded_rows(projections: Array, padding: str) -> tuple[Array, int]:
     before them), wide enough for the filter; and how wide."""
     if padding not in ("zero", "edge"):
         raise ValueError(f"padding: expected zero or edge, found {padding!r}")
-    xp = namespace(projections)
     n = projections.shape[-1]
     reach = n if padding == "edge" else 0
     size = scipy.fft.next_fast_len(2 * n + 2 * reach, real=True)
-    padded = xp.zeros((*projections.shape[:-1], size), projections.dtype)
-    padded[..., :n] = projections
+    return with_edges(projections, size, reach), size
+
+
+def with_edges(rows: Array, size: int, reach: int) -> Array:
+    """Rows (..., u) in periodic ones of `size`; the values at their ends go on over `reach`, falling to zero like a
+    cosine."""
+    xp, n = namespace(rows), rows.shape[-1]
+    padded = xp.zeros((*rows.shape[:-1], size), rows.dtype)
+    padded[..., :n] = rows
     if reach:
-        fall = xp.asarray(0.5 + 0.5 * np.cos(np.pi * (np.arange(reach) + 1) / (reach + 1)), projections.dtype)
-        padded[..., n : n + reach] = projections[..., -1:] * fall
-        padded[..., size - reach :] = projections[..., :1] * fall[::-1]
-    return padded, size
+        fall = xp.asarray(0.5 + 0.5 * np.cos(np.pi * (np.arange(reach) + 1) / (reach + 1)), rows.dtype)
+        padded[..., n : n + reach] = rows[..., -1:] * fall
+        padded[..., size - reach :] = rows[..., :1] * fall[::-1]
+    return padded

@@ -10,7 +10,7 @@ import scipy.fft
 
 from tomodiff.analytic.fbp import ColumnVolume, RowVolume, upright_parallel
 from tomodiff.analytic.orbit import Orbit
-from tomodiff.analytic.ramp import WINDOWS, ramp_response
+from tomodiff.analytic.ramp import WINDOWS, ramp_response, with_edges
 from tomodiff.array import Array, fft_of, namespace
 from tomodiff.geometry import Grid, Scan
 from tomodiff.projectors.ray_tables import projection_matrices
@@ -84,13 +84,7 @@ def filter_views(images: Array, response: np.ndarray, padding: str = "edge") -> 
     n, (count, size) = images.shape[-1], (response.shape[0], 2 * (response.shape[1] - 1))
     if count != images.shape[0] or size < 2 * n:
         raise ValueError(f"response: expected ({images.shape[0]}, > {n}), found {response.shape}")
-    padded = xp.zeros((*images.shape[:-1], size), images.dtype)
-    padded[..., :n] = images
-    if padding == "edge":
-        reach = (size - n) // 2
-        fall = xp.asarray(0.5 + 0.5 * np.cos(np.pi * (np.arange(reach) + 1) / (reach + 1)), images.dtype)
-        padded[..., n : n + reach] = images[..., -1:] * fall
-        padded[..., size - reach :] = images[..., :1] * fall[::-1]
+    padded = with_edges(images, size, (size - n) // 2 if padding == "edge" else 0)
     spectrum = fft_of(xp).rfft(padded, axis=-1)
     spectrum *= xp.asarray(response[:, None], images.dtype)
     return fft_of(xp).irfft(spectrum, n=size, axis=-1)[..., :n]

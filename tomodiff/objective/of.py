@@ -36,6 +36,7 @@ class Centred(Functional):
 
     def __init__(self, f: Functional, reference: Element) -> None:
         self.f, self.reference, self.separable = f, reference, f.separable
+        self.curvature_bound = f.curvature_bound
 
     def _off(self, x: Element) -> Element:
         return tmap(lambda a, r: a - r, x, self.reference)
@@ -51,6 +52,10 @@ class Centred(Functional):
 
     def prox(self, x: Element, step: Any) -> Element:
         return tmap(lambda a, r: a + r, self.f.prox(self._off(x), step), self.reference)
+
+    def prox_warm(self, x: Element, step: Any, memory: dict[str, Any]) -> tuple[Element, dict[str, Any]]:
+        made, memory = self.f.prox_warm(self._off(x), step, memory)
+        return tmap(lambda a, r: a + r, made, self.reference), memory
 
 
 class Tilted(Functional):

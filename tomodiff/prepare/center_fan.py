@@ -14,13 +14,12 @@ import numpy as np
 import scipy.ndimage
 from numpy.typing import NDArray
 
+from tomodiff.prepare.mirror_maps import LARGEST_GAP
+
 Floats = NDArray[np.float64]
 
 NEIGHBOURS = 4
 """Views through which the value at an angle between two of them is interpolated (a cubic)."""
-
-LARGEST_GAP = 3.0
-"""Typical angle steps between two views above which nothing is interpolated between them."""
 
 
 class FanViews(NamedTuple):

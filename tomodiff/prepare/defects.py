@@ -157,9 +157,11 @@ def fill(image: NDArray[Any], mask: Mask) -> NDArray[Any]:
 def _recipes(mask: Mask) -> list[tuple[tuple[int, int], tuple[NDArray[np.intp], NDArray[np.intp]], Floats]]:
     """For each masked pixel the good pixels (v, u) that replace it and their weights, 1 / distance^2.
 
-    The neighbourhood grows until it holds good pixels on two sides: left and right, or above and below.
+    The neighbourhood grows until it holds good pixels to the left and to the right, where there are any at all.
     """
     nv, nu = mask.shape
+    known = np.flatnonzero(~mask.all(axis=0))
+    first, last = (known[0], known[-1]) if known.size else (nu, -1)
     recipes = []
     for v, u in np.argwhere(mask):
         for reach in range(1, max(nv, nu)):
@@ -168,7 +170,7 @@ def _recipes(mask: Mask) -> list[tuple[tuple[int, int], tuple[NDArray[np.intp], 
             y, x = (grid.ravel() for grid in np.meshgrid(rows, columns, indexing="ij"))
             good = ~mask[y, x]
             y, x = y[good], x[good]
-            beside = ((x < u).any() or u == 0) and ((x > u).any() or u == nu - 1)
+            beside = ((x < u).any() or u <= first) and ((x > u).any() or u >= last)
             if len(y) >= min(2, (~mask).sum()) and beside:
                 break
         weights = 1.0 / ((y - v) ** 2 + (x - u) ** 2)
@@ -176,11 +178,12 @@ def _recipes(mask: Mask) -> list[tuple[tuple[int, int], tuple[NDArray[np.intp], 
     return recipes
 
 
-def repair(data: NDArray[Any], mask: Mask, reuse: bool = False) -> tuple[NDArray[Any], int]:
+def repair(data: NDArray[Any], mask: Mask, reuse: bool = False, name: str = "projections") -> tuple[NDArray[Any], int]:
     """A copy of projections (view, v, u), or with `reuse` these themselves, with the pixels of `mask`, and all that are
     not finite, filled in.
 
-    Returns how many values outside `mask` were not finite.  Floating-point data only.
+    Returns how many values outside `mask` were not finite.  Floating-point data only.  DataError, in which they
+    are called `name`, for a view of which more than half is missing.
     """
     result = data if reuse and data.flags.writeable else data.copy()
     recipes = _recipes(mask)
@@ -188,8 +191,13 @@ def repair(data: NDArray[Any], mask: Mask, reuse: bool = False) -> tuple[NDArray
     for view, image in enumerate(data):
         bad = ~np.isfinite(image) & ~mask
         if bad.any():
+            missing = mask | bad
+            if missing.mean() > 0.5:
+                raise DataError(
+                    name, f"view {view}", "at least half of its values", f"{(~missing).sum()} of {mask.size}"
+                )
             transient += int(bad.sum())
-            result[view] = fill(image, mask | bad)
+            result[view] = fill(image, missing)
         else:
             for pixel, neighbours, weights in recipes:
                 result[(view, *pixel)] = image[neighbours] @ weights
@@ -210,7 +218,7 @@ def repair_pixels(dataset: Dataset, defects: Defects | None = None, reuse: bool 
     if found.mask.mean() > 0.5:
         many = f"{found.mask.sum()}: {found.reasons}"
         raise DataError(source(dataset), "pixels", "at most half of them defective", many)
-    data, transient = repair(dataset.data, found.mask, reuse)
+    data, transient = repair(dataset.data, found.mask, reuse, source(dataset))
     count = int(found.mask.sum())
     numbers = {
         "defective_pixels": count,

@@ -112,7 +112,7 @@ def _modes(dataset: Dataset, beam: Floats, dark: Floats) -> tuple[FullAt | None,
     data = dataset.data
 
     def full(view: int) -> Floats:
-        share = np.where(alive, (data[view] - dark) / safe, 1.0)
+        share = np.where(alive & np.isfinite(data[view]), (data[view] - dark) / safe, 1.0)
         share = np.clip(share, 1e-3, None)
         steady = np.sqrt(_block_means(share, block))  # one over the noise of -log
         steady = np.concatenate([steady[1:].ravel(), steady[:, 1:].ravel()])

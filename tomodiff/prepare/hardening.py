@@ -23,6 +23,9 @@ Floats = NDArray[np.float64]
 DEEPEST = 12.0
 """Largest polychromatic line integral of a material's curve."""
 
+LEAST_RISE = 4.0
+"""Line integral up to which a correction must rise."""
+
 POINTS = 2048
 """Points of a material's curve."""
 
@@ -48,14 +51,15 @@ class Hardening:
 
 
 def polynomial(coefficients: Sequence[float]) -> Hardening:
-    """p becomes c[0] p + c[1] p^2 + ...  ConfigError where that falls anywhere between 0 and 12."""
+    """p becomes c[0] p + c[1] p^2 + ...  ConfigError where that falls before 4; where it falls later,
+    up to 12, it goes on straight from there."""
     c = np.asarray(coefficients, np.float64)
     if c.ndim != 1 or not len(c) or not np.isfinite(c).all():
         raise ConfigError(f"hardening: expected coefficients of p, p^2, ..., got {coefficients}")
     p = np.linspace(0, DEEPEST, POINTS)
     linear = np.polynomial.Polynomial([0.0, *c])(p)
     falls = np.flatnonzero(np.diff(linear) <= 0)
-    if falls.size and p[falls[0]] < 4.0:
+    if falls.size and p[falls[0]] < LEAST_RISE:
         raise ConfigError(
             f"hardening: the polynomial {coefficients} falls from a line integral of {p[falls[0]]:.2f} on"
         )

@@ -24,20 +24,24 @@ def remove_lag(dataset: Dataset, terms: Terms) -> Dataset:
     """Transmissions (view, v, u), in the order in which they were taken, without what earlier views left behind.
 
     terms: (share of the signal that comes late, views over which it decays to 1/e) of each exponential.  Before the
-    first view the detector is taken to have seen just that view for long (the sample at rest in the beam).
+    first view the detector is taken to have seen just that view for long (the sample at rest in the beam).  A value
+    that is not finite stays so and is taken for the one before it by later views.
     """
     expect_kind(dataset, "remove_lag", "transmission")
     shares, decays = check_terms(terms)
-    first = np.asarray(dataset.data[0], np.float32)
-    states = [first * float(share) for share in shares]  # what is stored of a steady signal of 1
+    signal = np.nan_to_num(np.asarray(dataset.data[0], np.float32), nan=0.0, posinf=0.0, neginf=0.0)
+    states = [signal * float(share) for share in shares]  # what is stored of a steady signal of 1
     now = 1 - float((shares * decays).sum())  # the share of a view's own signal that is read in it
     result = np.empty(dataset.data.shape, np.float32)
     for k, view in enumerate(dataset.data):
         late = sum(decay * state for decay, state in zip(map(float, decays), states, strict=True))
         result[k] = (view - late) / now
+        signal = np.where(np.isfinite(result[k]), result[k], signal)
         for n, (share, decay) in enumerate(zip(map(float, shares), map(float, decays), strict=True)):
-            states[n] = decay * states[n] + share * (1 - decay) * result[k]
-    changed = float(np.sqrt(np.mean((result - dataset.data) ** 2, dtype=np.float64)))
+            states[n] = decay * states[n] + share * (1 - decay) * signal
+    changes = result - dataset.data
+    changes = changes[np.isfinite(changes)]
+    changed = float(np.sqrt(np.mean(changes**2, dtype=np.float64))) if changes.size else 0.0
     numbers = {"terms": [[float(a), float(b)] for a, b in terms], "change_rms": changed}
     line = f"{len(shares)} exponentials with {shares.sum():.3g} of the signal, changes of {changed:.2g} rms"
     return record(dataset.replace(data=result), "remove_lag", line, numbers)

@@ -14,6 +14,8 @@ from tomodiff.result import Dataset
 
 LOWEST_FLOOR, HIGHEST_FLOOR = 1e-5, 0.02
 """Limits of the automatic floor: -log gives 11.5 and 3.9."""
+MOST_VIEWS = 64
+"""Views of a long scan, evenly over it, from whose rows the noise is sampled."""
 
 
 def noise_floor(transmission: NDArray[Any], sample: int = 400_000) -> float:
@@ -25,7 +27,8 @@ def noise_floor(transmission: NDArray[Any], sample: int = 400_000) -> float:
     if transmission.shape[2] < 2:
         return LOWEST_FLOOR
     stride = max(1, transmission.size // sample)
-    views = transmission[::stride]
+    of_views = min(stride, max(1, len(transmission) // MOST_VIEWS))
+    views = transmission[::of_views, :: min(transmission.shape[1], stride // of_views)]
     left, right = views[:, :, :-1].ravel(), views[:, :, 1:].ravel()
     level = 0.5 * (left.astype(np.float64) + right)
     level = np.where(np.isfinite(level), level, np.inf)

@@ -34,8 +34,8 @@ REACH = 7.0
 
 @dataclass(frozen=True)
 class PhaseRetrieval:
-    """Which filter ("paganin" or "generalised"), delta / beta of the material, photon energy in keV and distance from
-    sample to detector in mm; None takes energy or distance from the file."""
+    """delta / beta of the material, photon energy in keV, distance from sample to detector in mm (None takes energy or
+    distance from the file), and whether the filter is the `generalised` one instead of Paganin's."""
 
     delta_beta: float
     energy_kev: float | None = None
@@ -50,7 +50,8 @@ class PhaseRetrieval:
 
     def at(self, scan: Scan, meta: Mapping[str, Any]) -> PhaseRetrieval:
         """The same with what the file says (`meta` of a dataset) for None.  DataError where it does not say it."""
-        energy, distance, name = self.energy_kev, self.propagation_mm, str(meta.get("source", "dataset"))
+        energy, distance = self.energy_kev, self.propagation_mm
+        name = str(meta.get("source", meta.get("file", "dataset")))
         if energy is None:
             energy = meta.get("energy_kev")
         if energy is None:

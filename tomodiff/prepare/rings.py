@@ -71,7 +71,7 @@ class RingFilter:
         taken = np.ascontiguousarray(sinogram[::every].T, np.result_type(sinogram.dtype, np.float32))
         constant = self._constant(taken)
         change = np.zeros_like(constant)
-        if self.drift and taken.shape[1] >= 4 * PARTS:
+        if self.drift and taken.shape[1] >= 4 * PARTS and len(taken) >= 2 * WINDOWS[self.strength]:
             change = self._change(_without(taken, constant))
         return constant, change
 

@@ -51,8 +51,8 @@ class Adam:
         return State("Adam", x, memory=memory)
 
     def _rate(self, a: Array) -> float:
-        if isinstance(self.rate, int | float):
-            return float(self.rate)
+        if self.rate is not None:
+            return float(self.rate)  # type: ignore[arg-type]
         size = norm(a) / max(a.size, 1) ** 0.5
         return SHARE * (size or 1.0)
 

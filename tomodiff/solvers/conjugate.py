@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from time import perf_counter
 from typing import Any
 
 from tomodiff.array import Array, inner
@@ -32,7 +33,7 @@ class NormalCg:
 
     def step(self, state: State) -> State:
         """One more product with H."""
-        m = state.memory
+        began, m = perf_counter(), state.memory
         image = self.apply(m["direction"])
         bend = inner(m["direction"], image)
         if bend < 0:
@@ -48,7 +49,7 @@ class NormalCg:
         moved = abs(length) * inner(m["direction"], m["direction"]) ** 0.5
         return state.advance(
             x, memory, value=value, gradient_norm=inner(residual, residual) ** 0.5,
-            relative_change=moved / max(inner(x, x) ** 0.5, 1e-30),
+            relative_change=moved / max(inner(x, x) ** 0.5, 1e-30), seconds=perf_counter() - began,
         )  # fmt: skip
 
     def iterate(self, b: Array, x: Array | State, steps: int, tolerance: float = 0.0) -> Iterator[State]:

@@ -35,7 +35,7 @@ class GaussNewton:
     Backtracking line search.
 
     Measures, at the new x: "value", "gradient_norm" (of the entries that are free), "products", "length" of the step
-    (0: no step lowers f any more).  Memory: value, gradient and what the model of f keeps.
+    (0: no step lowers f any more).  Memory: none but x.
     """
 
     bounds: Bounds = field(default_factory=dict)
@@ -62,13 +62,15 @@ class GaussNewton:
         d, used = solve_free(product, descent, free, inverse, self.products, self.forcing)
         new, found, length = self._search(f, x, value, gradient, d)
         return state.advance(
-            new, {"value": found}, value=found, gradient_norm=norm(descent), products=float(used), length=length,
+            new, {}, value=found, gradient_norm=norm(descent), products=float(used), length=length,
             relative_change=change(new, x), seconds=perf_counter() - began, **residual_norm(f, found),
         )  # fmt: skip
 
     def projected(self, x: Element) -> Element:
         """x within the bounds."""
         if not isinstance(x, Mapping):
+            if self.bounds:
+                raise ValueError(f"bounds: expected a dict of arrays to hold within them, got {type(x).__name__}")
             return x
         return {name: a.clip(*self.bounds[name]) if name in self.bounds else a for name, a in x.items()}
 

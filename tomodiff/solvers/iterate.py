@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from math import isfinite
+from numbers import Integral
 from typing import Protocol
 
 from tomodiff.array import Element
@@ -32,7 +33,7 @@ def iterate(solver: Solver, f: Functional, x: Element | State, stop: Stop | int)
     `x` is the first estimate, or a State to go on from. Diverged is raised when the value is not finite or has grown
     a thousandfold since the first step.
     """
-    rule = MaxIterations(stop) if isinstance(stop, int) else stop
+    rule: Stop = MaxIterations(int(stop)) if isinstance(stop, Integral) else stop  # type: ignore[assignment]
     state = x if isinstance(x, State) else solver.start(f, x)
     while rule(state) is None:
         state = solver.step(f, state)

@@ -27,7 +27,7 @@ class LbfgsB:
     must be a diagonal.  f needs `quadratic` for that; without scale only a gradient.
 
     Measures, at the new x: "value", "gradient_norm" (scaled), "products" (evaluations), "length" (1, or 0 where f does
-    not fall any more).  Memory: value.
+    not fall any more).  Memory: none but x.
     """
 
     bounds: Bounds = field(default_factory=dict)
@@ -54,7 +54,8 @@ class LbfgsB:
             raise Diverged("LbfgsB: the objective is not finite: the data or the start hold NaN or infinities")
 
         def at(y: np.ndarray) -> Element:
-            return tmap(lambda a, d: (a + d).astype(a.dtype), x, scaled(_apart(y, x)))
+            new = tmap(lambda a, d: (a + d).astype(a.dtype), x, scaled(_apart(y, x)))
+            return GaussNewton(self.bounds).projected(new)  # single precision may round beyond a bound
 
         def misfit(y: np.ndarray) -> tuple[float, np.ndarray]:
             found, gradient = f.value_and_grad(at(y))
@@ -67,7 +68,7 @@ class LbfgsB:
         better = made.fun < value
         new = at(made.x) if better else x
         return state.advance(
-            new, {"value": float(made.fun) if better else value}, value=float(made.fun) if better else value,
+            new, {}, value=float(made.fun) if better else value,
             gradient_norm=float(np.linalg.norm(made.jac)), products=float(made.nfev), length=float(better),
             relative_change=change(new, x), seconds=perf_counter() - began,
             **residual_norm(f, float(made.fun) if better else value),

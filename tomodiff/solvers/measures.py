@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from math import isfinite
+from typing import Any
 
 from tomodiff.array import Array, Element, block_of, inner, namespace, norm, summed, tmap
 from tomodiff.core import Functional
@@ -60,6 +61,11 @@ def residual_norm(f: Functional, value: float) -> dict[str, float]:
     return {"residual_norm": (2 * max(value, 0.0)) ** 0.5} if gaussian else {}
 
 
+def value_after(f: Functional, x: Element, memory: Mapping[str, Any]) -> float:
+    """f at the end x of its prox, as the `memory` of `prox_warm` tells it where that knows."""
+    return float(memory["value"] if "value" in memory else f(x))
+
+
 def curvature(f: Functional, x: Element, iterations: int = 12) -> float:
     """The largest curvature of f near x: power iteration on differences of its gradient, started from the gradient.
 
@@ -72,8 +78,8 @@ def curvature(f: Functional, x: Element, iterations: int = 12) -> float:
     length, estimate = norm(x) or 1.0, 0.0
     for _ in range(iterations):
         scale = length / norm(direction)
-        moved: Array = tmap(lambda a, d, h=scale: a + h * d, x, direction)
-        direction = tmap(lambda g, o: g - o, f.value_and_grad(moved)[1], origin)
+        there: Array = tmap(lambda a, d, h=scale: a + h * d, x, direction)
+        direction = tmap(lambda g, o: g - o, f.value_and_grad(there)[1], origin)
         estimate = norm(direction) / length
         if not isfinite(estimate):
             raise Diverged("the gradient of the objective is not finite: the data or the start hold NaN or infinities")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from time import perf_counter
 
 from tomodiff.array import Array, namespace
-from tomodiff.core import Functional
+from tomodiff.core import Functional, weigh
 from tomodiff.solvers.iterate import require
 from tomodiff.solvers.linear import inverse_sums, least_squares
 from tomodiff.solvers.measures import change, residual_norm
@@ -42,7 +42,7 @@ class OsMomentum:
             raise TypeError(f"OsMomentum: prior: expected one of bounded curvature, got {type(self.prior).__name__}")
         A, _, weights = least_squares(f, "OsMomentum")
         sums = A.forward(namespace(x).ones_like(x))
-        steepest = A.adjoint(sums if weights is None else sums * weights)
+        steepest = A.adjoint(weigh(sums, weights))
         return State("OsMomentum", x, memory={"z": x, "t": 1.0, "scale": inverse_sums(steepest + bound, "OsMomentum")})
 
     def step(self, f: Functional, state: State) -> State:

@@ -10,7 +10,7 @@ from tomodiff.array import Array, Element, inner, namespace, norm, tmap, zeros_l
 from tomodiff.core import Functional, LinearOperator
 from tomodiff.objective.penalty import like
 from tomodiff.solvers.iterate import require
-from tomodiff.solvers.measures import change, curvature, inner_of_moves, inner_with_move, residual_norm
+from tomodiff.solvers.measures import change, curvature, inner_of_moves, inner_with_move, residual_norm, value_after
 from tomodiff.solvers.state import State
 from tomodiff.solvers.terms import absolute_sums, terms_of
 
@@ -103,8 +103,8 @@ class Pdhg:
             m["bound"] = smooth_value + inner_with_move(slope, new, x) + 0.5 * m["steep"] * moved_squared
         if terms.smooth is not None:
             value += float(terms.smooth(new))
-        if terms.primal is not None:  # a prox that knows the value where it ended says so
-            value += float(m["prior"]["value"] if "value" in m["prior"] else terms.primal(new))
+        if terms.primal is not None:
+            value += value_after(terms.primal, new, m["prior"])
         return state.advance(
             new, m, value=value, primal=primal_residual, dual=dual_residual**0.5, relative_change=change(new, x),
             seconds=perf_counter() - began, **measured,

@@ -9,7 +9,7 @@ from typing import Any
 from tomodiff.array import Array, Element, tmap
 from tomodiff.core import Functional
 from tomodiff.solvers.iterate import require
-from tomodiff.solvers.measures import change, curvature, inner_of_moves, residual_norm
+from tomodiff.solvers.measures import change, curvature, inner_of_moves, residual_norm, value_after
 from tomodiff.solvers.state import State
 
 MARGIN = 1.05
@@ -64,7 +64,7 @@ class Fista:
         new, prior_memory = self._prox(descended, size, memory["prior"])
         predicted = -inner_of_moves(y, descended, y, new) / size
         moved = inner_of_moves(y, new, y, new)
-        prior_value = 0.0 if self.prior is None else float(self.prior(new))
+        prior_value = 0.0 if self.prior is None else value_after(self.prior, new, prior_memory)
         growing = bool(state.history) and value + prior_value > state.metrics["value"] * (1 + RISE)
         again = self.restart and (growing or inner_of_moves(y, new, new, x) > 0)
         following = 1.0 if again else 0.5 * (1 + (1 + 4 * t * t) ** 0.5)

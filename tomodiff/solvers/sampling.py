@@ -52,8 +52,8 @@ class Langevin:
             size = (ADJUSTED * count ** (-1 / 3) if self.adjust else UNADJUSTED) / (steepness or 1.0)
         zero = zeros_like(x)
         memory = {
-            "value": value, "gradient": gradient, "step": float(size), "mean": zero, "variance": zero, "count": 0,
-            "accepted": 0,
+            "value": value, "gradient": gradient, "step": float(size), "mean": zero,
+            "variance": tmap(lambda a: a.real, zero), "count": 0, "accepted": 0,
         }  # fmt: skip
         return State("Langevin", x, memory=memory)
 
@@ -102,7 +102,9 @@ class Langevin:
         n = m["count"]
         off = tmap(lambda a, b: a - b, x, m["mean"])
         m["mean"] = tmap(lambda a, d: a + d / n, m["mean"], off)
-        m["variance"] = tmap(lambda v, d: v * ((n - 1) / n) + d * d * ((n - 1) / n**2), m["variance"], off)
+        m["variance"] = tmap(
+            lambda v, d: v * ((n - 1) / n) + (d * d.conj()).real * ((n - 1) / n**2), m["variance"], off
+        )
 
 
 @dataclass(frozen=True)
@@ -153,7 +155,7 @@ class DiffPir:
         weight = 1 / (self.strength * sigma**2)
         guided, value = proximal_point(f, clean, clean, weight, None, self.products, self.tolerance)
         following = self.sigmas[k + 1] if k + 1 < len(self.sigmas) else 0.0
-        rng = np.random.default_rng([self.seed, k])
+        rng = np.random.default_rng([self.seed, k + 1])  # [seed, 0] is the stream of [seed]
         left = (x - guided) / sigma
         noise = (1 - self.zeta) ** 0.5 * left + self.zeta**0.5 * white(x, rng)
         new = guided + following * noise

@@ -11,7 +11,7 @@ from tomodiff.array import Element, namespace, norm, tmap, zeros_like
 from tomodiff.core import Functional, LinearOperator, operator_norm
 from tomodiff.solvers.gauss_newton import solve_free
 from tomodiff.solvers.iterate import require
-from tomodiff.solvers.measures import change, curvature, residual_norm
+from tomodiff.solvers.measures import change, curvature, residual_norm, value_after
 from tomodiff.solvers.state import State
 from tomodiff.solvers.terms import has_prox
 
@@ -102,8 +102,8 @@ class Admm:
             u = tmap(lambda a: a / factor, u)
         memory = {"z": z, "u": u, "weight": weight * factor, "prior": prior}
         return state.advance(
-            x, memory, value=value + float(self.prior(z)), primal=primal, dual=dual, relative_change=change(x, state.x),
-            seconds=perf_counter() - began, **residual_norm(f, value),
+            x, memory, value=value + value_after(self.prior, z, prior), primal=primal, dual=dual,
+            relative_change=change(x, state.x), seconds=perf_counter() - began, **residual_norm(f, value),
         )  # fmt: skip
 
 

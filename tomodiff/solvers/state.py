@@ -100,7 +100,7 @@ def save(
 
 
 def _keep(target: Path) -> None:
-    """The file under its second name, so that it is never without a first."""
+    """The file under its second name, so that it has a first as well, where the file system knows links."""
     previous(target).unlink(missing_ok=True)
     try:
         os.link(target, previous(target))

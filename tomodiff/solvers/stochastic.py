@@ -60,7 +60,7 @@ class Saga(_Stochastic):
     """x <- prox(x - step (n (grad f_s(x) - last grad f_s) + sum of last gradients)) over subsets s in random order
     (Defazio, Bach and Lacoste-Julien 2014, eq. 1).
 
-    A step is a pass.  Takes a likelihood @ A with subsets, or their sum is not split.  Measures: "value" (each subset
+    A step is a pass.  Takes a likelihood @ A with subsets.  Measures: "value" (each subset
     at the x it met), "gradient_norm" (of the sum of last gradients).  Memory: x, and a gradient for each subset and
     their sum.
     """

@@ -11,7 +11,7 @@ from time import perf_counter
 from typing import Any
 
 from tomodiff.array import Array, Element, inner, namespace
-from tomodiff.core import Functional, LinearOperator
+from tomodiff.core import Functional, LinearOperator, weigh
 from tomodiff.core.functional import Pulled
 from tomodiff.objective import Poisson
 from tomodiff.solvers.iterate import require
@@ -59,7 +59,7 @@ class OsSart:
         for s, part in enumerate(parts(f, self.subsets, "OsSart")):
             A, data, weights = least_squares(part, "OsSart")
             xp = namespace(data)
-            ones = xp.ones_like(data) if weights is None else xp.ones_like(data) * weights
+            ones = weigh(xp.ones_like(data), weights)
             memory[f"R{s}"] = inverse_sums(A.forward(xp.ones_like(x)), "OsSart")
             memory[f"C{s}"] = inverse_sums(A.adjoint(ones), "OsSart")
         return State("OsSart", x, memory=memory)
@@ -72,7 +72,7 @@ class OsSart:
         for s, part in enumerate(parts(f, self.subsets, "OsSart")):
             A, data, weights = least_squares(part, "OsSart")
             residual = A.forward(x) - data
-            weighted = residual if weights is None else residual * weights
+            weighted = weigh(residual, weights)
             squared += max(inner(residual, weighted), 0.0)
             scaled = weighted * state.memory[f"R{s}"]
             value += 0.5 * inner(residual, scaled)

@@ -11,6 +11,7 @@ from tomodiff.array import Element, namespace
 from tomodiff.core import Functional, LinearOperator, operator_norm
 from tomodiff.core.functional import FunctionalScaled, FunctionalSum, Pulled
 from tomodiff.core.operators import LinearScaled
+from tomodiff.objective import Centred
 
 MARGIN = 1.05
 """Of norms that are approached from below."""
@@ -28,7 +29,7 @@ class Terms:
 
 def has_prox(f: Functional) -> bool:
     """Whether f defines its proximal map."""
-    return has_prox(f.f) if isinstance(f, FunctionalScaled) else type(f).prox is not Functional.prox
+    return has_prox(f.f) if isinstance(f, FunctionalScaled | Centred) else type(f).prox is not Functional.prox
 
 
 def terms_of(f: Functional, solver: str) -> Terms:
