@@ -164,6 +164,31 @@ def test_check_of_a_bad_scan(tmp_path: Path, scan: Path, capsys: pytest.CaptureF
     assert "NaN" in refused(capsys, 3, "check", str(bad))
 
 
+def test_check_of_what_is_no_scan(capsys: pytest.CaptureFixture[str]) -> None:
+    samples = Path(__file__).parent.parent / "datasets"
+    assert main(["check", str(samples / "mri_sample.h5")]) == 0
+    assert "acquisitions of 8 coils" in capsys.readouterr().out
+    assert main(["check", str(samples / "optical_sample" / "transforms_train.json")]) == 0
+    assert "photographs" in capsys.readouterr().out
+
+
+def test_parts_of_a_scan_that_are_not_there_are_usage_errors(
+    scan: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["ct", "reconstruct", str(scan), "-o", str(tmp_path / "v.h5")]
+    assert "bin: expected at most the detector's 6 x 32 pixels" in refused(capsys, 2, *command, "--bin", "1000")
+    assert "views: expected a part of 0:24, found 500:600" in refused(capsys, 2, *command, "--views", "500:600")
+
+
+def test_results_are_not_written_over_nor_among_their_pictures(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "lights.txt").write_text("0 0 1\n" * 3)
+    command = ["optical", "normals", str(tmp_path), "--lights", str(tmp_path / "lights.txt"), "-o", str(tmp_path)]
+    assert "add --overwrite" in refused(capsys, 2, *command)
+    assert "another folder than that of the pictures" in refused(capsys, 2, *command, "--overwrite")
+
+
 def test_check_of_settings(tmp_path: Path, scan: Path, capsys: pytest.CaptureFixture[str]) -> None:
     config = tmp_path / "run.yml"
     config.write_text(f"input: {{path: {scan}}}\noutput: {{path: out.h5}}\n")

@@ -142,7 +142,7 @@ def test_x_rays_from_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[s
     begin = replace(camera, pose=off(camera.pose, 6, 6, rng, np.zeros(3)))
     write_transforms(tmp_path / "about.json", ["shot.npy"], [begin])
     told = ["optical", "locate", str(tmp_path / "shot.npy"), str(tmp_path / "body.nii.gz")]
-    told += ["--camera", str(tmp_path / "about.json"), "-o", str(tmp_path / "found.json")]
+    told += ["--camera", str(tmp_path / "about.json"), "-o", str(tmp_path / "found.json"), "--overwrite"]
     assert main([*told, "--xrays", "transmission", "--starts", "4"]) == 0
     found = read_views(tmp_path / "found.json", images=False)[0].camera
     assert errors(found.pose, camera.pose)[0] < 0.2 and np.abs(lies(found.pose, camera.pose)).max() < 0.2

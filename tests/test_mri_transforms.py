@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from types import ModuleType
 
 import numpy as np
@@ -147,10 +148,19 @@ def test_what_cannot_be_is_refused(rng: np.random.Generator) -> None:
         Nufft((4, 4), points, accuracy=0)
     with pytest.raises(ValueError, match=r"oversampling: expected a number above 1"):
         Nufft((4, 4), points, oversampling=0.5)
+    with pytest.raises(ValueError, match=r"oversampling: expected a number above 1"):
+        Nufft((4, 4), points, oversampling=0)
     with pytest.raises(TypeError, match=r"Nufft.forward: x: expected dtype complex64"):
         Nufft((4, 4), points)(np.zeros((4, 4)))
     with pytest.raises(ValueError, match=r"maps: expected complex"):
         Sense.at(np.zeros((3, 4, 4)), points)
+
+
+def test_a_transform_that_was_used_can_be_copied(rng: np.random.Generator) -> None:
+    A = Nufft((6, 6), rng.uniform(-0.5, 0.5, (9, 2)), (1,), dtype="complex128")
+    x = rng.normal(size=A.domain.shape) + 0j
+    first = A.forward(x)
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(A)).forward(x), first)
 
 
 def test_a_field_that_is_off(rng: np.random.Generator) -> None:

@@ -113,7 +113,15 @@ def test_the_command(
     (tmp_path / "parts.yml").write_text(
         "parts:\n- {name: ball, kind: sphere, half_mm: [6.5, 6.5, 6.5], density: 0.04, free: [half, place]}\n"
     )
-    told = ["ct", "parts", str(tmp_path / "scan.h5"), str(tmp_path / "parts.yml"), "-o", str(tmp_path / "fitted.yml")]
+    told = [
+        "ct",
+        "parts",
+        str(tmp_path / "scan.h5"),
+        str(tmp_path / "parts.yml"),
+        "-o",
+        str(tmp_path / "fitted.yml"),
+        "--overwrite",
+    ]
     assert main(told) == 0
     found = read_yaml(tmp_path / "fitted.yml").values["parts"][0]
     np.testing.assert_allclose(found["half_mm"], 7.0, atol=0.02 * VOXEL_MM)

@@ -126,7 +126,16 @@ def test_the_command(tmp_path: Path, rng: np.random.Generator, capsys: pytest.Ca
         write_picture(folder / f"{i:03d}.png", picture.reshape(SIZE, SIZE))
     np.savetxt(tmp_path / "lights.txt", made["lights"])
     write_picture(tmp_path / "mask.png", made["inside"].reshape(SIZE, SIZE) * 1.0)
-    told = ["optical", "normals", str(folder), "--lights", str(tmp_path / "lights.txt"), "-o", str(tmp_path / "out")]
+    told = [
+        "optical",
+        "normals",
+        str(folder),
+        "--lights",
+        str(tmp_path / "lights.txt"),
+        "-o",
+        str(tmp_path / "out"),
+        "--overwrite",
+    ]
     assert main([*told, "--mask", str(tmp_path / "mask.png")]) == 0
     found = np.load(tmp_path / "out" / "normals.npy").reshape(-1, 3)[made["inside"]]
     assert mean_degrees(found, made["normals"]) < 4.5
@@ -144,7 +153,7 @@ def test_the_command(tmp_path: Path, rng: np.random.Generator, capsys: pytest.Ca
 
 def relit(folder: Path, made: dict[str, np.ndarray], capsys: pytest.CaptureFixture[str]) -> None:
     """A light of the pictures again: near the exact picture, nearer than without shadows; bad lights are named."""
-    told = ["optical", "relight", str(folder / "out"), "-o", str(folder / "relit.npy")]
+    told = ["optical", "relight", str(folder / "out"), "-o", str(folder / "relit.npy"), "--overwrite"]
     number = int(np.argmin(made["lights"][:, 2]))  # the lowest, with the longest shadows
     assert main([*told, "--light", ",".join(f"{v:.6f}" for v in made["lights"][number])]) == 0
     found = np.load(folder / "relit.npy").reshape(-1)[made["inside"]]

@@ -53,6 +53,7 @@ def test_slopes_in_field_and_background(activation: str, rng: np.random.Generato
     x = inputs(A, rng)
     x["field"][..., 1:] *= 0.2  # colours stay above zero, where there is a kink
     data = A(x) + 0.1 * rng.normal(size=A.range.shape)
+    assert not A.linear_in  # affine in the background: a field has a colour of its own
     fixed = A.fix(origins=x["origins"], directions=x["directions"])
     point = {name: x[name] for name in ("field", "background")}
     exact_slope(check_gradient(Gaussian(data) @ fixed, point, rng, steps=(1e-2, 1e-3, 1e-4)))

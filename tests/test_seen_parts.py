@@ -102,7 +102,15 @@ def test_the_command(tmp_path: Path, rng: np.random.Generator, capsys: pytest.Ca
     write_transforms(tmp_path / "transforms.json", [f"{i}.png" for i in range(4)], [shot.camera for shot in taken])
     parts = tmp_path / "parts.yml"
     parts.write_text("parts:\n- {name: ball, kind: sphere, half: [4.7, 4.7, 4.7], free: [half, place, colour]}\n")
-    told = ["optical", "parts", str(tmp_path / "transforms.json"), str(parts), "-o", str(tmp_path / "fitted.yml")]
+    told = [
+        "optical",
+        "parts",
+        str(tmp_path / "transforms.json"),
+        str(parts),
+        "-o",
+        str(tmp_path / "fitted.yml"),
+        "--overwrite",
+    ]
     assert main(told) == 0
     found = read_yaml(tmp_path / "fitted.yml").values["parts"][0]
     np.testing.assert_allclose(found["half_mm"], 5.0, atol=0.02 * PIXEL)

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from tomodiff.array import Array, namespace
+from tomodiff.array import Array, namespace, to_numpy
 from tomodiff.projectors.slicer import Slicer
 from tomodiff.projectors.spectrum import Spectrum
 
@@ -117,10 +117,8 @@ def shell_means(values: Array, spectrum: Spectrum, fine: bool = False) -> np.nda
     total = xp.zeros(count + 1)
     for planes, shell in _shells(spectrum, xp, fine):
         total += _sums(shell, values[planes, :, spectrum.skirt :], count, xp)
-    made = total[:count]
-    made = made if isinstance(made, np.ndarray) else made.get()
     number = _numbers(spectrum.nz, spectrum.nx, spectrum.skirt, spectrum.n, spectrum.size, fine)
-    return np.asarray(made) / np.maximum(number, 1)
+    return to_numpy(total[:count]) / np.maximum(number, 1)
 
 
 def by_shell(spectrum: Spectrum, table: Array, fine: bool = False) -> Iterator[tuple[slice, Array]]:

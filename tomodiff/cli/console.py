@@ -55,6 +55,7 @@ def set_up(debug: bool, quiet: bool, watch: bool = False, json: bool = False) ->
     handler.setLevel(logging.DEBUG if debug else logging.WARNING if quiet else logging.INFO)
     LOG.addHandler(handler)
     LOG.setLevel(logging.DEBUG)
+    logging.getLogger("tifffile").setLevel(logging.NOTSET if debug else logging.CRITICAL)  # of tags that it cannot read
 
 
 def say(text: str) -> None:

@@ -80,11 +80,13 @@ def info(
 
 @with_settings(*INPUT)
 def check(
-    file: Annotated[Path, typer.Argument(metavar="CONFIG.yml|SCAN", help="settings file, scan or particles")],
+    file: Annotated[
+        Path, typer.Argument(metavar="CONFIG.yml|SCAN", help="settings file, scan, particles, k-space or photographs")
+    ],
     given: Overrides,
     root: Root = None,
 ) -> None:
-    """Look for everything that is wrong with a settings file, a scan or particles, without computing anything."""
+    """Look for everything that is wrong with settings, a scan, particles, k-space or photographs; computes nothing."""
     from tomodiff.recipes.config_file import load_settings
 
     if file.suffix.lower() in (".yml", ".yaml"):
@@ -104,6 +106,10 @@ def check(
         _check_place(settings)
     elif file.suffix.lower() in cryoem_look.KNOWN:
         cryoem_look.check(file, root)
+    elif mri_look.is_kspace(file):
+        mri_look.describe(file)
+    elif optical_look.is_photographs(file):
+        optical_look.describe(file)
     else:
         _check_scan(_settings(file, given))
 

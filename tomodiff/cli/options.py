@@ -171,10 +171,13 @@ def _metavar(model: type[Job], name: str) -> str:
         "albedo_bounds": "N,N",
     }
     known |= {"lag": "SHARE:VIEWS,...", "scatter": "N:MM", "hardening": "N,N,...", "tube_filters": "NAME:MM,..."}
+    known |= {"hardening_material": "NAME", "wavelet": "NAME"}
     known |= {"trajectory": "FILE", "maps": "FILE", "field_map": "VOLUME", "delays": "auto|off"}
     known |= {"test": "PHOTOS", "box": "N,N,N,N,N,N"}
     known |= {"once": "NAME,NAME", "each": "NAME,NAME", "geometry": "FILE"}
     known |= {"path": "PATH", "angles": "FILE", "flats": "FILE", "darks": "FILE", "data_path": "NAME"}
+    if model is CtSettings:
+        known["mask"] = "circle|VOLUME"
     if last in known:
         return known[last]
     if _words(model, name):

@@ -6,6 +6,7 @@ takes.  The files have no name, so that they are gone with the element, however 
 
 from __future__ import annotations
 
+import errno
 import mmap
 import os
 import shutil
@@ -18,6 +19,9 @@ import numpy as np
 
 from tomodiff.array import Parts
 from tomodiff.errors import DataError
+
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""Errors of a disk that is full, or of a share of it."""
 
 
 class Filed(Parts):
@@ -77,6 +81,8 @@ def npy_file(path: Path, shape: tuple[int, ...], dtype: Any, new: bool = True) -
         with path.open("rb+") as file:
             reserve(file.fileno(), path.stat().st_size)
     except OSError as error:
+        if error.errno not in NO_ROOM:  # nothing was written: what is there is somebody's
+            raise
         path.unlink(missing_ok=True)
         raise _no_room(path, size, path.parent) from error
     return made

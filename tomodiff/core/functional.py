@@ -186,6 +186,10 @@ class FunctionalScaled(Functional):
         value, gradient = self.f.value_and_grad(x)
         return self.factor * value, tmap(lambda g: g * self.factor, gradient)
 
+    def through(self, A: Operator, x: Element) -> tuple[float, Element]:
+        value, gradient = self.f.through(A, x)
+        return self.factor * value, tmap(lambda g: g * self.factor, gradient)
+
     def quadratic(self, x: Element) -> tuple[float, Element, Product]:
         value, gradient, product = self.f.quadratic(x)
         return self.factor * value, tmap(lambda g: g * self.factor, gradient), Scaled(product, self.factor)

@@ -94,5 +94,9 @@ def _known() -> str:
 
 def _unknown_layout(file: h5py.File, path: Path) -> DataError:
     near = nearest(file, dxchange.DATA)
-    hint = f"Name the projections with data_path, for example {near[0]} (there are {', '.join(near)})." if near else ""
+    hint = (
+        f"Name the projections with data_path (--data-path), for example {near[0]} (there are {', '.join(near)})."
+        if near
+        else ""
+    )
     return DataError(path, "", f"{dxchange.DATA} (Data Exchange) or an image_key (NXtomo)", "neither", hint)

@@ -231,7 +231,7 @@ def _geometry(source: Source, setup: Setup) -> Scan:
     given = source.angles if setup.angles is None else given_angles(setup.angles)
     if given is None:
         raise DataError(source.path, "angles", "rotation angles", source.no_angles,
-                        "Give them with angles=: a file, 'start:stop:n' in degrees, or an array.")  # fmt: skip
+                        "Give them with angles= (--angles): a file, or 'start:stop:n' in degrees.")  # fmt: skip
     given.values, warning = fitted(given.values, n_views, given.origin, source.projections.shape)
     if warning:
         source.warnings.append(warning)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from tomodiff.array import Array
 from tomodiff.core import Functional, LinearOperator, Space, check_element
 from tomodiff.core.operators import into
@@ -79,7 +81,7 @@ class FromPyproximal(Functional):
 
     def __call__(self, x: Array) -> float:
         value = self.operator(x.reshape(-1))
-        return (0.0 if value else float("inf")) if isinstance(value, bool) else float(value)  # a constraint
+        return (0.0 if value else float("inf")) if isinstance(value, bool | np.bool_) else float(value)  # a constraint
 
     def value_and_grad(self, x: Array) -> tuple[float, Array]:
         if not self.operator.hasgrad:

@@ -18,8 +18,9 @@ def as_torch(A: Operator) -> Callable[..., Any]:
     One tensor in and out, or for named inputs and outputs: tensors by keyword in, a dict out. Backward is the adjoint
     of the Jacobian. A linear operator is differentiable any number of times and forward (jvp) too; a non-linear one
     once. Tensors must have the dtype and shape that A takes; non-contiguous ones are made contiguous; torch.func.vmap
-    takes the entries of a batch one by one.  torch.compile sees the operators of `torch_ops`, which it does not look
-    into; compiled, a non-linear operator is linearised again for its gradient.
+    takes the entries of a batch one by one through a linear operator, and refuses a non-linear one.  torch.compile sees
+    the operators of `torch_ops`, which it does not look into; compiled, a non-linear operator is linearised again for
+    its gradient.
     """
     inputs, outputs = names_of(A.domain), names_of(A.range)
     ops = torch_ops()

@@ -42,7 +42,7 @@ def is_turn(name: str) -> bool:
 
 
 class GeometryErrors(Operator):
-    """{name: (1,) or (view,)} -> frames (view, 12): a scan with errors of its geometry, those of `names` above.
+    """{name: (1,) or (view,)} -> frames (view, 12): a scan with errors of its geometry, those of `NAMES`.
 
     once: names of errors that are one number for the whole scan; each: of those that are a number for every view.  A
     name may be in both: then the sum counts, under "name" and "name_each".  From errors of single views is taken out

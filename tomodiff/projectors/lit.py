@@ -88,7 +88,8 @@ class LitNormals(Operator):
     def partials(self, x: Element, common: bool = True) -> Partials:
         """The brightness, and its slopes in all inputs, from which fits take those of each pixel or each light.
 
-        common: whether slopes in lights, parameters and gloss are wanted as well; they are empty else.
+        common: whether slopes in lights, parameters and gloss are wanted as well; else they are
+        empty, but for the first row of the gloss.
         """
         check_element(self.domain, x, "LitNormals: x")
         xp, geometry = namespace(x["normals"]), self._geometry(x)

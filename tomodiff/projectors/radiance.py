@@ -33,8 +33,6 @@ class RadianceField(Operator):
     Differentiable in all inputs, with kinks where colours or densities reach zero and samples cross planes of voxels.
     """
 
-    linear_in = frozenset({"background"})
-
     def __init__(
         self,
         grid: Grid,
@@ -131,7 +129,7 @@ class RadianceField(Operator):
         """Field, mask, basis and rays, as all kernels take them."""
         xp = namespace(x["field"])
         if self.clear is not None and not isinstance(self.clear, xp.ndarray):
-            self.clear = xp.asarray(self.clear)
+            self.clear = to_numpy(self.clear) if xp is np else xp.asarray(self.clear)
         basis = xp.ascontiguousarray(harmonics(x["directions"], self.degree))
         rays = in_voxels(self.grid, x["origins"], x["directions"])
         return (x["field"], self.clear, basis, *rays)

@@ -18,7 +18,7 @@ STEEPEST = 1.0
 """Slices crossed per grid plane up to which x or y is a ray's major axis, as in the general walk."""
 
 WIDEST_PITCH = 500.0
-"""Slices between neighbouring rows that the padding of columns allows (half of what column.cuh states)."""
+"""Slices between neighbouring rows that the padding of columns allows (half of what resample.cuh states)."""
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ import typer
 from tomodiff.cli.console import STATE, note, tell
 from tomodiff.cli.ct.simulate import simulate
 from tomodiff.cli.options import INPUT, OUTPUT, PREPARE, RECONSTRUCTION, Overrides, names_of, with_settings
+from tomodiff.cli.outputs import refuse_existing
 from tomodiff.recipes.calibration.names import ERRORS
 
 app = typer.Typer(
@@ -19,7 +20,8 @@ app = typer.Typer(
 )
 
 ScanFile = Annotated[
-    Path, typer.Argument(metavar="SCAN", help="Data Exchange or NXtomo HDF5, a folder or pattern of TIFFs, a TIFF")
+    Path,
+    typer.Argument(metavar="SCAN", help="a scan: HDF5, TIFFs, Nikon, Zeiss, RTK, EDF, DICOM, MRC ... (docs/files.md)"),
 ]
 
 
@@ -90,6 +92,7 @@ def parts(
     parts: Annotated[Path, typer.Argument(metavar="PARTS.yml", help="solids in a tree of joints, about right")],
     given: Overrides,
     out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="the fitted parts")] = Path("fitted.yml"),
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="replace earlier files")] = False,
 ) -> None:
     """Find dimensions and poses of parts from a few radiographs, far below a voxel, without making a volume.
 
@@ -98,4 +101,5 @@ def parts(
     """
     from tomodiff.cli.ct.parts import find_parts
 
+    refuse_existing(overwrite, out)
     find_parts(scan, parts, given, out)

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from tomodiff.cli.options import Overrides, names_of, with_settings
+from tomodiff.cli.outputs import refuse_existing
 
 app = typer.Typer(
     help="Photographs: scenes from them, pictures of scenes, where cameras were, normals under lights.",
@@ -26,6 +27,7 @@ def optical() -> None:
     """Photographs: scenes from them, pictures of scenes, where cameras were, normals under lights."""
 
 
+OVERWRITE = typer.Option("--overwrite", help="replace earlier files")
 FOLDER = typer.Option("--out", "-o", metavar="FOLDER", help="where results go")
 PICTURE = typer.Option("--out", "-o", metavar="FILE", help="picture, or .npy of brightness")
 BRIGHTNESS = typer.Option("--gamma", metavar="N", help="brightness is the file's values to this power (sRGB: 2.2)")
@@ -70,6 +72,7 @@ def render(
     ] = None,
     bin: Annotated[int, typer.Option("--bin", metavar="N", help="pixels of pictures, N times as large")] = 1,
     per_second: Annotated[float, typer.Option("--per-second", metavar="N", help="pictures of a film")] = 20.0,
+    overwrite: Annotated[bool, OVERWRITE] = False,
 ) -> None:
     """Draw a scene as cameras see it: colours, opacity, depth, normals, or how what they see moves to the next camera.
 
@@ -78,6 +81,7 @@ def render(
     """
     from tomodiff.cli.optical.render import draw
 
+    refuse_existing(overwrite, out)
     draw(scene, cameras, out, what, turn, bin, per_second)
 
 
@@ -102,6 +106,7 @@ def locate(
     starts: Annotated[int, typer.Option("--starts", metavar="N", help="other starts that are tried")] = 8,
     bin: Annotated[int, typer.Option("--bin", metavar="N", help="average so many pixels along rows and columns")] = 1,
     seed: Annotated[int, typer.Option("--seed", metavar="N", help="of the starts")] = 0,
+    overwrite: Annotated[bool, OVERWRITE] = False,
 ) -> None:
     """Find where a photograph of a scene was taken, or how a body lay under X-rays, from a camera that is about right.
 
@@ -110,6 +115,7 @@ def locate(
     """
     from tomodiff.cli.optical.locate import Search, locate_picture
 
+    refuse_existing(overwrite, out)
     wrong = (10.0, 10.0) if xrays else (5.0, 0.05)
     far = (wrong[0] if turn is None else turn, wrong[1] if shift is None else shift)
     locate_picture(photo, scene, camera, out, xrays, Search(*far, starts, seed, bin))
@@ -124,6 +130,7 @@ def parts(
         bool, typer.Option("--silhouettes", help="by the opacity (alpha) of the photographs alone")
     ] = False,
     gamma: Annotated[float, BRIGHTNESS] = 1.0,
+    overwrite: Annotated[bool, OVERWRITE] = False,
 ) -> None:
     """Find dimensions, poses and colours of parts from a few photographs: metrology, or how joints are bent.
 
@@ -132,6 +139,7 @@ def parts(
     """
     from tomodiff.cli.optical.parts import find_seen_parts
 
+    refuse_existing(overwrite, out)
     find_seen_parts(photos, parts, silhouettes, gamma, out)
 
 
@@ -153,6 +161,7 @@ def texture(
         Path | None, typer.Option("--test", metavar="FILE", help="photographs that are held out, to measure by")
     ] = None,
     gamma: Annotated[float, BRIGHTNESS] = 1.0,
+    overwrite: Annotated[bool, OVERWRITE] = False,
 ) -> None:
     """Find the colours or the albedo of a body's surface as one picture: a mosaic in longitude and latitude, or a
     texture.
@@ -162,6 +171,7 @@ def texture(
     """
     from tomodiff.cli.optical.texture import find_texture, plan_of
 
+    refuse_existing(overwrite, out)
     find_texture(photos, mesh, suns, test, plan_of(size, uv, model, exposures, smooth), gamma, out)
 
 
@@ -172,6 +182,7 @@ def emission(
     form: Annotated[
         str, typer.Option("--format", metavar="SUFFIX", help="of volumes: nii.gz, h5, mrc, ...")
     ] = "nii.gz",
+    overwrite: Annotated[bool, OVERWRITE] = False,
 ) -> None:
     """Find the light that a volume gives out, and what absorbs it: flames, nebulae, emission tomography (SPECT).
 
@@ -180,6 +191,7 @@ def emission(
     """
     from tomodiff.cli.optical.emission import find_emission
 
+    refuse_existing(overwrite, out)
     find_emission(config, out, form)
 
 
@@ -208,6 +220,7 @@ def normals(
     uncertain: Annotated[
         float, typer.Option("--uncertain", metavar="DEGREES", help="how wrong directions of lights may be")
     ] = 0.0,
+    overwrite: Annotated[bool, OVERWRITE] = False,
 ) -> None:
     """Find normals, albedo, gloss and heights of a thing from pictures under several lights.
 
@@ -216,6 +229,7 @@ def normals(
     """
     from tomodiff.cli.optical.normals import find_normals, plan_of
 
+    refuse_existing(overwrite, out)
     find_normals(pictures, lights, mask, gamma, plan_of(model, free, glossy, sky, unequal, uncertain), out)
 
 
@@ -227,10 +241,12 @@ def relight(
     out: Annotated[Path, PICTURE] = Path("relit.png"),
     ambient: Annotated[float, typer.Option("--ambient", metavar="N", help="light from everywhere")] = 0.0,
     gamma: Annotated[float, GAMMA] = 1.0,
+    overwrite: Annotated[bool, OVERWRITE] = False,
 ) -> None:
     """Show a thing whose normals were found under other lights and skies, with the shadows that its heights cast."""
     from tomodiff.cli.optical.relight import show
 
+    refuse_existing(overwrite, out)
     show(found, light or [], sky, out, ambient, gamma)
 
 
@@ -241,6 +257,7 @@ def sky(
     out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="of the sky")] = Path("sky.json"),
     degree: Annotated[int, DEGREE] = 2,
     gamma: Annotated[float, GAMMA] = 1.0,
+    overwrite: Annotated[bool, OVERWRITE] = False,
 ) -> None:
     """Find the light all around under which a thing of known normals, albedo and heights was photographed.
 
@@ -248,6 +265,7 @@ def sky(
     """
     from tomodiff.cli.optical.relight import find_sky
 
+    refuse_existing(overwrite, out)
     find_sky(found, photo, degree, gamma, out)
 
 
@@ -262,6 +280,7 @@ def insert(
     out: Annotated[Path, PICTURE] = Path("inserted.png"),
     degree: Annotated[int, DEGREE] = 2,
     gamma: Annotated[float, GAMMA] = 1.0,
+    overwrite: Annotated[bool, OVERWRITE] = False,
 ) -> None:
     """Put a thing into the photograph of a scene, under the scene's own light.
 
@@ -270,4 +289,5 @@ def insert(
     """
     from tomodiff.cli.optical.relight import insert as put
 
+    refuse_existing(overwrite, out)
     put(thing, scene, photo, at, light or [], sky, degree, gamma, out)

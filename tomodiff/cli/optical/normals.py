@@ -49,6 +49,8 @@ def find_normals(
     from tomodiff.recipes.optical.thing import FACTS
     from tomodiff.recipes.progress import Progress
 
+    if out.resolve() in (path.resolve() for path in pictures):
+        raise ConfigError(f"--out: expected another folder than that of the pictures, {out}")
     files = sorted(p for p in pictures[0].iterdir() if p.is_file()) if pictures[0].is_dir() else list(pictures)
     files = [path for path in files if path != lights and path != mask and path.suffix.lower() not in (".txt", ".md")]
     if not gamma > 0:

@@ -65,11 +65,11 @@ class Nufft(Fourier):
         if not 1e-12 <= accuracy <= 0.1:
             raise ValueError(f"Nufft: accuracy: expected 1e-12 to 0.1, got {accuracy}")
         self.accuracy = float(accuracy)
-        self.oversampling = oversampling or _fastest(self.shape, len(self.points), accuracy)
+        self.oversampling = _fastest(self.shape, len(self.points), accuracy) if oversampling is None else oversampling
         if not self.oversampling > 1:
             raise ValueError(f"Nufft: oversampling: expected a number above 1, got {oversampling}")
         self.plan = plan(self.shape, self.points, accuracy, self.oversampling)
-        self._there: dict[ModuleType, tuple[Array, ...]] = {}
+        self._there: dict[str, tuple[Array, ...]] = {}
 
     def sampled(self, images: Array) -> Array:
         xp, channels = namespace(images), images.shape[-1]
@@ -135,21 +135,24 @@ class Nufft(Fourier):
             made.append((here, there))
         return made
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_there": {}}
+
     def _arrays(self, xp: ModuleType) -> tuple[Array, ...]:
         """What is of the plan on a device."""
-        if xp not in self._there:
+        if xp.__name__ not in self._there:
             p = self.plan
             damping = p.damping[0][:, None] * p.damping[-1]
             if len(self.shape) == 3:
                 damping = p.damping[0][:, None, None] * p.damping[1][:, None] * p.damping[2]
-            self._there[xp] = (
+            self._there[xp.__name__] = (
                 xp.asarray(p.start),
                 xp.asarray(p.weights.astype(self.real)),
                 xp.asarray(p.place),
                 xp.asarray(p.before),
                 xp.asarray(damping.astype(self.real)),
             )
-        return self._there[xp]
+        return self._there[xp.__name__]
 
 
 def taps_for(accuracy: float, oversampling: float) -> int:

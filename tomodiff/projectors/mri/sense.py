@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from tomodiff.array import Array, Element, namespace
+from tomodiff.array import Array, Element, namespace, to_numpy
 from tomodiff.core import Linear, LinearOperator, Operator, Space, check_element
 from tomodiff.core.operators import into
 from tomodiff.projectors.mri.fourier import Fourier, fourier_of, per_image
@@ -89,8 +89,7 @@ class SenseModel(Operator):
         self.range = Space((coils, samples), dtype)
 
     def _nufft(self, points: Array) -> Nufft:
-        host = points if isinstance(points, np.ndarray) else points.get()
-        return Nufft(self.shape, host, self.range.shape[:1], self.accuracy, self.dtype)
+        return Nufft(self.shape, to_numpy(points), self.range.shape[:1], self.accuracy, self.dtype)
 
     def __call__(self, x: Element) -> Array:
         check_element(self.domain, x, "SenseModel: x")
@@ -138,5 +137,5 @@ class SenseModel(Operator):
             for name, value in values.items():
                 check_element(self.domain[name], value, f"SenseModel.fix: {name}")
             points = values["points"]
-            return Sense.at(values["maps"], points if isinstance(points, np.ndarray) else points.get(), self.accuracy)
+            return Sense.at(values["maps"], to_numpy(points), self.accuracy)
         return super().fix(**values)

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from tomodiff.array import Array, fft_of, namespace
+from tomodiff.array import Array, fft_of, namespace, to_numpy
 from tomodiff.core import LinearOperator, check_element
 from tomodiff.core.operators import into
 from tomodiff.projectors.mri.fourier import Fourier, fourier_of
@@ -42,7 +42,7 @@ class Toeplitz(LinearOperator):
         fft, axes = fft_of(xp), tuple(range(-d, 0))
         spectrum = fft.fftn(x, tuple(2 * n for n in self.fourier.shape), axes, **fft_workers(xp))
         if namespace(self.spectrum) is not xp:
-            self.spectrum = xp.asarray(self.spectrum)
+            self.spectrum = to_numpy(self.spectrum) if xp is np else xp.asarray(self.spectrum)
         spectrum *= self.spectrum
         made = fft.ifftn(spectrum, axes=axes, overwrite_x=True, **fft_workers(xp))
         return into(out, xp.ascontiguousarray(made[(..., *(slice(n) for n in self.fourier.shape))]))

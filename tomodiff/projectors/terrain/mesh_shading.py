@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tomodiff.array import Array, Element, namespace
+from tomodiff.array import Array, Element, namespace, to_numpy
 from tomodiff.core import LinearOperator, Operator, Space, check_element
 from tomodiff.core.operators import Linear
 from tomodiff.projectors.terrain.photometry import Photometry, ReflectanceModel
@@ -78,7 +78,7 @@ class MeshShading(Operator):
                 parameters = parameters + back["parameters"]
                 s, v, c = suns[k], views[k], crosses[k]
                 of_normal += g0[:, None] * s + g1[:, None] * v + g3[:, None] * c
-                sun[k] = np.asarray(g0 @ n + g2.sum() * v + xp.cross(v, g3 @ n))
+                sun[k] = to_numpy(g0 @ n + g2.sum() * v + xp.cross(v, g3 @ n))
                 albedo = albedo + scale[k] * R * own
                 exposure[k], fog[k] = float((own * rho * R).sum(dtype="float64")), float(own.sum(dtype="float64"))
             return {

@@ -14,13 +14,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tomodiff.array import Array, Element, namespace
+from tomodiff.array import Array, Element, namespace, to_numpy
 from tomodiff.core import LinearOperator, Operator, Space, check_element
 from tomodiff.core.operators import Linear
 from tomodiff.kernels import kernel, lanes
 
-GEOMETRY = ("mu0", "mu", "cos_phase", "side")
-"""The rows of a geometry: cosines of incidence, emission and phase; n . (s x v)."""
 BLOCK = 128
 
 
@@ -197,7 +195,7 @@ class Photometry(Operator):
 
         def push(d: Element) -> Array:
             made = (slopes * d["geometry"]).sum(0)
-            for k in np.flatnonzero(_host(d["parameters"])):
+            for k in np.flatnonzero(to_numpy(d["parameters"])):
                 made += in_parameter(int(k)) * float(d["parameters"][k])
             return made
 
@@ -230,7 +228,3 @@ class Photometry(Operator):
         arrays = (*(rows[k] for k in range(4)), parameters, made)
         kernel(name, xp, self.dtype)((across, along), (block, 1), (*arrays, *which, self.model.number, self.count))
         return made
-
-
-def _host(values: Array) -> np.ndarray:
-    return values if isinstance(values, np.ndarray) else values.get()

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from tomodiff.array import Array, Element, namespace
+from tomodiff.array import Array, Element, namespace, to_numpy
 from tomodiff.core import LinearOperator, Operator, Space, check_element
 from tomodiff.core.operators import Linear
 from tomodiff.kernels import kernel, lanes
@@ -82,11 +82,11 @@ class Shadows(Operator):
         where = xp.flatnonzero(slope)
         penumbra = Penumbra.of(self, ray, x["height"], where, step.reshape(-1)[where], xp)
         slope = slope.reshape(-1)[where].astype("float64")
-        frame = self._frame(_host(x["sun"]))
+        frame = self._frame(to_numpy(x["sun"]))
 
         def push(d: Element) -> Array:
             made = xp.zeros(self.shape, self.dtype)
-            moved = penumbra.tangent_along(d["height"], frame @ _host(d["sun"]))
+            moved = penumbra.tangent_along(d["height"], frame @ to_numpy(d["sun"]))
             made.reshape(-1)[where] = slope * moved
             return made
 
@@ -101,7 +101,7 @@ class Shadows(Operator):
         """lit; its derivative in the angle of the sun above the horizon, 0 beside penumbras; the step; the ray."""
         check_element(self.domain, x, "Shadows: x")
         height = x["height"]
-        xp, ray = namespace(height), Ray.towards(_host(x["sun"]), self.spacing)
+        xp, ray = namespace(height), Ray.towards(to_numpy(x["sun"]), self.spacing)
         elevation = np.arctan(ray.tangent)
         low = float(np.tan(max(elevation - self.radius, 0.0)))
         tangent, step = self.march(height, ray, low, xp)
@@ -202,7 +202,3 @@ class Penumbra:
         along = -back * self.scale
         sums = [(along * self.side).sum(), (along * self.outward).sum(), (back * self.sun).sum()]
         return height, np.array([float(s) for s in sums])
-
-
-def _host(values: Array) -> np.ndarray:
-    return values if isinstance(values, np.ndarray) else values.get()

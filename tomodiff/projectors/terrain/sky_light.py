@@ -26,8 +26,8 @@ class SkyLight(Operator):
     """{"height" (ny, nx), "sky" (n,)} -> irradiance of the elements by the sky (ny, nx), 1 on level open ground under a
     sky of radiance 1 all over.
 
-    sky: coefficients of real spherical harmonics (`harmonics`), of degree 0, 1, 2, 3 or 4 (n = 1, 4, 9, 16 or 25), of
-    the radiance in the axes east, north, up.  The sky ends at the horizon of the heights along each of `azimuths`
+    sky: coefficients of real spherical harmonics (`sky_harmonics`), of degree 0, 1, 2, 3 or 4 (n = 1, 4, 9, 16 or 25),
+    of the radiance in the axes east, north, up.  The sky ends at the horizon of the heights along each of `azimuths`
     directions, and at the level beyond the map (Dozier and Frew 1990, for any sky).  bounce: the operator has an input
     "radiosity" (ny, nx) as well, the light that each element sends: below the horizon of an azimuth it is that of what
     stands there.  Exact derivatives in all inputs: of normals, and of what blocks.

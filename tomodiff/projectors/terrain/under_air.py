@@ -177,6 +177,10 @@ class Mixture(Operator):
             raise ValueError(f"amount: expected amounts of at least 0, one of them above 0, got {c}")
         scattering = self.extinction * self.albedo
         tau, scattered = self.extinction @ c, scattering @ c
+        shaped = {} if self.shape is None else {"scattering": scattered}
+        for name, there in {"extinction": tau, **shaped}.items():
+            if not (there > 0).all():
+                raise ValueError(f"Mixture: expected {name} above 0 in each band, got none in band {np.argmin(there)}")
         value = {"tau": tau, "wha": scattered / tau}
         slopes = {"tau": self.extinction, "wha": (scattering - value["wha"][:, None] * self.extinction) / tau[:, None]}
         if self.name is not None and self.shape is not None:

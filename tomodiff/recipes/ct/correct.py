@@ -11,6 +11,7 @@ from tomodiff.core.filed import npy_file
 from tomodiff.errors import ConfigError, DataError
 from tomodiff.files import probe, read
 from tomodiff.files.geometry_file import read_geometry
+from tomodiff.files.stack import selected
 from tomodiff.geometry import Grid, Scan, fit_grid
 from tomodiff.kernels import host_threads
 from tomodiff.prepare import prepare
@@ -128,12 +129,16 @@ def geometry_for(settings: ScanJob, whole: Scan | None) -> Scan:
 
 
 def part_of(scan: Scan, selection: dict[str, Any]) -> Scan:
-    """The scan of selected views, rows and bins."""
-    scan = scan if selection["views"] is None else scan[selection["views"]]
+    """The scan of selected views, rows and bins.  ConfigError for views, rows and bins that there are not."""
+    if selection["views"] is not None:
+        scan = scan[selected(selection["views"], len(scan), "views", steps=True)]
     if selection["rows"] is not None:
-        start, stop, _ = selection["rows"].indices(scan.detector_shape[0])
-        scan = scan.rows(start, stop)
-    return scan.bin(selection["bin"]) if selection["bin"] > 1 else scan
+        rows = selected(selection["rows"], scan.detector_shape[0], "rows", steps=False)
+        scan = scan.rows(rows.start, rows.stop)
+    try:
+        return scan.bin(selection["bin"]) if selection["bin"] > 1 else scan
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
 
 
 def axis_column(report: dict[str, Any]) -> float | None:

@@ -48,7 +48,7 @@ METHOD_DEFAULTS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
 class Input(Section):
     """The scan, and what its file does not say."""
 
-    path: fields.File = Field(description="scan: Data Exchange or NXtomo HDF5, a folder or pattern of TIFFs, a TIFF")
+    path: fields.File = Field(description="scan: HDF5, TIFFs, Nikon, Zeiss, RTK, EDF, DICOM, MRC ... (docs/files.md)")
     data_path: fields.Text | None = Field(default=None, description="path of the projections inside the HDF5 file")
     kind: Literal["counts", "transmission", "line_integrals"] | None = Field(
         default=None, description="what the numbers are: counts, transmission or line_integrals"

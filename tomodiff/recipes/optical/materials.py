@@ -7,6 +7,7 @@ What is shadowed by others or otherwise does not fit counts little.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -122,7 +123,8 @@ def albedo_of(pictures: np.ndarray, found: Materials, plan: Plan) -> np.ndarray:
             ..., None
         ]
         much = at.albedo > MUCH * at.albedo.max(axis=0)
-        with np.errstate(all="ignore"):
+        with np.errstate(all="ignore"), warnings.catch_warnings():
+            warnings.simplefilter("ignore", RuntimeWarning)  # of pixels that no light reaches
             made[of] = np.nan_to_num(np.nanmedian(np.where(much[..., None], ratio, np.nan), axis=0))
     return made.clip(0)
 
