@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="replace earlier files")]
 
 
 def refuse_existing(overwrite: bool, *paths: Path | None) -> None:

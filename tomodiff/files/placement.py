@@ -1,7 +1,8 @@
-"""Where a file says that voxels are, as a grid: the affine of medical formats."""
+"""Where a file says that voxels are: the affine of medical formats, the axes of MRC."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,16 @@ from tomodiff.geometry import Grid
 
 SKEW = 1e-4
 """How far, relative to a voxel, the axes of a file may be from perpendicular (headers hold float32)."""
+
+
+def in_order(data: np.ndarray, axes: Sequence[int], start: Sequence[int]) -> tuple[np.ndarray, list[int]]:
+    """An MRC file's array (section, row, column) as (z, y, x), and its `nstart` in the order x, y, z.
+
+    axes: mapc, mapr, maps, which say along which of x (1), y (2) and z (3) columns, rows and sections run; start: of
+    columns, rows and sections.
+    """
+    order = [axes[::-1].index(axis) for axis in (3, 2, 1)]
+    return data.transpose(order), [start[axes.index(axis)] for axis in (1, 2, 3)]
 
 
 def placed(

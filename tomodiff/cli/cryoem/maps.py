@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from tomodiff.cli.console import note, say, tell
-from tomodiff.cli.outputs import refuse_existing
+from tomodiff.cli.outputs import Overwrite, refuse_existing
 
 if TYPE_CHECKING:
     import numpy as np
@@ -21,7 +21,6 @@ Half = Annotated[Path, typer.Argument(metavar="HALF.mrc", help="half map")]
 Mask = Annotated[Path | None, typer.Option("--mask", metavar="MASK.mrc", help="soft solvent mask")]
 Pixel = Annotated[float | None, typer.Option("--pixel-a", metavar="ANGSTROM", help="in place of the maps' own")]
 Seed = Annotated[int, typer.Option("--seed", metavar="N", help="start of the random phases")]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="replace earlier files")]
 
 
 def fsc(

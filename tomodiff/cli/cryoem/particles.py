@@ -8,9 +8,7 @@ from typing import Annotated
 import typer
 
 from tomodiff.cli.console import LOG, say
-from tomodiff.cli.outputs import refuse_existing
-
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="replace earlier files")]
+from tomodiff.cli.outputs import Overwrite, refuse_existing
 
 DEFAULT_PIXEL = 3.0
 """Angstrom, of a phantom or of atoms."""

@@ -10,7 +10,7 @@ import typer
 from tomodiff.cli.console import STATE, note, tell
 from tomodiff.cli.ct.simulate import simulate
 from tomodiff.cli.options import INPUT, OUTPUT, PREPARE, RECONSTRUCTION, Overrides, names_of, with_settings
-from tomodiff.cli.outputs import refuse_existing
+from tomodiff.cli.outputs import Overwrite, refuse_existing
 from tomodiff.recipes.calibration.names import ERRORS
 
 app = typer.Typer(
@@ -92,7 +92,7 @@ def parts(
     parts: Annotated[Path, typer.Argument(metavar="PARTS.yml", help="solids in a tree of joints, about right")],
     given: Overrides,
     out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="the fitted parts")] = Path("fitted.yml"),
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="replace earlier files")] = False,
+    overwrite: Overwrite = False,
 ) -> None:
     """Find dimensions and poses of parts from a few radiographs, far below a voxel, without making a volume.
 

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from tomodiff.cli.options import Overrides, names_of, with_settings
-from tomodiff.cli.outputs import refuse_existing
+from tomodiff.cli.outputs import Overwrite, refuse_existing
 
 app = typer.Typer(
     help="Photographs: scenes from them, pictures of scenes, where cameras were, normals under lights.",
@@ -27,7 +27,6 @@ def optical() -> None:
     """Photographs: scenes from them, pictures of scenes, where cameras were, normals under lights."""
 
 
-OVERWRITE = typer.Option("--overwrite", help="replace earlier files")
 FOLDER = typer.Option("--out", "-o", metavar="FOLDER", help="where results go")
 PICTURE = typer.Option("--out", "-o", metavar="FILE", help="picture, or .npy of brightness")
 BRIGHTNESS = typer.Option("--gamma", metavar="N", help="brightness is the file's values to this power (sRGB: 2.2)")
@@ -72,7 +71,7 @@ def render(
     ] = None,
     bin: Annotated[int, typer.Option("--bin", metavar="N", help="pixels of pictures, N times as large")] = 1,
     per_second: Annotated[float, typer.Option("--per-second", metavar="N", help="pictures of a film")] = 20.0,
-    overwrite: Annotated[bool, OVERWRITE] = False,
+    overwrite: Overwrite = False,
 ) -> None:
     """Draw a scene as cameras see it: colours, opacity, depth, normals, or how what they see moves to the next camera.
 
@@ -106,7 +105,7 @@ def locate(
     starts: Annotated[int, typer.Option("--starts", metavar="N", help="other starts that are tried")] = 8,
     bin: Annotated[int, typer.Option("--bin", metavar="N", help="average so many pixels along rows and columns")] = 1,
     seed: Annotated[int, typer.Option("--seed", metavar="N", help="of the starts")] = 0,
-    overwrite: Annotated[bool, OVERWRITE] = False,
+    overwrite: Overwrite = False,
 ) -> None:
     """Find where a photograph of a scene was taken, or how a body lay under X-rays, from a camera that is about right.
 
@@ -130,7 +129,7 @@ def parts(
         bool, typer.Option("--silhouettes", help="by the opacity (alpha) of the photographs alone")
     ] = False,
     gamma: Annotated[float, BRIGHTNESS] = 1.0,
-    overwrite: Annotated[bool, OVERWRITE] = False,
+    overwrite: Overwrite = False,
 ) -> None:
     """Find dimensions, poses and colours of parts from a few photographs: metrology, or how joints are bent.
 
@@ -161,7 +160,7 @@ def texture(
         Path | None, typer.Option("--test", metavar="FILE", help="photographs that are held out, to measure by")
     ] = None,
     gamma: Annotated[float, BRIGHTNESS] = 1.0,
-    overwrite: Annotated[bool, OVERWRITE] = False,
+    overwrite: Overwrite = False,
 ) -> None:
     """Find the colours or the albedo of a body's surface as one picture: a mosaic in longitude and latitude, or a
     texture.
@@ -182,7 +181,7 @@ def emission(
     form: Annotated[
         str, typer.Option("--format", metavar="SUFFIX", help="of volumes: nii.gz, h5, mrc, ...")
     ] = "nii.gz",
-    overwrite: Annotated[bool, OVERWRITE] = False,
+    overwrite: Overwrite = False,
 ) -> None:
     """Find the light that a volume gives out, and what absorbs it: flames, nebulae, emission tomography (SPECT).
 
@@ -220,7 +219,7 @@ def normals(
     uncertain: Annotated[
         float, typer.Option("--uncertain", metavar="DEGREES", help="how wrong directions of lights may be")
     ] = 0.0,
-    overwrite: Annotated[bool, OVERWRITE] = False,
+    overwrite: Overwrite = False,
 ) -> None:
     """Find normals, albedo, gloss and heights of a thing from pictures under several lights.
 
@@ -241,7 +240,7 @@ def relight(
     out: Annotated[Path, PICTURE] = Path("relit.png"),
     ambient: Annotated[float, typer.Option("--ambient", metavar="N", help="light from everywhere")] = 0.0,
     gamma: Annotated[float, GAMMA] = 1.0,
-    overwrite: Annotated[bool, OVERWRITE] = False,
+    overwrite: Overwrite = False,
 ) -> None:
     """Show a thing whose normals were found under other lights and skies, with the shadows that its heights cast."""
     from tomodiff.cli.optical.relight import show
@@ -257,7 +256,7 @@ def sky(
     out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="of the sky")] = Path("sky.json"),
     degree: Annotated[int, DEGREE] = 2,
     gamma: Annotated[float, GAMMA] = 1.0,
-    overwrite: Annotated[bool, OVERWRITE] = False,
+    overwrite: Overwrite = False,
 ) -> None:
     """Find the light all around under which a thing of known normals, albedo and heights was photographed.
 
@@ -280,7 +279,7 @@ def insert(
     out: Annotated[Path, PICTURE] = Path("inserted.png"),
     degree: Annotated[int, DEGREE] = 2,
     gamma: Annotated[float, GAMMA] = 1.0,
-    overwrite: Annotated[bool, OVERWRITE] = False,
+    overwrite: Overwrite = False,
 ) -> None:
     """Put a thing into the photograph of a scene, under the scene's own light.
 

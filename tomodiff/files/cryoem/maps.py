@@ -13,6 +13,7 @@ import numpy as np
 from tomodiff.errors import DataError
 from tomodiff.files.atomic import replacing
 from tomodiff.files.cryoem.mrc import MrcHeader, mapped, read_header
+from tomodiff.files.placement import in_order
 
 ANISOTROPY = 1e-3
 """Largest relative difference of voxel sizes that passes for rounding of the header's cell lengths."""
@@ -28,8 +29,8 @@ def read_map(
     finite, and with `cube` for volumes that are no cubes.
     """
     header = read_header(Path(path))
-    order = [header.axes[::-1].index(axis) for axis in (3, 2, 1)]
-    volume = np.ascontiguousarray(mapped(header).transpose(order), np.float32)
+    ordered, start = in_order(mapped(header), header.axes, header.start)
+    volume = np.ascontiguousarray(ordered, np.float32)
     if cube and len(set(volume.shape)) != 1:
         raise DataError(path, "shape (z, y, x)", "a cube", f"{volume.shape}", "Pad or crop it to a cube.")
     if not np.isfinite(volume).all():
@@ -40,7 +41,7 @@ def read_map(
         raise ValueError(f"pixel: expected a size above 0 angstrom, got {pixel}")
     if any(header.origin):
         return volume, size, header.origin
-    x, y, z = (header.start[header.axes.index(axis)] * size for axis in (1, 2, 3))
+    x, y, z = (voxels * size for voxels in start)
     return volume, size, (x, y, z)
 
 

@@ -45,10 +45,7 @@ def read_tilt_series(path: Path | str, *, doses: Path | str | None = None, **opt
 
 def with_doses(series: TiltSeries, record: TiltSeries) -> TiltSeries:
     """The series with the doses and the order that another series tells of the same sections."""
-    if len(np.unique(series.section)) < len(series):
-        raise ConfigError(
-            "doses: expected images in one stack, whose sections say which is which, found a file for each image"
-        )
+    expect_one_stack("doses", series)
     places = {int(section): i for i, section in enumerate(record.section)}
     missing = [int(s) for s in series.section if int(s) not in places]
     if missing:
@@ -60,6 +57,14 @@ def with_doses(series: TiltSeries, record: TiltSeries) -> TiltSeries:
         order=np.argsort(np.argsort(record.order[index])),
         warnings=(*series.warnings, *record.warnings),
     )
+
+
+def expect_one_stack(name: str, series: TiltSeries) -> None:
+    """ConfigError, about the setting `name` that counts sections, where each image has a file of its own."""
+    if len(np.unique(series.section)) < len(series):
+        raise ConfigError(
+            f"{name}: expected images in one stack, whose sections are counted, found a file for each image"
+        )
 
 
 def read_tilt_images(series: TiltSeries, stack: Path | str | None = None) -> np.ndarray:

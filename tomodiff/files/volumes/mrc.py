@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from tomodiff.errors import ConfigError, DataError
+from tomodiff.files.placement import in_order
 from tomodiff.geometry import Grid
 from tomodiff.geometry.units import ANGSTROM_PER_MM
 from tomodiff.result import Result
@@ -74,8 +75,8 @@ def read(path: Path) -> tuple[np.ndarray, Grid, dict[str, Any]]:
     if any(axes):
         if sorted(axes) != [1, 2, 3]:
             raise DataError(path, "mapc, mapr, maps", "1, 2 and 3 in some order", str(axes))
-        volume = np.ascontiguousarray(volume.transpose([axes[::-1].index(axis) for axis in (3, 2, 1)]))
-        start = [start[axes.index(axis)] for axis in (1, 2, 3)]
+        volume, start = in_order(volume, axes, start)
+        volume = np.ascontiguousarray(volume)
     if not origin.any():
         origin = np.array(start) * size[::-1]
     meta: dict[str, Any] = {"labels": labels}

@@ -12,7 +12,7 @@ from tomodiff.array import Array, namespace
 from tomodiff.core.filed import npy_file
 from tomodiff.errors import ConfigError, MemoryNeeded
 from tomodiff.files.atomic import in_units
-from tomodiff.files.cryoem.tilt_series import read_tilt_images, read_tilt_series
+from tomodiff.files.cryoem.tilt_series import expect_one_stack, read_tilt_images, read_tilt_series
 from tomodiff.geometry import Grid
 from tomodiff.geometry.tilt import TiltSeries
 from tomodiff.geometry.units import ANGSTROM_PER_MM
@@ -183,10 +183,7 @@ def series_of(chosen: Input) -> TiltSeries:
         options["stack"] = chosen.stack
     series = read_tilt_series(path, doses=chosen.doses, **options)
     if chosen.exclude:
-        if len(np.unique(series.section)) < len(series):
-            raise ConfigError(
-                "input.exclude: expected images in one stack, whose sections are counted, found a file for each image"
-            )
+        expect_one_stack("input.exclude", series)
         kept = ~np.isin(series.section + 1, chosen.exclude)
         if not kept.any():
             raise ConfigError(f"input.exclude: expected at least one of {len(series)} views to stay, found none")
